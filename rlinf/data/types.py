@@ -1,0 +1,148 @@
+"""What crosses a boundary between workers: one dataclass each, every field with its shape.
+
+Letters: T chunk steps of a rollout, B envs, C actions per chunk, A action dimensions (tokens per
+action), V camera views, S state size, N samples (chunks that are trained on).
+
+Path of one observation::
+
+    simulator --Observation[B]--> env worker --act--> rollout worker --ActionChunk[B,C,A]--+
+        ^------------------------ envs/episode.py: run C actions <-------------------------+
+                              after T chunks: Trajectory[T,B,...]
+                                        v
+    advantages -> data/layout.py -> TrainBatch[N,...] -> actor
+
+Arrays that travel are NumPy (shared-memory reads without a copy); torch begins at the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What B envs show the policy at one moment.
+
+    A part that an env does not have is an array of size zero, never None.
+    """
+
+    images: np.ndarray  # [B, V, H, W, 3] uint8 RGB; [B, 0, 0, 0, 3] without cameras
+    state: np.ndarray  # [B, S] float32, simulator units; [B, 0] without proprioception
+    instructions: tuple[str, ...]  # [B] task text
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+    def take(self, rows: np.ndarray) -> Observation:
+        """The given rows, in their order."""
+        return Observation(
+            self.images[rows], self.state[rows], tuple(self.instructions[int(r)] for r in rows)
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Observation]) -> Observation:
+        """Rows of several observations of one env kind, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Observation(
+            np.concatenate([p.images for p in parts]),
+            np.concatenate([p.state for p in parts]),
+            tuple(text for p in parts for text in p.instructions),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChunk:
+    """The policy's answer to an observation of B envs."""
+
+    actions: np.ndarray  # [B, C, A] float32, in the env's own action units
+    sampled: np.ndarray  # [B, C, A] what `Policy.evaluate` needs again: token ids, or the draw
+    logprobs: np.ndarray  # [B, C, A] float32, of `sampled` under the behaviour policy
+    values: np.ndarray  # [B, C] (action level), [B, 1] (chunk level) or [B, 0] (no value head)
+    version: int  # of the weights that acted: number of updates the actor had made
+
+
+class Start(NamedTuple):
+    """Which start an episode has. Equal starts give equal episodes under equal actions."""
+
+    task: int  # index into the simulator's task list
+    trial: int  # index of the start within the task; -1 where only the seed counts
+    seed: int  # of everything else the simulator draws at reset
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeResult:
+    """One finished episode, as the simulator gave it."""
+
+    env: int  # global index of the env
+    start: Start
+    length: int  # env steps until it ended
+    episode_return: float  # undiscounted sum of rewards
+    success_once: bool  # the task was solved at some step
+    success_at_end: bool  # ... at the last step
+    terminated: bool  # the task itself ended; False: only the clock ran out
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What one chunk of C actions did to B envs. Rows outside `active` are zero / False.
+
+    An env that ends inside the chunk executes no further action of it; those entries have
+    `valid` False. With auto-reset, `observation` already shows its next episode.
+    """
+
+    rewards: np.ndarray  # [B, C] float32, as the simulator gave them
+    terminated: np.ndarray  # [B, C] bool, the task itself ended at this step
+    truncated: np.ndarray  # [B, C] bool, only the clock ran out at this step
+    valid: np.ndarray  # [B, C] bool, the action was executed in a live episode
+    active: np.ndarray  # [B] bool, envs that go on (all, with auto-reset)
+    observation: Observation  # [active.sum()] rows of the active envs, in env order
+    final: Observation  # [K] last observation before the reset of the envs in `final_rows`
+    final_rows: np.ndarray  # [K] int64, rows whose bootstrap needs V(final observation)
+    episodes: tuple[EpisodeResult, ...]  # that ended in this chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """T chunks of B envs: what a rollout hands to training. `observations` are references."""
+
+    observations: list[Any]  # [T] references to an Observation of the rows that acted
+    rows: np.ndarray  # [T, B] int32, row of env b in observations[t]; -1 where it did not act
+    sampled: np.ndarray  # [T, B, C, A]
+    logprobs: np.ndarray  # [T, B, C, A] float32
+    values: np.ndarray  # [T, B, C or 1 or 0] float32
+    rewards: np.ndarray  # [T, B, C] float32, as the simulator gave them
+    terminated: np.ndarray  # [T, B, C] bool
+    truncated: np.ndarray  # [T, B, C] bool
+    valid: np.ndarray  # [T, B, C] bool
+    final_values: np.ndarray  # [T, B] float32, V(last observation before a reset); 0 elsewhere
+    next_values: np.ndarray  # [B] float32, V(observation after the last chunk); 0 if ended
+    episodes: tuple[EpisodeResult, ...] = field(default=())
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """N samples (chunks with at least one valid action), flat; see `data/layout.py`.
+
+    K is C at token and action level and 1 at chunk level.
+    """
+
+    observations: list[Any]  # references, as in Trajectory, of all trajectories
+    objects: np.ndarray  # [N] int64, index into `observations`
+    rows: np.ndarray  # [N] int64, row within that observation
+    sampled: np.ndarray  # [N, C, A]
+    logprobs: np.ndarray  # [N, C, A] float32, behaviour policy
+    advantages: np.ndarray  # [N, K] float32, normalised
+    returns: np.ndarray  # [N, K] float32; [N, 0] without a critic
+    values: np.ndarray  # [N, K] float32, at rollout time; [N, 0] without a critic
+    mask: np.ndarray  # [N, C] bool, actions that count
+    weights: np.ndarray  # [N, C] float32, 1, or L/T_i with length normalisation; 0 outside mask
+    planned: int  # samples the plan counts on (T x B): fixes the number of updates
+
+    def __len__(self) -> int:
+        return len(self.rows)

@@ -1,0 +1,59 @@
+"""What the workers ask of a policy: act, judge a state, and evaluate given actions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlinf.data.random import Noise
+from rlinf.data.types import ActionChunk, Observation
+
+Mode = Literal["sample", "greedy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What training needs of N given action chunks; all float32, with gradient."""
+
+    logprobs: Tensor  # [N, C, A] of the given actions, at the rollout's temperature
+    entropy: Tensor  # [N, C, A]
+    values: Tensor  # [N, C] action level, [N, 1] chunk level, [N, 0] without a value head
+
+
+class Policy(nn.Module, ABC):
+    """A policy for chunks of C actions of A dimensions.
+
+    `version` counts the actor's updates in the present weights. Tokens of a dimension that is not
+    `live` never reach the simulator and count in no loss and no metric.
+    """
+
+    chunk: int
+    action_dim: int
+    live: Tensor  # [A] bool buffer
+    version: int = 0
+
+    @abstractmethod
+    def act(self, observation: Observation, mode: Mode, noise: Noise) -> ActionChunk:
+        """Chooses a chunk for each of B rows; `noise` supplies every random number."""
+
+    @abstractmethod
+    def judge(self, observation: Observation) -> np.ndarray:
+        """V of each row before its first action: [B] float32. Only with a value head."""
+
+    @abstractmethod
+    def evaluate(self, observation: Observation, sampled: np.ndarray) -> Evaluation:
+        """Log-probs, entropy and values of the chunks `sampled` ([N, C, A]), with gradient."""
+
+    @abstractmethod
+    def value_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the value head, which have their own learning rate."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.parameters()).device
