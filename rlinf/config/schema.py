@@ -1,0 +1,424 @@
+"""The typed configuration tree: one field, one sentence, one default.
+
+YAML files are for people, this tree is for code. `rlinf.config.load` builds it once, checks it
+whole, and every worker receives finished values: nothing looks a key up with a default of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from rlinf.config.base import (
+    Count,
+    Finite,
+    Fraction,
+    Index,
+    Level,
+    NonNegative,
+    Positive,
+    Precision,
+    Seconds,
+    Section,
+)
+from rlinf.config.models import AnyModel
+from rlinf.config.simulators import ManiskillParams, SimulatorParams, ToyReachParams
+
+Component = Literal["env", "rollout", "actor"]
+COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
+
+# --- cluster -------------------------------------------------------------------------------------
+
+
+class GroupEnvironment(Section):
+    """Environment of the processes on some nodes of a group."""
+
+    node_ranks: str
+    """Node ranks, for example `0-3,7`."""
+    env_vars: tuple[dict[str, str], ...] = ()
+    """Environment variables, a list of one-entry maps."""
+    python_interpreter_path: str | None = None
+    """Interpreter of the worker processes; None takes the launcher's."""
+
+
+class NodeGroup(Section):
+    """A named part of the cluster that placements can refer to."""
+
+    label: str
+    """Name; `cluster` and `node` are reserved."""
+    node_ranks: str
+    """Node ranks of the group, for example `0-3,7`."""
+    env_configs: tuple[GroupEnvironment, ...] = ()
+    """Interpreter and environment variables per node."""
+
+
+class GroupPlacement(Section):
+    """Placement of one component inside a node group."""
+
+    node_group: str
+    """Label of the group."""
+    placement: str | int
+    """Resource ranks inside the group, in the short form."""
+
+
+class ClusterConfig(Section):
+    """Machines, and who runs where."""
+
+    num_nodes: Count = 1
+    """Machines in the cluster."""
+    component_placement: str | int | dict[str, str | int | GroupPlacement] = "all"
+    """Resource ranks of each component: `{env: 0-3, rollout: 4-7, actor: 0-7}`. A plain value
+    stands for all components. A resource is an accelerator, or a CPU slot where there is none."""
+    node_groups: tuple[NodeGroup, ...] = ()
+    """Named groups of nodes."""
+    accelerators_per_node: Index | None = None
+    """Accelerators of each node; None counts those of this machine. Give it to check on a laptop
+    what is meant for a cluster."""
+    cpu_slots: Count | None = None
+    """Resource ranks of a node without accelerators; None takes its number of cores."""
+    ray_address: str | None = None
+    """Address of a running Ray cluster; None starts one here."""
+    ray_port: Annotated[int, Field(ge=1024, le=65535)] | None = None
+    """Port of the Ray head started here; None lets Ray choose."""
+
+
+# --- runner --------------------------------------------------------------------------------------
+
+
+class LoggerConfig(Section):
+    """Where results go."""
+
+    log_path: str
+    """Folder of the logs; without it a new `logs/<date-time>-<config>`."""
+    project_name: str = "rlinf"
+    """Project of wandb and swanlab."""
+    experiment_name: str | None = None
+    """Sub-folder of `log_path` that holds this run, and its name; None uses `log_path` itself."""
+    logger_backends: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ("tensorboard",)
+    """Writers beside `metrics.jsonl`, which is always written."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of this run: metrics, checkpoints, worker logs."""
+        return Path(self.log_path) / (self.experiment_name or "")
+
+    @property
+    def run_name(self) -> str:
+        """Name of this run in the writers."""
+        return self.run_dir.name
+
+
+class RunnerConfig(Section):
+    """The outer loop."""
+
+    task_type: Literal["embodied"] = "embodied"
+    """Kind of run."""
+    max_epochs: Annotated[int, Field(ge=-1)] = 1000
+    """Iterations to run; -1 for no limit."""
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+    """Iterations to run; -1 for no limit. The smaller of both limits counts."""
+    val_check_interval: Annotated[int, Field(ge=-1)] = -1
+    """Evaluate after every so many iterations; -1 never."""
+    save_interval: Annotated[int, Field(ge=-1)] = -1
+    """Save a checkpoint after every so many iterations; -1 only at the end."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints kept."""
+    only_eval: bool = False
+    """Evaluate once and stop; `rlinf eval` sets it."""
+    resume_dir: str | None = None
+    """`auto` continues the newest good checkpoint of the run, a path that checkpoint."""
+    ckpt_path: str | None = None
+    """Policy weights to start from (a checkpoint or an exported policy), optimizer and step new."""
+    worker_timeout_s: Seconds = 600.0
+    """Longest wait for an answer of any worker, in seconds, before the run ends."""
+    logger: LoggerConfig
+    """Where results go."""
+
+
+# --- env -----------------------------------------------------------------------------------------
+
+
+class VideoConfig(Section):
+    """Tiled mp4 of the first sub-envs."""
+
+    save_video: bool = False
+    """Record; frames inside a chunk are rendered only then."""
+    info_on_video: bool = True
+    """Write task, step, reward and success on the frames."""
+    video_base_dir: str
+    """Folder of the videos; without it `<run folder>/video/train` or `video/eval`."""
+    num_envs_shown: Count = 4
+    """Sub-envs tiled in one video."""
+    max_videos: Count = 20
+    """Videos kept, newest first."""
+
+
+SimulatorT = TypeVar("SimulatorT", bound=str)
+ParamsT = TypeVar("ParamsT", bound=SimulatorParams)
+
+
+class EnvConfig(Section):
+    """Sub-environments of training or evaluation, as the env workers see them."""
+
+    simulator_type: str
+    """Simulator; it decides which `init_params` there are."""
+    init_params: SimulatorParams
+    """What the simulator is built with."""
+    total_num_envs: Count
+    """E, sub-envs over all env workers."""
+    group_size: Count = 1
+    """G, consecutive sub-envs that share a start state; GRPO compares within a group."""
+    auto_reset: bool
+    """True: an ended sub-env starts anew at the chunk boundary (partial reset). False: it waits
+    until all have ended (fixed episodes)."""
+    ignore_terminations: bool = False
+    """Run every episode to its step limit, whatever the task says."""
+    max_episode_steps: Count
+    """Step limit of an episode, in simulator steps; reaching it truncates."""
+    max_steps_per_rollout_epoch: Count
+    """S, simulator steps of each sub-env in one rollout epoch; a multiple of C."""
+    use_fixed_reset_state_ids: bool = False
+    """All sub-envs of a group start from the same state."""
+    seed: Index = 0
+    """Seed of the start states."""
+    reward_coef: Finite = 1.0
+    """Factor on the simulator's reward."""
+    use_rel_reward: bool = False
+    """Reward is the change of the simulator's score since the step before."""
+    num_processes: Count | None = None
+    """Simulator sub-processes per env worker on CPU; None uses the worker's share of the cores."""
+    step_timeout_s: Seconds = 120.0
+    """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung."""
+    video_cfg: VideoConfig
+    """Videos."""
+
+
+class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
+    """Sub-environments that collect training data."""
+
+    simulator_type: SimulatorT
+    init_params: ParamsT
+
+
+class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
+    """Sub-environments of evaluation."""
+
+    simulator_type: SimulatorT
+    init_params: ParamsT
+    num_trials: Count = 128
+    """Episodes per task; every (task, trial) is counted exactly once."""
+
+
+AnyTrainEnv = Annotated[
+    TrainEnv[Literal["maniskill"], ManiskillParams]
+    | TrainEnv[Literal["toy_reach"], ToyReachParams],
+    Field(discriminator="simulator_type"),
+]
+AnyEvalEnv = Annotated[
+    EvalEnv[Literal["maniskill"], ManiskillParams] | EvalEnv[Literal["toy_reach"], ToyReachParams],
+    Field(discriminator="simulator_type"),
+]
+
+
+class EnvsConfig(Section):
+    """Training and evaluation environments."""
+
+    train: AnyTrainEnv
+    """Environments that collect training data."""
+    eval: AnyEvalEnv
+    """Environments of evaluation."""
+
+
+# --- algorithm -----------------------------------------------------------------------------------
+
+
+class SamplingParams(Section):
+    """How actions are drawn."""
+
+    do_sample: bool = True
+    """Evaluation draws actions; False takes the most likely ones. Training always draws."""
+    temperature_train: Positive = 1.0
+    """Temperature of rollout and of the training forward."""
+    temperature_eval: Positive = 1.0
+    """Temperature of evaluation where `do_sample`."""
+    top_k: Annotated[int, Field(ge=-1)] = 0
+    """Draw from the k most likely bins; 0 or -1 for all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the smallest set of bins with this probability mass; 1 for all."""
+
+
+class AlgorithmConfig(Section):
+    """Advantages, losses and how much data an iteration has."""
+
+    adv_type: Literal["gae", "grpo"]
+    """Advantage estimator."""
+    loss_type: Literal["actor_critic", "actor"]
+    """`actor_critic` trains policy and critic, `actor` the policy alone."""
+    reward_type: Literal["action", "chunk"] = "action"
+    """Level of rewards, values and advantages; gamma counts per action or per chunk."""
+    logprob_type: Level = "token"
+    """Level of the probability ratio; never coarser than `reward_type`."""
+    entropy_type: Level = "token"
+    """Level of the entropy."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of GAE."""
+    bootstrap: Literal["truncated", "always"] = "truncated"
+    """Ends that add V(final observation): time limits only, or every end."""
+    normalize_advantages: bool = True
+    """GAE: subtract the mean and divide by the standard deviation of all valid entries."""
+    clip_ratio_low: NonNegative = 0.2
+    """The ratio is clipped below 1 - this."""
+    clip_ratio_high: NonNegative = 0.2
+    """The ratio is clipped above 1 + this."""
+    clip_ratio_c: Annotated[float, Field(gt=1)] | None = None
+    """Dual clip: the loss of a bad action is at most this times its advantage; None for off."""
+    value_clip: Positive = 0.2
+    """The new value is clipped to the old value +- this."""
+    huber_delta: Positive = 10.0
+    """Error at which the value loss turns from square to linear."""
+    entropy_bonus: NonNegative = 0.0
+    """Weight of the entropy in the loss."""
+    kl_beta: NonNegative = 0.0
+    """Weight of the KL divergence to the start policy."""
+    target_kl: Positive | None = None
+    """Stop the update epochs of an iteration when the mean KL exceeds this; None for never."""
+    filter_rewards: bool = False
+    """GRPO: leave out groups whose mean return lies outside the two bounds."""
+    rewards_lower_bound: Finite = 0.1
+    """Smallest mean return of a group that is kept."""
+    rewards_upper_bound: Finite = 0.9
+    """Largest mean return of a group that is kept."""
+    length_normalization: bool | None = None
+    """Weight every episode alike, whatever its length; None: on for fixed episodes only."""
+    rollout_epoch: Count = 1
+    """R, rollouts of S steps collected per iteration."""
+    eval_rollout_epoch: Count = 1
+    """Times every (task, trial) of an evaluation is run."""
+    update_epoch: Count = 1
+    """Passes over the data of an iteration."""
+    sampling_params: SamplingParams = SamplingParams()
+    """How actions are drawn."""
+
+
+# --- rollout -------------------------------------------------------------------------------------
+
+
+class RolloutModel(Section):
+    """The rollout worker's copy of the policy, where it differs from the actor's."""
+
+    model_path: str | None = None
+    """Folder of the weights; None takes `actor.model.model_path`."""
+    precision: Precision | None = None
+    """Number format; None takes that of `actor.model`."""
+
+
+class RolloutConfig(Section):
+    """Workers that answer observations with actions."""
+
+    pipeline_stage_num: Count = 1
+    """P, stages an env worker's sub-envs are split into: one simulates while another waits."""
+    max_batch_size: Count | None = None
+    """Most observations in one forward pass; None for no limit."""
+    model: RolloutModel = RolloutModel()
+    """Differences to the actor's policy."""
+
+
+# --- actor ---------------------------------------------------------------------------------------
+
+
+class OptimConfig(Section):
+    """AdamW and its learning rate."""
+
+    lr: Positive = 3e-4
+    """Learning rate of the policy."""
+    value_lr: Positive = 3e-3
+    """Learning rate of the value head."""
+    adam_beta1: Fraction = 0.9
+    """Decay of the first moment."""
+    adam_beta2: Fraction = 0.999
+    """Decay of the second moment."""
+    adam_eps: Positive = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: NonNegative = 0.01
+    """Decoupled weight decay."""
+    clip_grad: Positive = 1.0
+    """Largest gradient norm."""
+    critic_warmup_steps: Index = 0
+    """Optimizer steps that train the value head alone."""
+    lr_warmup_steps: Annotated[int, Field(ge=-1)] = -1
+    """Optimizer steps of linear warm-up; -1 takes `lr_warmup_steps_ratio`."""
+    lr_warmup_steps_ratio: Fraction = 0.0
+    """Warm-up as a share of `total_training_steps`."""
+    warmup_style: Literal["constant", "cosine"] = "constant"
+    """Learning rate after the warm-up."""
+    min_lr_ratio: Fraction = 0.0
+    """Last learning rate of the cosine, as a share of the first."""
+    total_training_steps: Index = 0
+    """Optimizer steps of the whole schedule; 0 takes those of the run."""
+
+
+class ActorConfig(Section):
+    """Workers that train the policy."""
+
+    seed: Index = 1234
+    """Seed of weights, action noise and the order of samples."""
+    micro_batch_size: Count
+    """m, samples (chunks) in one forward and backward pass of a rank."""
+    global_batch_size: Count
+    """M, samples (chunks) per optimizer step over all ranks."""
+    training_backend: Literal["fsdp"] = "fsdp"
+    """How the model is spread over ranks."""
+    model: AnyModel
+    """The policy."""
+    optim: OptimConfig = OptimConfig()
+    """Optimizer."""
+
+
+# --- imitation -----------------------------------------------------------------------------------
+
+
+class ImitationConfig(Section):
+    """Warm-up by imitation of a scripted expert before reinforcement learning."""
+
+    expert: str
+    """Name of the scripted expert."""
+    num_demonstrations: Count
+    """Demonstrations collected."""
+    stop_short_m: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    """The expert's systematic flaw: it stops short of the goal by a random distance in this range,
+    in metres."""
+    action_noise: NonNegative = 0.0
+    """Standard deviation of the noise on executed actions."""
+    steps: Count
+    """Optimizer steps."""
+    batch_size: Count = 64
+    """Samples per step."""
+    lr: Positive = 1e-3
+    """Learning rate, cosine to zero."""
+    seed: Index = 0
+    """Seed of demonstrations and sample order."""
+    cache_dir: str = "~/.cache/rlinf"
+    """Demonstrations and warmed-up weights are kept here and reused."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    cluster: ClusterConfig = ClusterConfig()
+    """Machines, and who runs where."""
+    runner: RunnerConfig
+    """The outer loop."""
+    env: EnvsConfig
+    """Environments."""
+    algorithm: AlgorithmConfig
+    """Advantages, losses and how much data an iteration has."""
+    rollout: RolloutConfig = RolloutConfig()
+    """Workers that answer observations with actions."""
+    actor: ActorConfig
+    """Workers that train the policy."""
+    imitation: ImitationConfig | None = None
+    """Warm-up by imitation; None starts reinforcement learning at once."""
