@@ -46,5 +46,5 @@ class Noise:
     def uniform(self, *shape: int) -> np.ndarray:
         """[B, *shape] float64, in the open interval (0, 1)."""
         count = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)
-        bits = _mix(self.keys[:, None] + count * _GOLDEN) >> np.uint64(11)
-        return ((bits.astype(np.float64) + 0.5) * 2.0**-53).reshape(len(self.keys), *shape)
+        bits = _mix(self.keys[:, None] + count * _GOLDEN) >> np.uint64(12)
+        return ((bits.astype(np.float64) + 0.5) * 2.0**-52).reshape(len(self.keys), *shape)

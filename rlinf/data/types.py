@@ -43,6 +43,14 @@ class Observation:
             self.images[rows], self.state[rows], tuple(self.instructions[int(r)] for r in rows)
         )
 
+    def split(self, size: int) -> list[Observation]:
+        """Views of at most `size` rows each, in order."""
+        return [
+            Observation(self.images[i : i + size], self.state[i : i + size], text)
+            for i in range(0, len(self), size)
+            if (text := self.instructions[i : i + size])
+        ]
+
     @staticmethod
     def concatenate(parts: Sequence[Observation]) -> Observation:
         """Rows of several observations of one env kind, one after the other."""
@@ -110,7 +118,8 @@ class ChunkResult:
 class Trajectory:
     """T chunks of B envs: what a rollout hands to training. `observations` are references."""
 
-    observations: list[Any]  # [T] references to an Observation of the rows that acted
+    observations: list[Any]  # [<= T] references to the Observation of the rows that acted; the
+    # list ends early when all episodes had ended, and the arrays below are then invalid there
     rows: np.ndarray  # [T, B] int32, row of env b in observations[t]; -1 where it did not act
     sampled: np.ndarray  # [T, B, C, A]
     logprobs: np.ndarray  # [T, B, C, A] float32

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +12,15 @@ from torch import Tensor, nn
 from rlinf.data.random import Noise
 from rlinf.data.types import ActionChunk, Observation
 
-Mode = Literal["sample", "greedy"]
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How actions are drawn. Rollout and loss must use the same, or the ratio is wrong."""
+
+    temperature: float = 1.0
+    top_k: int = 0  # 0: off
+    top_p: float = 1.0
+    greedy: bool = False  # the most likely action; log-probs are still those of the distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Policy(nn.Module, ABC):
     version: int = 0
 
     @abstractmethod
-    def act(self, observation: Observation, mode: Mode, noise: Noise) -> ActionChunk:
+    def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
         """Chooses a chunk for each of B rows; `noise` supplies every random number."""
 
     @abstractmethod
@@ -46,7 +53,9 @@ class Policy(nn.Module, ABC):
         """V of each row before its first action: [B] float32. Only with a value head."""
 
     @abstractmethod
-    def evaluate(self, observation: Observation, sampled: np.ndarray) -> Evaluation:
+    def evaluate(
+        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+    ) -> Evaluation:
         """Log-probs, entropy and values of the chunks `sampled` ([N, C, A]), with gradient."""
 
     @abstractmethod

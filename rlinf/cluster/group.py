@@ -1,0 +1,170 @@
+"""A worker group: one plain class, launched on N placements, called on all ranks.
+
+The classes know nothing of Ray; this module and `cluster.py` are the only ones that do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rlinf.cluster.placement import ProcessPlacement
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
+
+POLL_S = 0.2  # how often a wait looks for a stop request
+_OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied)
+
+
+class Pending:
+    """Calls under way on several ranks of a group."""
+
+    def __init__(self, group: str, method: str, calls: Sequence[tuple[int, ray.ObjectRef]]) -> None:
+        self._group, self._method = group, method
+        self._calls = list(calls)
+
+    def result(
+        self, on_poll: Callable[[], None] | None = None, timeout_s: float | None = None
+    ) -> list[Any]:
+        """Waits for all ranks and returns their results in rank order.
+
+        The first rank that fails ends the wait at once, so that ranks which wait for the failed
+        one cannot hold the run up.
+
+        Args:
+            on_poll: called every `POLL_S` seconds; may raise to give the wait up.
+            timeout_s: longest wait; None waits as long as all workers are alive.
+
+        Raises:
+            WorkerDied: a worker process ended, raised, or gave no answer in time.
+            UserError, EnvironmentFailure, NumericsError: as raised by the worker.
+        """
+        ranks = {ref: rank for rank, ref in self._calls}
+        waiting = list(ranks)
+        results: dict[int, Any] = {}
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
+            for ref in done:
+                results[ranks[ref]] = self._get(ranks[ref], ref)
+            if on_poll is not None:
+                on_poll()
+            if deadline is not None and waiting and time.monotonic() > deadline:
+                late = sorted(ranks[ref] for ref in waiting)
+                raise WorkerDied(
+                    f"{self._group} ranks {late} gave no answer to {self._method}() "
+                    f"within {timeout_s:.0f} s"
+                )
+        return [results[rank] for rank, _ in self._calls]
+
+    def _get(self, rank: int, ref: ray.ObjectRef) -> Any:
+        try:
+            return ray.get(ref)
+        except RayTaskError as error:
+            raise as_own_error(error, f"{self._group}[{rank}].{self._method}()") from None
+        except RayActorError as error:
+            raise WorkerDied(
+                f"{self._group}[{rank}] died during {self._method}(): {error}"
+            ) from None
+
+
+class WorkerGroup:
+    """Ranks 0..N-1 of one worker class, each in its own process."""
+
+    def __init__(
+        self,
+        name: str,
+        worker_class: type,
+        placements: Sequence[ProcessPlacement],
+        arguments: Callable[[int], Mapping[str, Any]],
+        environment: Callable[[ProcessPlacement], Mapping[str, str]],
+        node_ids: Sequence[str],
+    ) -> None:
+        """Launches the processes; the constructors run while this returns.
+
+        Args:
+            arguments: rank to keyword arguments of `worker_class`.
+            environment: extra environment variables of a process.
+            node_ids: Ray's id of each node rank.
+        """
+        self.name = name
+        remote_class = ray.remote(worker_class)
+        self.handles = [
+            remote_class.options(
+                num_cpus=0,
+                runtime_env={"env_vars": dict(environment(placement))},
+                scheduling_strategy=NodeAffinitySchedulingStrategy(
+                    node_ids[placement.node], soft=False
+                ),
+            ).remote(**arguments(placement.rank))
+            for placement in placements
+        ]
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    def call(self, method: str, *arguments: Any) -> Pending:
+        """Calls `method` with the same arguments on every rank."""
+        return self.call_each(method, [arguments] * len(self.handles))
+
+    def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Pending:
+        """Calls `method` on every rank, with its own arguments each."""
+        calls = [
+            (rank, getattr(handle, method).remote(*given))
+            for rank, (handle, given) in enumerate(zip(self.handles, arguments, strict=True))
+        ]
+        return Pending(self.name, method, calls)
+
+    def call_first(self, method: str, *arguments: Any) -> Pending:
+        """Calls `method` on rank 0 only."""
+        return Pending(
+            self.name, method, [(0, getattr(self.handles[0], method).remote(*arguments))]
+        )
+
+    def kill(self) -> None:
+        """Ends every process of the group at once."""
+        for handle in self.handles:
+            ray.kill(handle)
+
+
+class RemotePolicy:
+    """The rollout group as an env worker sees it: requests go straight to one of its ranks.
+
+    Requests are spread round robin; which rank answers changes nothing, as all hold the same
+    weights and the noise comes with the request.
+    """
+
+    def __init__(self, handles: Sequence[Any], first: int, timeout_s: float) -> None:
+        self._handles, self._next, self._timeout_s = list(handles), first, timeout_s
+
+    def put(self, observation: Any) -> Any:
+        """Writes an observation once, into shared memory; everybody reads it from there."""
+        return ray.put(observation)
+
+    def act(self, *request: Any) -> Any:
+        """`RolloutWorker.act` on one of the ranks."""
+        return self._ask("act", request)
+
+    def judge(self, *request: Any) -> Any:
+        """`RolloutWorker.judge` on one of the ranks."""
+        return self._ask("judge", request)
+
+    def _ask(self, method: str, request: tuple[Any, ...]) -> Any:
+        self._next = (self._next + 1) % len(self._handles)
+        rank, handle = self._next, self._handles[self._next]
+        try:
+            return ray.get(getattr(handle, method).remote(*request), timeout=self._timeout_s)
+        except RayTaskError as error:
+            raise as_own_error(error, f"rollout[{rank}].{method}()") from None
+        except RayError as error:  # dead, or no answer in time
+            raise WorkerDied(f"rollout[{rank}].{method}() gave no answer: {error}") from None
+
+
+def as_own_error(error: RayTaskError, where: str) -> Exception:
+    """The error a worker raised: one of ours as it is, any other with its traceback."""
+    cause = error.cause
+    return cause if isinstance(cause, _OWN_ERRORS) else WorkerDied(f"{where} failed:\n{error}")

@@ -1,0 +1,72 @@
+"""Collects the chunks of one rollout into a Trajectory, as they happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rlinf.data.types import ActionChunk, ChunkResult, EpisodeResult, Trajectory
+
+
+class Recording:
+    """T chunks of B envs being filled. What is never filled stays zero, False, or -1 in `rows`."""
+
+    def __init__(self, chunks: int, envs: int, version: int) -> None:
+        self._chunks, self._envs, self._version = chunks, envs, version
+        self._observations: list[Any] = []
+        self._rows = np.full((chunks, envs), -1, np.int32)
+        self._final_values = np.zeros((chunks, envs), np.float32)
+        self._next_values = np.zeros(envs, np.float32)
+        self._acted: dict[str, np.ndarray] = {}
+        self._happened: dict[str, np.ndarray] = {}
+        self._episodes: list[EpisodeResult] = []
+
+    def add(self, ref: Any, envs: np.ndarray, chunk: ActionChunk, result: ChunkResult) -> None:
+        """Adds chunk t, the next one.
+
+        Args:
+            ref: reference to the observation that was acted on; its row i is env `envs[i]`.
+            envs: [b] int64, the envs that acted.
+            chunk: [b, ...], what the policy answered.
+            result: [B, ...], what the simulator did.
+        """
+        if chunk.version != self._version:
+            raise RuntimeError(f"weights {chunk.version} acted in a rollout of {self._version}")
+        t = len(self._observations)
+        self._observations.append(ref)
+        self._rows[t, envs] = np.arange(len(envs))
+        for name in ("sampled", "logprobs", "values"):
+            given: np.ndarray = getattr(chunk, name)
+            self._field(self._acted, name, given)[t, envs] = given
+        for name in ("rewards", "terminated", "truncated", "valid"):
+            happened: np.ndarray = getattr(result, name)
+            self._field(self._happened, name, happened)[t] = happened
+        self._episodes.extend(result.episodes)
+
+    def set_final_values(self, envs: np.ndarray, values: np.ndarray) -> None:
+        """V(last observation) of the episodes that the latest chunk ended in the given envs."""
+        self._final_values[len(self._observations) - 1, envs] = values
+
+    def set_next_values(self, envs: np.ndarray, values: np.ndarray) -> None:
+        """V of the observation after the latest chunk, of the envs whose episode goes on."""
+        self._next_values[envs] = values
+
+    def finish(self) -> Trajectory:
+        """The trajectory. At least one chunk was added."""
+        return Trajectory(
+            observations=self._observations,
+            rows=self._rows,
+            final_values=self._final_values,
+            next_values=self._next_values,
+            episodes=tuple(self._episodes),
+            version=self._version,
+            **self._acted,
+            **self._happened,
+        )
+
+    def _field(self, fields: dict[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+        """The [T, B, ...] array of a field, made when its first rows arrive."""
+        if name not in fields:
+            fields[name] = np.zeros((self._chunks, self._envs, *like.shape[1:]), like.dtype)
+        return fields[name]

@@ -1,0 +1,101 @@
+"""The tiny VLA as a policy: from uint8 images to action tokens, and from tokens to actions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlinf.config.models import TinyVlaConfig as ModelConfig
+from rlinf.data.random import Noise
+from rlinf.data.types import ActionChunk, Observation
+from rlinf.models import sampling as tokens
+from rlinf.models.base import Evaluation, Policy, Sampling
+from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
+
+
+class TinyVlaPolicy(Policy):
+    """Each of the A dimensions of each of the C actions is one of `bins` tokens.
+
+    A token stands for the centre of its bin in [-1, 1], which the statistics of the demonstrations
+    (1 % and 99 % quantile of each dimension) map to the env's units. Where both quantiles are equal
+    the dimension is constant, no token of it reaches the simulator, and it is not `live`. The
+    statistics are part of the weights, so that a checkpoint acts alike wherever it is loaded.
+    """
+
+    low: Tensor  # [A] float32, 1 % quantile of the demonstrations' actions
+    high: Tensor  # [A] float32, 99 % quantile
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
+        self.has_critic = config.add_value_head
+        self.network = TinyVla(
+            TinyVlaConfig(
+                image_size=config.image_size,
+                views=config.num_views,
+                chunk=self.chunk,
+                action_dim=self.action_dim,
+                width=config.width,
+                layers=config.depth,
+                heads=config.num_heads,
+                value_level=config.value_type,
+            )
+        )
+        self.bins = self.network.config.bins
+        self.register_buffer("low", -torch.ones(self.action_dim))
+        self.register_buffer("high", torch.ones(self.action_dim))
+        self.register_buffer("live", torch.ones(self.action_dim, dtype=torch.bool))
+
+    def set_action_statistics(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Sets the range ([A] each, env units) that the tokens of each dimension cover."""
+        self.low.copy_(torch.from_numpy(low))
+        self.high.copy_(torch.from_numpy(high))
+        self.live.copy_(self.high > self.low)
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
+        logits, values = self._forward(observation)
+        logdist = tokens.log_distribution(logits, sampling)
+        uniform = torch.from_numpy(noise.uniform(self.chunk, self.action_dim)).to(self.device)
+        drawn = tokens.draw(logdist, uniform, sampling)
+        return ActionChunk(
+            actions=self.decode(drawn).cpu().numpy(),
+            sampled=drawn.cpu().numpy(),
+            logprobs=tokens.token_logprobs(logdist, drawn).cpu().numpy(),
+            values=values.cpu().numpy(),
+            version=self.version,
+        )
+
+    @torch.inference_mode()
+    def judge(self, observation: Observation) -> np.ndarray:
+        return self._forward(observation)[1][:, 0].cpu().numpy()
+
+    def evaluate(
+        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+    ) -> Evaluation:
+        logits, values = self._forward(observation)
+        logdist = tokens.log_distribution(logits, sampling)
+        given = torch.from_numpy(sampled).to(self.device)
+        return Evaluation(tokens.token_logprobs(logdist, given), tokens.entropy(logdist), values)
+
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """Token ids [..., A] int64 of the bins that hold the given actions [..., A] (env units)."""
+        span = np.maximum(self.high.cpu().numpy() - self.low.cpu().numpy(), 1e-8)
+        unit = np.clip((actions - self.low.cpu().numpy()) / span, 0.0, 1.0)
+        return np.minimum((unit * self.bins).astype(np.int64), self.bins - 1)
+
+    def decode(self, drawn: Tensor) -> Tensor:
+        """Actions [..., A] float32 in the env's units at the centres of the bins `drawn`."""
+        unit = (drawn.float() + 0.5) / self.bins
+        return self.low + unit * (self.high - self.low)
+
+    def value_parameters(self) -> list[nn.Parameter]:
+        return list(self.network.value_head.parameters()) if self.has_critic else []
+
+    def _forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
+        """Logits [B, C, A, bins] and values [B, C or 1 or 0]."""
+        images = torch.from_numpy(observation.images).to(self.device)
+        text = tokenize(observation.instructions).to(self.device)
+        logits, values = self.network(images, text)
+        return logits, values if self.has_critic else values[:, :0]

@@ -1,0 +1,30 @@
+"""What every worker process does first."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+
+def prepare_process(name: str, threads: int, log_dir: str) -> None:
+    """Threads, log file and signals of a worker process.
+
+    Ctrl-C reaches the whole process group; only the launcher decides what it means.
+    """
+    torch.set_num_threads(threads)
+    # A subnormal costs a hundred times a normal number on a CPU, and late in training they occur.
+    torch.set_flush_denormal(True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    folder = Path(log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=folder / f"{name}.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.getLogger(__name__).info("%s starts: %d threads, %s", name, threads, sys.executable)
