@@ -1,0 +1,338 @@
+"""Episodes on top of a simulator: chunks, step limits, resets, rewards and results.
+
+This is the only module that knows when an episode ends and what happens then; simulators only
+step. Both rollout modes are exact for chunks of more than one action:
+
+- partial reset (`auto_reset`): an env that ends inside a chunk executes none of the chunk's
+  remaining actions and begins its next episode when the chunk is over;
+- fixed episodes: an env that ends waits until its owner starts it again.
+
+An observation is rendered once per chunk, after its last action, and once more for ended envs
+whose value the learner needs (`EpisodeRules.final`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
+from rlinf.envs.base import Simulator, StepResult
+from rlinf.envs.failures import RowFailed
+from rlinf.errors import EnvironmentFailure
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRules:
+    """When episodes end, what their rewards are, and what is kept of them."""
+
+    max_episode_steps: int  # env steps after which an episode is truncated
+    auto_reset: bool  # True: partial reset; False: fixed episodes
+    ignore_terminations: bool = False  # run to the step limit whatever the task says
+    reward_coef: float = 1.0  # factor on the simulator's reward
+    use_rel_reward: bool = False  # reward is the change since the step before: s_t - s_{t-1}
+    final: Literal["none", "truncated", "always"] = "truncated"  # ends that need their last view
+    env_offset: int = 0  # global index of env 0
+    record: int = 0  # envs with a global index below this one have every frame recorded
+
+
+class Frame(NamedTuple):
+    """A picture of one env for a person, and what was going on."""
+
+    env: int  # global index
+    step: int  # env steps since the episode's start; 0 is the start state
+    reward: float  # of this step
+    success: bool  # the task is solved in this state
+    instruction: str
+    picture: np.ndarray  # [H, W, 3] uint8
+
+
+class EnvState(NamedTuple):
+    """All it takes to bring an env back: simulators are deterministic, so it is simulated again."""
+
+    start: Start
+    actions: np.ndarray  # [n, A] float32 executed since the start
+    running: bool  # False: the episode ended, or none was begun; the other fields do not matter
+
+
+class EnvBatch(Protocol):
+    """B envs in chunks, in this process (`EpisodeBatch`) or in others (`vector.ProcessBatch`)."""
+
+    num_envs: int
+    action_dim: int
+    tasks: Sequence[str]  # instruction of each task
+
+    def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
+        """Begins an episode in each of the envs `ids` ([K] int64) and shows them: [K] rows."""
+
+    def run_chunk(
+        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start]
+    ) -> ChunkResult:
+        """Executes a chunk of C actions in the active envs.
+
+        Args:
+            actions: [B, C, A] float32, in the simulator's own units.
+            active: [B] bool, running envs that shall move.
+            next_starts: [B] start of each env's next episode, used if it is reset in this chunk.
+        """
+
+    def state(self) -> list[EnvState]:
+        """What `restore` needs: [B]."""
+
+    def restore(self, states: Sequence[EnvState]) -> Observation:
+        """Brings all B envs back by simulating them again; rows of the running ones."""
+
+    def set_record(self, count: int) -> None:
+        """From now on the envs with a global index below `count` are recorded."""
+
+    def take_frames(self) -> list[Frame]:
+        """The frames recorded since the last call, in order of time."""
+
+    def close(self) -> None:
+        """Frees the simulators; it may be called twice."""
+
+
+@dataclass(slots=True)
+class _Books:
+    """What is known of the current episode of each of B envs."""
+
+    start: list[Start]
+    running: np.ndarray  # [B] bool
+    elapsed: np.ndarray  # [B] int64, steps since the start
+    score: np.ndarray  # [B] float64, the simulator's last reward
+    total: np.ndarray  # [B] float64, sum of rewards
+    success_once: np.ndarray  # [B] bool
+    success: np.ndarray  # [B] bool, at the last step
+    actions: np.ndarray  # [B, max_episode_steps, A] float32, executed since the start
+
+    @staticmethod
+    def empty(num_envs: int, max_steps: int, action_dim: int) -> _Books:
+        def off() -> np.ndarray:
+            return np.zeros(num_envs, bool)
+
+        return _Books(
+            start=[Start(0, -1, 0)] * num_envs,
+            running=off(),
+            elapsed=np.zeros(num_envs, np.int64),
+            score=np.zeros(num_envs),
+            total=np.zeros(num_envs),
+            success_once=off(),
+            success=off(),
+            actions=np.zeros((num_envs, max_steps, action_dim), np.float32),
+        )
+
+    def begin(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        for env, start in zip(ids, starts, strict=True):
+            self.start[env] = Start(*start)
+        self.running[ids] = True
+        for column in (self.elapsed, self.score, self.total, self.success_once, self.success):
+            column[ids] = 0
+
+
+@dataclass(slots=True)
+class _ChunkArrays:
+    """The [B, C] parts of a `ChunkResult` while they are being filled."""
+
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    final: list[Observation] = field(default_factory=list)
+    final_rows: list[np.ndarray] = field(default_factory=list)
+    episodes: list[EpisodeResult] = field(default_factory=list)
+
+    @staticmethod
+    def empty(num_envs: int, num_actions: int) -> _ChunkArrays:
+        def off() -> np.ndarray:
+            return np.zeros((num_envs, num_actions), bool)
+
+        return _ChunkArrays(np.zeros((num_envs, num_actions), np.float32), off(), off(), off())
+
+
+class EpisodeBatch:
+    """B envs of one simulator in this process; see `EnvBatch` for its methods."""
+
+    def __init__(self, simulator: Simulator, rules: EpisodeRules) -> None:
+        self.num_envs = simulator.num_envs
+        self.action_dim = simulator.action_dim
+        self.tasks = simulator.tasks
+        self._simulator = simulator
+        self._rules = rules
+        self._books = _Books.empty(self.num_envs, rules.max_episode_steps, self.action_dim)
+        self._frames: list[Frame] = []
+        self.set_record(rules.record)
+
+    def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
+        ids = np.asarray(ids, np.int64)
+        self._reset(ids, starts)
+        self._record(ids, np.zeros(self.num_envs))
+        return self._simulator.observe(ids)
+
+    def run_chunk(
+        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start]
+    ) -> ChunkResult:
+        chunk = _ChunkArrays.empty(self.num_envs, actions.shape[1])
+        began = active & self._books.running
+        live = began
+        for i in range(actions.shape[1]):
+            if not live.any():
+                break
+            live = live & ~self._run_action(chunk, i, actions[:, i], live)
+        if self._rules.auto_reset:
+            self._reset_ended(np.flatnonzero(began & ~live), next_starts)
+        goes_on = began & self._books.running
+        final, final_rows = self._final_observations(chunk)
+        return ChunkResult(
+            rewards=chunk.rewards,
+            terminated=chunk.terminated,
+            truncated=chunk.truncated,
+            valid=chunk.valid,
+            active=goes_on,
+            observation=self._simulator.observe(np.flatnonzero(goes_on)),
+            final=final,
+            final_rows=final_rows,
+            episodes=tuple(sorted(chunk.episodes, key=lambda episode: episode.env)),
+        )
+
+    def state(self) -> list[EnvState]:
+        books = self._books
+        return [
+            EnvState(
+                books.start[env],
+                books.actions[env, : books.elapsed[env]].copy(),
+                bool(books.running[env]),
+            )
+            for env in range(self.num_envs)
+        ]
+
+    def restore(self, states: Sequence[EnvState]) -> Observation:
+        ids = np.array([env for env, state in enumerate(states) if state.running], np.int64)
+        self._books.running[:] = False
+        self._reset(ids, [state.start for state in states if state.running])
+        lengths = np.array([len(state.actions) if state.running else 0 for state in states])
+        for i in range(int(lengths.max(initial=0))):
+            actions = np.zeros((self.num_envs, self.action_dim), np.float32)
+            for env, state in enumerate(states):
+                if lengths[env] > i:
+                    actions[env] = state.actions[i]
+            self._advance(actions, lengths > i)
+        return self._simulator.observe(ids)
+
+    def set_record(self, count: int) -> None:
+        shown = min(max(count - self._rules.env_offset, 0), self.num_envs)
+        self._recorded = np.arange(shown)
+
+    def take_frames(self) -> list[Frame]:
+        frames, self._frames = self._frames, []
+        return frames
+
+    def close(self) -> None:
+        self._simulator.close()
+
+    def _reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        if len(ids) == 0:
+            return
+        try:
+            self._simulator.reset(ids, starts)
+        except RowFailed as failure:
+            start = dict(zip(ids.tolist(), starts, strict=True))[failure.row]
+            raise EnvironmentFailure(
+                f"env {self._rules.env_offset + failure.row} failed to reset to {start}: "
+                f"{failure.__cause__!r}"
+            ) from failure
+        self._books.begin(ids, starts)
+
+    def _reset_ended(self, ended: np.ndarray, next_starts: Sequence[Start]) -> None:
+        """Begins the next episode of the envs `ended` ([K] int64)."""
+        self._reset(ended, [next_starts[int(env)] for env in ended])
+        self._record(ended, np.zeros(self.num_envs))
+
+    def _run_action(
+        self, chunk: _ChunkArrays, i: int, actions: np.ndarray, live: np.ndarray
+    ) -> np.ndarray:
+        """Executes action i of a chunk in the live envs; returns which of them ended: [B] bool."""
+        rewards, result = self._advance(actions, live)
+        terminated = live & result.terminated & (not self._rules.ignore_terminations)
+        truncated = live & ~terminated & (self._books.elapsed >= self._rules.max_episode_steps)
+        ended = terminated | truncated
+        chunk.valid[:, i] = live
+        chunk.rewards[:, i] = rewards
+        chunk.terminated[:, i] = terminated
+        chunk.truncated[:, i] = truncated
+        self._books.running &= ~ended
+        self._record(np.flatnonzero(live), rewards)
+        # Now, not at the end of the chunk: a batched simulator goes on moving ended envs.
+        wanted = {"none": ended & False, "truncated": truncated, "always": ended}
+        rows = np.flatnonzero(wanted[self._rules.final])
+        if len(rows):
+            chunk.final.append(self._simulator.observe(rows))
+            chunk.final_rows.append(rows)
+        chunk.episodes.extend(
+            self._result(int(env), bool(terminated[env])) for env in np.flatnonzero(ended)
+        )
+        return ended
+
+    def _advance(self, actions: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, StepResult]:
+        """One simulator step of the live envs and its book-keeping; the rewards are [B] float64."""
+        books, rules = self._books, self._rules
+        actions = actions.astype(np.float32, copy=False)
+        try:
+            result = self._simulator.step(actions, live)
+        except RowFailed as failure:
+            env = failure.row
+            raise EnvironmentFailure(
+                f"env {rules.env_offset + env} failed at step {books.elapsed[env] + 1} from "
+                f"{books.start[env]} with action {actions[env].tolist()}: {failure.__cause__!r}"
+            ) from failure
+        books.actions[live, books.elapsed[live]] = actions[live]
+        books.elapsed += live
+        scores = result.rewards.astype(np.float64)
+        rewards = scores - books.score if rules.use_rel_reward else scores
+        rewards = np.where(live, rules.reward_coef * rewards, 0.0)
+        books.score = np.where(live, scores, books.score)
+        books.total += rewards
+        books.success = np.where(live, result.success, books.success)
+        books.success_once |= live & result.success
+        return rewards, result
+
+    def _result(self, env: int, terminated: bool) -> EpisodeResult:
+        books = self._books
+        return EpisodeResult(
+            env=self._rules.env_offset + env,
+            start=books.start[env],
+            length=int(books.elapsed[env]),
+            episode_return=float(books.total[env]),
+            success_once=bool(books.success_once[env]),
+            success_at_end=bool(books.success[env]),
+            terminated=terminated,
+        )
+
+    def _final_observations(self, chunk: _ChunkArrays) -> tuple[Observation, np.ndarray]:
+        """`final` and `final_rows` of the chunk, ordered by row."""
+        if not chunk.final:
+            nothing = np.zeros(0, np.int64)
+            return self._simulator.observe(nothing), nothing
+        rows = np.concatenate(chunk.final_rows)
+        order = np.argsort(rows)
+        return Observation.concatenate(chunk.final).take(order), rows[order]
+
+    def _record(self, ids: np.ndarray, rewards: np.ndarray) -> None:
+        """Keeps a picture of the envs `ids` that are recorded."""
+        shown = np.intersect1d(ids, self._recorded)
+        if len(shown) == 0:
+            return
+        books = self._books
+        for env, picture in zip(shown, self._simulator.frames(shown), strict=True):
+            self._frames.append(
+                Frame(
+                    env=self._rules.env_offset + int(env),
+                    step=int(books.elapsed[env]),
+                    reward=float(rewards[env]),
+                    success=bool(books.success[env]),
+                    instruction=self.tasks[books.start[env].task],
+                    picture=picture,
+                )
+            )

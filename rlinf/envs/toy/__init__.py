@@ -1,0 +1,1 @@
+"""A simulator in a page of numpy: for tests and for measuring the pipeline around it."""
