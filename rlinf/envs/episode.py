@@ -30,7 +30,6 @@ class EpisodeRules:
     """When episodes end, what their rewards are, and what is kept of them."""
 
     max_episode_steps: int  # env steps after which an episode is truncated
-    auto_reset: bool  # True: partial reset; False: fixed episodes
     ignore_terminations: bool = False  # run to the step limit whatever the task says
     reward_coef: float = 1.0  # factor on the simulator's reward
     use_rel_reward: bool = False  # reward is the change since the step before: s_t - s_{t-1}
@@ -69,14 +68,15 @@ class EnvBatch(Protocol):
         """Begins an episode in each of the envs `ids` ([K] int64) and shows them: [K] rows."""
 
     def run_chunk(
-        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start]
+        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
     ) -> ChunkResult:
         """Executes a chunk of C actions in the active envs.
 
         Args:
             actions: [B, C, A] float32, in the simulator's own units.
             active: [B] bool, running envs that shall move.
-            next_starts: [B] start of each env's next episode, used if it is reset in this chunk.
+            next_starts: [B] the episode each env begins if its own ends in this chunk; None to
+                wait.
         """
 
     def state(self) -> list[EnvState]:
@@ -172,7 +172,7 @@ class EpisodeBatch:
         return self._simulator.observe(ids)
 
     def run_chunk(
-        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start]
+        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
     ) -> ChunkResult:
         chunk = _ChunkArrays.empty(self.num_envs, actions.shape[1])
         began = active & self._books.running
@@ -181,8 +181,7 @@ class EpisodeBatch:
             if not live.any():
                 break
             live = live & ~self._run_action(chunk, i, actions[:, i], live)
-        if self._rules.auto_reset:
-            self._reset_ended(np.flatnonzero(began & ~live), next_starts)
+        self._reset_ended(np.flatnonzero(began & ~live), next_starts)
         goes_on = began & self._books.running
         final, final_rows = self._final_observations(chunk)
         return ChunkResult(
@@ -245,10 +244,12 @@ class EpisodeBatch:
             ) from failure
         self._books.begin(ids, starts)
 
-    def _reset_ended(self, ended: np.ndarray, next_starts: Sequence[Start]) -> None:
-        """Begins the next episode of the envs `ended` ([K] int64)."""
-        self._reset(ended, [next_starts[int(env)] for env in ended])
-        self._record(ended, np.zeros(self.num_envs))
+    def _reset_ended(self, ended: np.ndarray, next_starts: Sequence[Start | None]) -> None:
+        """Begins the next episode of those of the envs `ended` ([K] int64) that have one."""
+        following = [(env, start) for env in ended if (start := next_starts[env]) is not None]
+        ids = np.array([env for env, _ in following], np.int64)
+        self._reset(ids, [start for _, start in following])
+        self._record(ids, np.zeros(self.num_envs))
 
     def _run_action(
         self, chunk: _ChunkArrays, i: int, actions: np.ndarray, live: np.ndarray
