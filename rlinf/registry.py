@@ -1,0 +1,31 @@
+"""Names in the configuration -> classes, as import paths: nothing heavy loads until it is asked for.
+
+A new model or simulator is a line here and a class in `config/models.py` or `config/simulators.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from rlinf.errors import UserError
+
+MODELS: dict[str, str] = {
+    "mlp": "rlinf.models.mlp.policy:MlpPolicy",
+    "tiny_vla": "rlinf.models.tiny_vla.policy:TinyVlaPolicy",
+}
+"""`actor.model.model_type` -> policy class, built from its configuration section."""
+
+
+def resolve(table: Mapping[str, str], name: str) -> Any:
+    """Imports and returns what `name` stands for in one of the tables above."""
+    if name not in table:
+        near = get_close_matches(name, table, n=1)
+        raise UserError(
+            f"unknown name '{name}'; there are {', '.join(table)}",
+            f"write {near[0]}" if near else "write one of them",
+        )
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)
