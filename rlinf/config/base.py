@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+
+def _off_or_positive(value: int) -> int:
+    if value == -1 or value >= 1:
+        return value
+    raise ValueError("must be -1 (off) or at least 1")
+
+
+Limit = Annotated[int, AfterValidator(_off_or_positive)]
+"""A number of things, -1 for no limit or never."""
 Count = Annotated[int, Field(ge=1)]
 """A number of things, at least one."""
 Index = Annotated[int, Field(ge=0)]

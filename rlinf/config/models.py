@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlinf.config.base import Count, Finite, Precision, Section
 
 
 class ModelConfig(Section):
     """What every policy has."""
+
+    reads: ClassVar[Literal["state", "images"]]
+    """The part of the observation it needs."""
+    draws_tokens: ClassVar[bool]
+    """Whether actions are tokens, to which top-k and top-p apply."""
 
     model_type: str
     """Name of the policy class."""
@@ -30,11 +36,28 @@ class ModelConfig(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Parameters of the policy, for memory estimates; no weights are made."""
+
+    @property
+    def num_values(self) -> int:
+        """Outputs of the critic: C, 1 or 0."""
+        if not self.add_value_head:
+            return 0
+        return self.num_action_chunks if self.value_type == "action" else 1
+
 
 class MlpConfig(ModelConfig):
     """A tanh multi-layer perceptron over the state vector with Gaussian actions."""
 
+    reads = "state"
+    draws_tokens = False
+
     model_type: Literal["mlp"]
+    """Name of the policy class."""
+    gradient_checkpointing: Literal[False] = False
+    """Too small to be worth it."""
     obs_dim: Count
     """Size of the state vector."""
     hidden_dim: Count = 256
@@ -44,6 +67,14 @@ class MlpConfig(ModelConfig):
     log_std_init: Finite = -0.5
     """Start of the state-independent log standard deviation."""
 
+    def num_parameters(self) -> int:
+        hidden = (self.num_layers - 1) * (self.hidden_dim + 1) * self.hidden_dim
+        trunk = (self.obs_dim + 1) * self.hidden_dim + hidden
+        actions = self.num_action_chunks * self.action_dim
+        policy = trunk + (self.hidden_dim + 1) * actions + actions
+        critic = trunk + (self.hidden_dim + 1) * self.num_values
+        return policy + (critic if self.add_value_head else 0)
+
 
 class TinyVlaConfig(ModelConfig):
     """A small vision-language-action policy of the OpenVLA-OFT kind.
@@ -51,8 +82,14 @@ class TinyVlaConfig(ModelConfig):
     Images and the instruction go in, 256-bin action tokens for all C actions come out at once.
     """
 
+    reads = "images"
+    draws_tokens = True
+
     model_type: Literal["tiny_vla"]
-    image_size: Count = 64
+    """Name of the policy class."""
+    gradient_checkpointing: Literal[False] = False
+    """Too small to be worth it."""
+    image_size: Annotated[Count, Field(multiple_of=16)] = 64
     """Side of the square input image in pixels."""
     num_views: Count = 1
     """Cameras per observation."""
@@ -62,6 +99,21 @@ class TinyVlaConfig(ModelConfig):
     """Transformer layers."""
     num_heads: Count = 4
     """Attention heads; divides `width`."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} must divide width {self.width}")
+        return self
+
+    def num_parameters(self) -> int:
+        """Close to the real number; the vision towers count with their 3x3 and 8x8 kernels."""
+        width, tokens = self.width, 256 + 512 + self.num_action_chunks * self.action_dim
+        vision = 12_300 + 432 * width + 96 * width + 2.5 * width**2
+        grid = (self.image_size // 16) ** 2 * width
+        trunk = self.depth * (12 * width**2 + 13 * width)
+        critic = 516 * width + 129 * self.num_values if self.add_value_head else 0
+        return int(vision + grid + trunk + tokens * width + critic)
 
 
 AnyModel = Annotated[MlpConfig | TinyVlaConfig, Field(discriminator="model_type")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
+import yaml
 from pydantic import Field
 
 from rlinf.config.base import (
@@ -17,6 +18,7 @@ from rlinf.config.base import (
     Fraction,
     Index,
     Level,
+    Limit,
     NonNegative,
     Positive,
     Precision,
@@ -90,8 +92,8 @@ class ClusterConfig(Section):
 class LoggerConfig(Section):
     """Where results go."""
 
-    log_path: str
-    """Folder of the logs; without it a new `logs/<date-time>-<config>`."""
+    log_path: str = ""
+    """Folder of the logs; empty makes a new `logs/<date-time>-<config>`. Absolute after loading."""
     project_name: str = "rlinf"
     """Project of wandb and swanlab."""
     experiment_name: str | None = None
@@ -115,13 +117,13 @@ class RunnerConfig(Section):
 
     task_type: Literal["embodied"] = "embodied"
     """Kind of run."""
-    max_epochs: Annotated[int, Field(ge=-1)] = 1000
+    max_epochs: Limit = 1000
     """Iterations to run; -1 for no limit."""
-    max_steps: Annotated[int, Field(ge=-1)] = -1
+    max_steps: Limit = -1
     """Iterations to run; -1 for no limit. The smaller of both limits counts."""
-    val_check_interval: Annotated[int, Field(ge=-1)] = -1
+    val_check_interval: Limit = -1
     """Evaluate after every so many iterations; -1 never."""
-    save_interval: Annotated[int, Field(ge=-1)] = -1
+    save_interval: Limit = -1
     """Save a checkpoint after every so many iterations; -1 only at the end."""
     keep_checkpoints: Count = 2
     """Newest checkpoints kept."""
@@ -133,7 +135,7 @@ class RunnerConfig(Section):
     """Policy weights to start from (a checkpoint or an exported policy), optimizer and step new."""
     worker_timeout_s: Seconds = 600.0
     """Longest wait for an answer of any worker, in seconds, before the run ends."""
-    logger: LoggerConfig
+    logger: LoggerConfig = LoggerConfig()
     """Where results go."""
 
 
@@ -147,8 +149,8 @@ class VideoConfig(Section):
     """Record; frames inside a chunk are rendered only then."""
     info_on_video: bool = True
     """Write task, step, reward and success on the frames."""
-    video_base_dir: str
-    """Folder of the videos; without it `<run folder>/video/train` or `video/eval`."""
+    video_base_dir: str = ""
+    """Folder of the videos; empty takes `<run folder>/video/train` or `video/eval`."""
     num_envs_shown: Count = 4
     """Sub-envs tiled in one video."""
     max_videos: Count = 20
@@ -191,7 +193,7 @@ class EnvConfig(Section):
     """Simulator sub-processes per env worker on CPU; None uses the worker's share of the cores."""
     step_timeout_s: Seconds = 120.0
     """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung."""
-    video_cfg: VideoConfig
+    video_cfg: VideoConfig = VideoConfig()
     """Videos."""
 
 
@@ -199,14 +201,18 @@ class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """Sub-environments that collect training data."""
 
     simulator_type: SimulatorT
+    """Simulator; it decides which `init_params` there are."""
     init_params: ParamsT
+    """What the simulator is built with."""
 
 
 class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """Sub-environments of evaluation."""
 
     simulator_type: SimulatorT
+    """Simulator; it decides which `init_params` there are."""
     init_params: ParamsT
+    """What the simulator is built with."""
     num_trials: Count = 128
     """Episodes per task; every (task, trial) is counted exactly once."""
 
@@ -308,12 +314,12 @@ class AlgorithmConfig(Section):
 
 
 class RolloutModel(Section):
-    """The rollout worker's copy of the policy, where it differs from the actor's."""
+    """The rollout worker acts with a copy of the actor's policy, so these follow `actor.model`."""
 
     model_path: str | None = None
-    """Folder of the weights; None takes `actor.model.model_path`."""
+    """Folder of the start weights; None or the same as `actor.model.model_path`."""
     precision: Precision | None = None
-    """Number format; None takes that of `actor.model`."""
+    """Number format; None or the same as `actor.model.precision`."""
 
 
 class RolloutConfig(Section):
@@ -324,7 +330,7 @@ class RolloutConfig(Section):
     max_batch_size: Count | None = None
     """Most observations in one forward pass; None for no limit."""
     model: RolloutModel = RolloutModel()
-    """Differences to the actor's policy."""
+    """The copy of the actor's policy."""
 
 
 # --- actor ---------------------------------------------------------------------------------------
@@ -410,7 +416,7 @@ class Config(Section):
 
     cluster: ClusterConfig = ClusterConfig()
     """Machines, and who runs where."""
-    runner: RunnerConfig
+    runner: RunnerConfig = RunnerConfig()
     """The outer loop."""
     env: EnvsConfig
     """Environments."""
@@ -422,3 +428,7 @@ class Config(Section):
     """Workers that train the policy."""
     imitation: ImitationConfig | None = None
     """Warm-up by imitation; None starts reinforcement learning at once."""
+
+    def to_yaml(self) -> str:
+        """The resolved tree as YAML, which loads to an equal tree."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

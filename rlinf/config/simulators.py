@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import abstractmethod
+from typing import Literal, NamedTuple, Self
+
+from pydantic import model_validator
 
 from rlinf.config.base import Count, Positive, Section
 
 Vector3 = tuple[float, float, float]
 
 
+class Spaces(NamedTuple):
+    """What is known of observations and actions before a simulator starts; None: not known."""
+
+    shows: Literal["state", "images"]
+    obs_dim: int | None  # size of the state vector
+    image_size: tuple[int, int] | None  # height, width in pixels
+    action_dim: int | None
+
+
 class SimulatorParams(Section):
     """Base of all simulator blocks."""
+
+    @abstractmethod
+    def spaces(self) -> Spaces:
+        """Observations and actions, as far as the configuration tells."""
+
+    @abstractmethod
+    def uses_processes(self, on_accelerator: bool) -> bool:
+        """Whether sub-envs live in sub-processes of the env worker."""
+
+    @abstractmethod
+    def process_bytes(self) -> int:
+        """Host memory of one sub-process, or of the simulator inside the env worker."""
 
 
 class Camera(Section):
@@ -55,6 +79,27 @@ class ManiskillParams(SimulatorParams):
     instruction: str | None = None
     """Task text given to the policy; None takes the text this package keeps for the task."""
 
+    @model_validator(mode="after")
+    def _whole_physics_steps_per_action(self) -> Self:
+        if self.sim_freq % self.control_freq:
+            raise ValueError(
+                f"control_freq {self.control_freq} must divide sim_freq {self.sim_freq}"
+            )
+        return self
+
+    def spaces(self) -> Spaces:
+        if self.obs_mode == "state":
+            return Spaces("state", None, None, None)
+        size = (self.camera.height, self.camera.width) if self.camera is not None else None
+        return Spaces("images", None, size, None)
+
+    def uses_processes(self, on_accelerator: bool) -> bool:
+        return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)
+
+    def process_bytes(self) -> int:
+        """Measured: 0.65 GB with a spawned interpreter, torch, SAPIEN and one task."""
+        return 650_000_000
+
 
 class ToyReachParams(SimulatorParams):
     """A vectorised point-reaching task in numpy, for tests and for measuring the pipeline."""
@@ -64,8 +109,11 @@ class ToyReachParams(SimulatorParams):
     action_dim: Count = 8
     """Size of the action vector."""
 
+    def spaces(self) -> Spaces:
+        return Spaces("state", self.obs_dim, None, self.action_dim)
 
-SIMULATOR_PARAMS: dict[str, type[SimulatorParams]] = {
-    "maniskill": ManiskillParams,
-    "toy_reach": ToyReachParams,
-}
+    def uses_processes(self, on_accelerator: bool) -> bool:
+        return False
+
+    def process_bytes(self) -> int:
+        return 0

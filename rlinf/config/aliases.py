@@ -1,0 +1,117 @@
+"""Other spellings of keys and values, in one place.
+
+Recipes in circulation spell several keys in two ways. One spelling is ours; the others are read
+as it, with a note. Both at once with different values is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlinf.config import tree
+from rlinf.config.problems import Problem
+from rlinf.config.tree import Tree
+
+RENAMED: dict[str, str] = {
+    "actor.checkpoint_load_path": "actor.model.model_path",
+    "actor.fsdp_config.gradient_checkpointing": "actor.model.gradient_checkpointing",
+    "actor.model.model_name": "actor.model.model_type",
+    "algorithm.auto_reset": "env.train.auto_reset",
+    "algorithm.bootstrap_type": "algorithm.bootstrap",
+    "algorithm.group_size": "env.train.group_size",
+    "algorithm.ignore_terminations": "env.train.ignore_terminations",
+    "algorithm.max_episode_steps": "env.train.max_episode_steps",
+    "algorithm.reward_coef": "env.train.reward_coef",
+    "algorithm.use_fixed_reset_state_ids": "env.train.use_fixed_reset_state_ids",
+    "env.eval.env_type": "env.eval.simulator_type",
+    "env.eval.num_envs": "env.eval.total_num_envs",
+    "env.eval.rollout_epoch": "algorithm.eval_rollout_epoch",
+    "env.train.env_type": "env.train.simulator_type",
+    "env.train.rollout_epoch": "algorithm.rollout_epoch",
+    "rollout.model_dir": "rollout.model.model_path",
+    "rollout.precision": "rollout.model.precision",
+    "runner.eval_policy_path": "runner.ckpt_path",
+}
+"""Old key -> our key, same value."""
+
+PRODUCTS: dict[str, tuple[str, str]] = {
+    "algorithm.num_group_envs": ("env.train.total_num_envs", "env.train.group_size"),
+    "algorithm.n_chunk_steps": (
+        "env.train.max_steps_per_rollout_epoch",
+        "actor.model.num_action_chunks",
+    ),
+    "algorithm.n_eval_chunk_steps": (
+        "env.eval.max_steps_per_rollout_epoch",
+        "actor.model.num_action_chunks",
+    ),
+}
+"""Old key -> (our key, factor): our value is the old value times the factor's value."""
+
+NEGATED: dict[str, str] = {
+    "algorithm.sampling_params.use_greedy": "algorithm.sampling_params.do_sample",
+}
+"""Old key -> our key, which says the opposite."""
+
+_LEVELS = {"token_level": "token", "action_level": "action", "chunk_level": "chunk"}
+_PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}
+VALUES: dict[str, dict[str, str]] = {
+    "actor.model.precision": _PRECISIONS,
+    "actor.model.value_type": _LEVELS,
+    "algorithm.adv_type": {"embodied_gae": "gae", "embodied_grpo": "grpo"},
+    "algorithm.bootstrap": {"standard": "truncated"},
+    "algorithm.entropy_type": _LEVELS,
+    "algorithm.logprob_type": _LEVELS,
+    "algorithm.loss_type": {"embodied_ppo": "actor_critic", "embodied_grpo": "actor"},
+    "algorithm.reward_type": _LEVELS,
+    "rollout.model.precision": _PRECISIONS,
+}
+"""Our key -> other spellings of its values."""
+
+
+def apply(config: Tree) -> tuple[list[str], list[Problem]]:
+    """Rewrites `config` in place to our spellings.
+
+    Returns:
+        A note per alias used, and the keys given twice with different values.
+    """
+    notes: list[str] = []
+    problems: list[Problem] = []
+    for old, new in RENAMED.items():
+        if tree.has(config, old):
+            _replace(config, old, new, tree.take(config, old), notes, problems)
+    for old, new in NEGATED.items():
+        if isinstance(tree.get(config, old), bool):
+            _replace(config, old, new, not tree.take(config, old), notes, problems)
+    for old, (new, factor_key) in PRODUCTS.items():
+        factor = 1 if tree.get(config, factor_key) is None else tree.get(config, factor_key)
+        if isinstance(tree.get(config, old), int) and isinstance(factor, int):
+            _replace(config, old, new, tree.take(config, old) * factor, notes, problems)
+    for key in VALUES:
+        value = tree.get(config, key)
+        if _canonical(key, value) != value:
+            tree.put(config, key, _canonical(key, value))
+            notes.append(f"{key}: {value} is read as {_canonical(key, value)}")
+    return notes, problems
+
+
+def _canonical(key: str, value: Any) -> Any:
+    return VALUES.get(key, {}).get(str(value), value)
+
+
+def _replace(
+    config: Tree, old: str, new: str, value: Any, notes: list[str], problems: list[Problem]
+) -> None:
+    """Moves the value of an old key to ours; an unset (null) key never overwrites a set one."""
+    present = tree.get(config, new)
+    if value is None and tree.has(config, new):
+        return
+    if present is not None and _canonical(new, present) != _canonical(new, value):
+        problems.append(
+            Problem(
+                f"{old} (read as {new} = {value}) and {new} = {present} differ",
+                f"keep only {new}",
+            )
+        )
+        return
+    tree.put(config, new, value)
+    notes.append(f"{old} is read as {new} = {value}")

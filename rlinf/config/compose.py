@@ -1,0 +1,113 @@
+"""Hydra composition: a config name and overrides become one plain, resolved dict.
+
+Nothing of Hydra's application side happens: no working folder, no log files.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+import rlinf
+from rlinf.config.tree import Tree
+from rlinf.errors import UserError
+
+CONFIG_DIR = Path(rlinf.__file__).parents[1] / "examples" / "embodiment" / "config"
+"""The shipped configurations."""
+
+_RESOLVERS: dict[str, Callable[[int, int], int]] = {
+    "multiply": operator.mul,
+    "int_div": operator.floordiv,
+    "subtract": operator.sub,
+}
+"""Arithmetic in YAML: `${multiply:${a},2}`."""
+
+
+def locate(name_or_path: str) -> Path:
+    """The YAML file of a shipped configuration's name, or of a path to one of the user's own."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path.absolute()
+    shipped = CONFIG_DIR / f"{name_or_path.removesuffix('.yaml')}.yaml"
+    if "/" not in name_or_path and shipped.is_file():
+        return shipped
+    if "=" in name_or_path:
+        raise UserError(
+            f"'{name_or_path}' stands where the name of a configuration belongs",
+            "write the configuration first: rlinf train quickstart key=value ...",
+        )
+    names = sorted(file.stem for file in CONFIG_DIR.glob("*.yaml"))
+    near = get_close_matches(path.stem, names, n=3, cutoff=0.4) or names
+    raise UserError(
+        f"there is no configuration '{name_or_path}' in {CONFIG_DIR}",
+        f"choose one of {', '.join(near)}, or give the path of a .yaml file",
+    )
+
+
+def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig], None]) -> Tree:
+    """Composes `file` with its defaults list and the overrides.
+
+    Args:
+        file: main YAML file; groups are looked up beside it, then among the shipped ones.
+        overrides: `key=value` in Hydra's grammar; keys need not be in the YAML file.
+        prepare: fills in values that interpolations refer to, before they are resolved.
+    """
+    for name, function in _RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, function, replace=True)
+    parsed = [_forced(override, file.parent) for override in _parse(overrides)]
+    search = f"hydra.searchpath=[file://{CONFIG_DIR}]"
+    try:
+        with initialize_config_dir(str(file.parent), version_base=None):
+            config = hydra_compose(file.stem, [search, *parsed])
+        OmegaConf.set_struct(config, False)
+        prepare(config)
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise UserError(f"{file.name}: {error}", "correct the file or the override") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException as error:
+            raise UserError(
+                f"cannot read the override '{text}': {str(error).splitlines()[-1]}",
+                "write key=value, lists as key=[a,b], and quote values with special characters: "
+                "\"key='value'\"",
+            ) from error
+    return parsed
+
+
+def _forced(override: Override, folder: Path) -> str:
+    """The override as Hydra wants it: values may be new keys, a comma list is a plain string."""
+    text = override.input_line
+    assert text is not None
+    key = override.key_or_group
+    if key == "hydra" or key.startswith("hydra."):
+        raise UserError(
+            f"'{text}': Hydra's own settings have no effect here",
+            "remove it; runner.logger.log_path says where logs go",
+        )
+    is_group = any((root / key).is_dir() for root in (folder, CONFIG_DIR))
+    if is_group or override.package is not None or override.is_delete():
+        return text
+    value = text.partition("=")[2]
+    if override.is_sweep_override():
+        value = f"'{value}'"
+    return f"++{key}={value}"

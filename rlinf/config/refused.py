@@ -1,0 +1,98 @@
+"""Keys of other recipes that mean nothing here: answered with the reason instead of ignored.
+
+A pattern is a dotted key in which `*` stands for any text; a refused section covers all it holds.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from rlinf.config import tree
+from rlinf.config.problems import Problem
+from rlinf.config.tree import Tree
+
+REFUSED: dict[str, tuple[str, str]] = {
+    # Features this version does not have.
+    "*.enable_offload": (
+        "moving a component off its accelerator between phases is not part of this version",
+        "remove it; give the components accelerators of their own if memory is short",
+    ),
+    "actor.fsdp_config": ("sharding options are not part of this version", "remove it"),
+    "actor.model.sharding_strategy": (
+        "sharding options are not part of this version",
+        "remove it",
+    ),
+    "actor.model.is_lora": ("LoRA is not part of this version", "remove it"),
+    "actor.model.lora_*": ("LoRA is not part of this version", "remove it"),
+    "reward": ("reward models are not part of this version", "remove it"),
+    "critic": (
+        "a critic model of its own is not part of this version",
+        "remove it; actor.model.add_value_head adds a critic to the policy",
+    ),
+    "runner.weight_sync_interval": (
+        "the rollout gets the new weights after every update",
+        "remove it",
+    ),
+    # Keys at a place where they have no reader.
+    "rollout.actor.checkpoint_load_path": (
+        "there is no such place",
+        "write actor.model.model_path=PATH; the rollout takes the same weights",
+    ),
+    "actor.checkpoint_save_path": (
+        "checkpoints go to <log_path>/<experiment_name>/checkpoints",
+        "remove it and set runner.logger.log_path",
+    ),
+    # Keys without an effect on an embodied run.
+    "algorithm.loss_agg_func": (
+        "every loss is the sum over valid entries divided by their number in the global batch",
+        "remove it",
+    ),
+    "algorithm.kl_penalty": ("there is no KL term in the loss", "remove it"),
+    "algorithm.length_params": (
+        "the number of action tokens follows from action_dim and num_action_chunks",
+        "remove it",
+    ),
+    "algorithm.sampling_params.repetition_penalty": ("actions are not text", "remove it"),
+    "algorithm.sampling_params.max_length": ("actions are not text", "remove it"),
+    "algorithm.sampling_params.min_length": ("actions are not text", "remove it"),
+    "rollout.mode": ("cluster.component_placement says who shares what", "remove it"),
+    "rollout.backend": ("there is one inference engine, PyTorch", "remove it"),
+    "rollout.generation_backend": ("there is one inference engine, PyTorch", "remove it"),
+    "*.group_name": ("worker groups are named after their component", "remove it"),
+    "*.channel": ("workers call each other, there are no channels", "remove it"),
+    "*.queue_size": ("workers call each other, there are no queues", "remove it"),
+    "*.queue_name": ("workers call each other, there are no queues", "remove it"),
+    "env.*.num_envs_per_gpu": (
+        "sub-envs are spread evenly over the env workers",
+        "remove it and set env.*.total_num_envs",
+    ),
+    "env.*.is_eval": ("env.eval is always evaluation, env.train never", "remove it"),
+    "env.*.only_eval": (
+        "env.eval is always evaluation, env.train never",
+        "remove it; `rlinf eval CONFIG` evaluates only",
+    ),
+    "*.use_ordered_reset_state_ids": (
+        "evaluation always runs every (task, trial) once, in order",
+        "remove it and set env.eval.num_trials",
+    ),
+    "env.*.policy_setup": ("it has no reader", "remove it"),
+    "runner.seq_length": ("sequence lengths follow from the model", "remove it"),
+    "runner.max_prompt_length": ("sequence lengths follow from the model", "remove it"),
+    "actor.tokenizer": ("the tokenizer belongs to the model's folder", "remove it"),
+    "actor.model.trust_remote_code": ("no code of a model folder is ever run", "remove it"),
+    "actor.model.low_cpu_mem_usage": ("weights are always loaded once", "remove it"),
+}
+"""Pattern -> (reason, fix)."""
+
+
+def take_refused(config: Tree) -> list[Problem]:
+    """Removes the refused keys from `config`; returns one problem for each."""
+    problems: list[Problem] = []
+    for key in list(tree.keys(config)):
+        pattern = next((p for p in REFUSED if fnmatchcase(key, p)), None)
+        if pattern is not None and tree.has(config, key):
+            reason, fix = REFUSED[pattern]
+            value = tree.take(config, key)
+            shown = "" if isinstance(value, dict) else f" = {value}"
+            problems.append(Problem(f"{key}{shown}: {reason}", fix))
+    return problems
