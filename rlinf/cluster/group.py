@@ -5,6 +5,7 @@ The classes know nothing of Ray; this module and `cluster.py` are the only ones 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -132,14 +133,15 @@ class WorkerGroup:
 
 
 class RemotePolicy:
-    """The rollout group as an env worker sees it: requests go straight to one of its ranks.
+    """The rollout group as an env worker sees it: a request goes straight to one of its ranks.
 
-    Requests are spread round robin; which rank answers changes nothing, as all hold the same
-    weights and the noise comes with the request.
+    Requests are spread round robin over all stages of the env worker. Which rank answers changes
+    nothing, as all hold the same weights and the noise comes with the request.
     """
 
     def __init__(self, handles: Sequence[Any], first: int, timeout_s: float) -> None:
-        self._handles, self._next, self._timeout_s = list(handles), first, timeout_s
+        self._handles, self._timeout_s = list(handles), timeout_s
+        self._turn = itertools.count(first)  # `next` is atomic: stages are threads
 
     def put(self, observation: Any) -> Any:
         """Writes an observation once, into shared memory; everybody reads it from there."""
@@ -154,10 +156,10 @@ class RemotePolicy:
         return self._ask("judge", request)
 
     def _ask(self, method: str, request: tuple[Any, ...]) -> Any:
-        self._next = (self._next + 1) % len(self._handles)
-        rank, handle = self._next, self._handles[self._next]
+        rank = next(self._turn) % len(self._handles)
+        call = getattr(self._handles[rank], method).remote(*request)
         try:
-            return ray.get(getattr(handle, method).remote(*request), timeout=self._timeout_s)
+            return ray.get(call, timeout=self._timeout_s)
         except RayTaskError as error:
             raise as_own_error(error, f"rollout[{rank}].{method}()") from None
         except RayError as error:  # dead, or no answer in time
@@ -168,3 +170,13 @@ def as_own_error(error: RayTaskError, where: str) -> Exception:
     """The error a worker raised: one of ours as it is, any other with its traceback."""
     cause = error.cause
     return cause if isinstance(cause, _OWN_ERRORS) else WorkerDied(f"{where} failed:\n{error}")
+
+
+def publish(value: Any) -> Any:
+    """Writes a value into shared memory once; all workers that get the reference read it there."""
+    return ray.put(value)
+
+
+def fetch(references: Sequence[Any]) -> list[Any]:
+    """The values behind references, without a copy on the node that holds them."""
+    return ray.get(list(references))

@@ -1,0 +1,76 @@
+"""Starting and stopping Ray, and what it knows of the machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.schema import ClusterConfig
+from rlinf.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The machines of a run."""
+
+    node_ids: list[str]  # Ray's id of each node rank; rank 0 is the launcher's machine
+
+
+@contextmanager
+def start(config: ClusterConfig) -> Iterator[Cluster]:
+    """A running Ray, connected or started here; what was started is stopped again.
+
+    Raises:
+        UserError: if the cluster cannot be reached or has too few nodes.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_enable_open_telemetry", "0")
+    try:
+        ray.init(
+            address=config.ray_address or "local",
+            include_dashboard=False,
+            log_to_driver=False,  # workers write their own log files
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"Ray does not start (cluster.ray_address = {config.ray_address}): {error}",
+            "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
+        ) from error
+    try:
+        yield Cluster(_node_ids(config.num_nodes))
+    finally:
+        ray.shutdown()
+
+
+def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:
+    """Environment variables of a worker process."""
+    uses_gpus = placement.kind == "accelerator"
+    devices = ",".join(str(resource) for resource in placement.resources) if uses_gpus else ""
+    return {
+        "CUDA_VISIBLE_DEVICES": devices,
+        "OMP_NUM_THREADS": str(threads),
+        # Processes share the cores: a thread that spins while it waits steals from the others.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MKL_NUM_THREADS": str(threads),
+    }
+
+
+def _node_ids(needed: int) -> list[str]:
+    """Ids of the nodes, this machine first, the others by address: not in the order they joined."""
+    here = ray.get_runtime_context().get_node_id()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    if len(alive) < needed:
+        raise UserError(
+            f"cluster.num_nodes = {needed}: the Ray cluster has {len(alive)} nodes.",
+            "Start Ray on the others: ray start --address=<address of the head node>.",
+        )
+    alive.sort(key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
+    return [node["NodeID"] for node in alive[:needed]]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlinf.data.recording import Recording
+from rlinf.data.types import ActionChunk, ChunkResult, Observation
+
+
+def chunk(rows: int, version: int = 3) -> ActionChunk:
+    filled = np.arange(rows, dtype=np.float32)[:, None, None] + np.ones((rows, 2, 1), np.float32)
+    return ActionChunk(filled, filled, -filled, filled[:, :, 0], version)
+
+
+def result(rewards: list[list[float]]) -> ChunkResult:
+    given = np.array(rewards, np.float32)
+    off = np.zeros(given.shape, bool)
+    nothing = Observation(np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ())
+    rows = np.zeros(0, np.int64)
+    return ChunkResult(given, off, off, given > 0, given.any(1), nothing, nothing, rows, ())
+
+
+def test_rows_that_did_not_act_stay_blank():
+    recording = Recording(chunks=3, envs=3, version=3)
+    recording.add("first", np.array([0, 1, 2]), chunk(3), result([[1, 2], [3, 4], [5, 6]]))
+    recording.add("second", np.array([0, 2]), chunk(2), result([[7, 8], [0, 0], [9, 0]]))
+    trajectory = recording.finish()
+    assert trajectory.observations == ["first", "second"]
+    assert trajectory.rows.tolist() == [[0, 1, 2], [0, -1, 1], [-1, -1, -1]]
+    assert trajectory.values[1].tolist() == [[1, 1], [0, 0], [2, 2]]
+    assert trajectory.rewards[:, 2].tolist() == [[5, 6], [9, 0], [0, 0]]
+    assert not trajectory.valid[2].any()
+
+
+def test_values_of_ends_belong_to_the_latest_chunk():
+    recording = Recording(chunks=2, envs=2, version=3)
+    recording.add("first", np.array([0, 1]), chunk(2), result([[1, 1], [1, 1]]))
+    recording.set_final_values(np.array([1]), np.array([0.5], np.float32))
+    recording.set_next_values(np.array([0]), np.array([0.25], np.float32))
+    trajectory = recording.finish()
+    assert trajectory.final_values.tolist() == [[0, 0.5], [0, 0]]
+    assert trajectory.next_values.tolist() == [0.25, 0]
+
+
+def test_weights_of_another_version_are_refused():
+    recording = Recording(chunks=1, envs=1, version=3)
+    with pytest.raises(RuntimeError, match="weights 2 acted in a rollout of 3"):
+        recording.add("first", np.array([0]), chunk(1, version=2), result([[1, 1]]))

@@ -1,0 +1,150 @@
+"""Every registered policy keeps the contract of `rlinf/models/base.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
+from rlinf.data.random import Noise, derive
+from rlinf.data.types import Observation
+from rlinf.errors import UserError
+from rlinf.models.base import Policy, Sampling
+from rlinf.models.loading import build_policy, load_policy, save_policy
+from rlinf.models.weights import pack, unpack
+from rlinf.registry import MODELS
+
+B = 5
+RNG = np.random.default_rng(0)
+OBSERVATION = Observation(
+    images=RNG.integers(0, 256, (B, 1, 32, 32, 3), dtype=np.uint8),
+    state=RNG.normal(size=(B, 6)).astype(np.float32),
+    instructions=("push the cube to the goal",) * 3 + ("lift the peg",) * 2,
+)
+CONFIGS: dict[str, AnyModel] = {
+    "mlp": MlpConfig(model_type="mlp", obs_dim=6, action_dim=3, num_action_chunks=2, hidden_dim=16),
+    "tiny_vla": TinyVlaConfig(
+        model_type="tiny_vla",
+        image_size=32,
+        action_dim=3,
+        num_action_chunks=2,
+        width=32,
+        depth=1,
+        num_heads=2,
+    ),
+}
+SAMPLING = Sampling(temperature=0.7)
+NOISE = Noise(derive(1, np.arange(B)))
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def config(request: pytest.FixtureRequest) -> AnyModel:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def policy(config: AnyModel) -> Policy:
+    return build_policy(config, seed=3)
+
+
+def test_every_registered_policy_is_tested_here():
+    assert set(CONFIGS) == set(MODELS)
+
+
+def test_act_has_the_shapes_of_the_contract(policy: Policy):
+    chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
+    assert chunk.actions.shape == chunk.sampled.shape == chunk.logprobs.shape == (B, 2, 3)
+    assert chunk.values.shape == (B, 2)
+    assert chunk.actions.dtype == chunk.logprobs.dtype == chunk.values.dtype == np.float32
+
+
+def test_act_and_evaluate_agree_on_logprobs_and_values(policy: Policy):
+    chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
+    judged = policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING)
+    assert np.allclose(judged.logprobs.detach(), chunk.logprobs, atol=1e-5)
+    assert np.allclose(judged.values.detach(), chunk.values, atol=1e-5)
+    assert np.allclose(policy.judge(OBSERVATION), chunk.values[:, 0], atol=1e-5)
+
+
+def test_a_row_acts_the_same_alone_as_in_company(policy: Policy):
+    together = policy.act(OBSERVATION, SAMPLING, NOISE)
+    alone = policy.act(OBSERVATION.take(np.array([4])), SAMPLING, Noise(NOISE.keys[4:]))
+    assert np.allclose(alone.actions[0], together.actions[4], atol=1e-5)
+
+
+def test_the_same_noise_gives_the_same_actions_bit_for_bit(policy: Policy):
+    first, second = (policy.act(OBSERVATION, SAMPLING, NOISE) for _ in range(2))
+    assert np.array_equal(first.actions, second.actions)
+
+
+def test_greedy_needs_no_noise(policy: Policy):
+    other = Noise(derive(2, np.arange(B)))
+    greedy = Sampling(greedy=True)
+    first = policy.act(OBSERVATION, greedy, NOISE).actions
+    assert np.array_equal(first, policy.act(OBSERVATION, greedy, other).actions)
+
+
+def test_drawn_actions_follow_the_distribution_that_evaluate_reports(policy: Policy):
+    # E[-log p] over many draws is the entropy that `evaluate` reports.
+    one = OBSERVATION.take(np.zeros(4000, np.int64))
+    chunk = policy.act(one, SAMPLING, Noise(derive(5, np.arange(4000))))
+    reported = policy.evaluate(one.take(np.array([0])), chunk.sampled[:1], SAMPLING).entropy
+    assert np.allclose(-chunk.logprobs.mean(0), reported.detach()[0], atol=0.06)
+
+
+def test_gradients_reach_policy_and_value_parameters(policy: Policy):
+    chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
+    judged = policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING)
+    (judged.logprobs.sum() + judged.entropy.sum() + judged.values.sum()).backward()
+    value = {id(p) for p in policy.value_parameters()}
+    assert value and all(p.grad is not None for p in policy.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.value_parameters())
+
+
+def test_weights_travel_bit_for_bit_and_carry_their_version(config: AnyModel, policy: Policy):
+    other = build_policy(config, seed=4)
+    policy.version = 12
+    unpack(pack(policy), other)
+    assert other.version == 12
+    for (name, ours), theirs in zip(policy.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_weights_of_another_architecture_are_refused(policy: Policy, config: AnyModel):
+    wider = config.model_copy(update={"num_action_chunks": 3})
+    with pytest.raises(RuntimeError, match="another architecture"):
+        unpack(pack(policy), build_policy(wider, seed=0))
+
+
+def test_a_saved_policy_acts_the_same_after_loading(
+    policy: Policy, config: AnyModel, tmp_path: Path
+):
+    save_policy(policy, config, tmp_path / "policy")
+    loaded = build_policy(config.model_copy(update={"model_path": str(tmp_path)}), seed=99)
+    assert np.array_equal(
+        policy.act(OBSERVATION, SAMPLING, NOISE).actions,
+        loaded.act(OBSERVATION, SAMPLING, NOISE).actions,
+    )
+
+
+def test_a_missing_policy_folder_is_named(policy: Policy, tmp_path: Path):
+    with pytest.raises(UserError, match=r"holds no policy: policy.safetensors is missing"):
+        load_policy(policy, tmp_path)
+
+
+def test_a_truncated_policy_file_is_refused(policy: Policy, config: AnyModel, tmp_path: Path):
+    save_policy(policy, config, tmp_path)
+    path = tmp_path / "policy.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_policy(policy, tmp_path)
+
+
+def test_a_policy_of_another_shape_is_refused(policy: Policy, config: AnyModel, tmp_path: Path):
+    save_policy(policy, config, tmp_path)
+    wider = build_policy(config.model_copy(update={"num_action_chunks": 3}), seed=0)
+    with pytest.raises(UserError, match=r"does not fit actor\.model"):
+        load_policy(wider, tmp_path)

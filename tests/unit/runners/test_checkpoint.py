@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlinf.errors import UserError
+from rlinf.runners import checkpoint
+
+
+def write_one(folder: Path) -> None:
+    (folder / "policy").mkdir()
+    (folder / "policy" / "weights.bin").write_bytes(bytes(range(256)) * 64)
+    (folder / "trainer.json").write_text("{}")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for step in (1, 2, 10):
+        checkpoint.save(tmp_path / "checkpoints", step, write_one, keep=3)
+    return tmp_path / "checkpoints"
+
+
+def test_the_newest_checkpoint_is_found_by_number_not_by_name(root: Path):
+    folder, warnings = checkpoint.find(root, "auto")
+    assert folder == root / "global_step_10" and not warnings
+    assert checkpoint.step_of(root / "global_step_10") == 10
+    assert (root / "latest").read_text() == "global_step_10\n"
+
+
+def test_only_the_newest_are_kept(root: Path):
+    checkpoint.save(root, 11, write_one, keep=2)
+    assert sorted(p.name for p in root.glob("global_*")) == ["global_step_10", "global_step_11"]
+
+
+def test_a_flipped_bit_is_noticed_and_the_previous_checkpoint_used(root: Path):
+    damaged = root / "global_step_10" / "policy" / "weights.bin"
+    content = bytearray(damaged.read_bytes())
+    content[1000] ^= 1
+    damaged.write_bytes(bytes(content))
+    folder, warnings = checkpoint.find(root, "auto")
+    assert folder == root / "global_step_2"
+    assert "policy/weights.bin has another checksum" in warnings[0]
+
+
+def test_a_truncated_file_is_noticed(root: Path):
+    damaged = root / "global_step_10" / "policy" / "weights.bin"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert checkpoint.verify(root / "global_step_10") == (
+        "policy/weights.bin has 16383 bytes instead of 16384"
+    )
+
+
+def test_a_folder_without_manifest_does_not_count(root: Path):
+    (root / "global_step_10" / "manifest.json").unlink()
+    assert checkpoint.find(root, "auto")[0] == root / "global_step_2"
+
+
+def test_an_explicit_damaged_path_is_refused_with_the_reason(root: Path):
+    (root / "global_step_2" / "trainer.json").unlink()
+    with pytest.raises(UserError, match=r"global_step_2: trainer.json is missing"):
+        checkpoint.find(root, str(root / "global_step_2"))
+
+
+def test_a_run_that_dies_while_writing_leaves_the_previous_checkpoint(root: Path):
+    def die(folder: Path) -> None:
+        (folder / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(root, 12, die, keep=2)
+    assert checkpoint.find(root, "auto")[0] == root / "global_step_10"
+    assert not list(root.glob(".global_step_*"))
+
+
+def test_leftovers_of_a_killed_run_are_removed_by_the_next_save(root: Path):
+    (root / ".global_step_12.4711.tmp").mkdir()
+    checkpoint.save(root, 13, write_one, keep=2)
+    assert not list(root.glob(".global_step_*"))
+
+
+def test_an_empty_run_has_nothing_to_resume(tmp_path: Path):
+    assert checkpoint.find(tmp_path, "auto") == (None, [])
