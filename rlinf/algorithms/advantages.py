@@ -13,6 +13,7 @@ import numpy as np
 
 from rlinf.algorithms.masks import at_reward_level, length_weights, until_first_end
 from rlinf.data.types import Trajectory
+from rlinf.logging.metrics import Maximum, Mean, Metric, Metrics, Minimum, Total
 
 Bootstrap = Literal["truncated", "always"]
 
@@ -59,6 +60,34 @@ def estimate(steps: Trajectory, settings: AdvantageSettings) -> Estimates:
     else:
         weights = mask.astype(np.float32)
     return Estimates(advantages, returns, mask, weights, kept)
+
+
+def rollout_metrics(steps: Trajectory, estimates: Estimates) -> Metrics:
+    """Rewards over executed chunks; advantages and returns over the entries that are trained on."""
+    mask = at_reward_level(estimates.mask, estimates.advantages.shape[-1])
+    metrics: dict[str, Metric] = {
+        "env/steps": Total(int(steps.valid.sum())),
+        "rollout/rewards": Mean(
+            float(np.where(steps.valid, steps.rewards, 0.0).sum(dtype=np.float64)),
+            int(steps.valid.any(axis=-1).sum()),
+        ),
+        "rollout/filtered_groups": Mean(int((~estimates.kept).sum()), len(estimates.kept)),
+        **_distribution("rollout/advantages", estimates.advantages[mask]),
+    }
+    if estimates.returns.size:
+        metrics |= _distribution("rollout/returns", estimates.returns[mask])
+    return Metrics(metrics)
+
+
+def _distribution(name: str, chosen: np.ndarray) -> dict[str, Metric]:
+    """Mean, largest and smallest of some numbers; nothing of none."""
+    if not chosen.size:
+        return {}
+    return {
+        f"{name}_mean": Mean(float(chosen.sum(dtype=np.float64)), chosen.size),
+        f"{name}_max": Maximum(float(chosen.max())),
+        f"{name}_min": Minimum(float(chosen.min())),
+    }
 
 
 def _estimate_gae(

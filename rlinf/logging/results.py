@@ -1,0 +1,84 @@
+"""What finished episodes say: metrics of training, and the result of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+from rlinf.data.types import EpisodeResult
+from rlinf.logging.metrics import Mean, Metric, Metrics, Total
+from rlinf.logging.outcomes import Outcome
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Ends of the Wilson score interval of a success probability (Brown et al. 2001, eq. 4).
+
+    It stays inside [0, 1] and says something useful at 0 or n successes. Without trials nothing is
+    known: [0, 1].
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    spread = math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    half = z * spread / (1 + z**2 / trials)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """The outcome of an evaluation; success means success at any step."""
+
+    overall: Outcome
+    tasks: dict[int, Outcome]  # by task index, of the tasks that were evaluated
+    metrics: Metrics  # eval/*
+
+
+def evaluation(label: str, episodes: Sequence[EpisodeResult], tasks: Sequence[str]) -> EvalResult:
+    """Success overall and per task. Every episode counts once, so give each (task, trial) once.
+
+    Args:
+        label: what a reader calls the policy: "before", "after".
+        tasks: instruction of each task, by index.
+    """
+    overall = outcome(label, episodes)
+    by_task = {
+        index: outcome(tasks[index], [e for e in episodes if e.start.task == index])
+        for index in sorted({episode.start.task for episode in episodes})
+    }
+    metrics: dict[str, Metric] = {
+        **episode_metrics(episodes, "eval"),
+        "eval/success_once_low": Mean(overall.low, 1.0),
+        "eval/success_once_high": Mean(overall.high, 1.0),
+    }
+    if len(by_task) > 1:
+        for index, result in by_task.items():
+            name = f"eval/task_{index}/success_once"
+            metrics[name] = Mean(result.success * result.episodes, result.episodes)
+    return EvalResult(overall, by_task, Metrics(metrics))
+
+
+def outcome(label: str, episodes: Sequence[EpisodeResult]) -> Outcome:
+    """Share of episodes with success at some step; NaN without episodes."""
+    count, successes = len(episodes), sum(e.success_once for e in episodes)
+    low, high = wilson(successes, count)
+    return Outcome(label, successes / count if count else math.nan, low, high, count)
+
+
+def episode_metrics(episodes: Sequence[EpisodeResult], area: Literal["env", "eval"]) -> Metrics:
+    """Means over finished episodes; every episode weighs alike."""
+    count = len(episodes)
+    sums = {
+        "success_once": sum(e.success_once for e in episodes),
+        "success_at_end": sum(e.success_at_end for e in episodes),
+        "fail_once": sum(e.terminated and not e.success_once for e in episodes),
+        "episode_len": sum(e.length for e in episodes),
+        "return": math.fsum(e.episode_return for e in episodes),
+        "reward": math.fsum(e.episode_return / e.length for e in episodes),
+    }
+    metrics: dict[str, Metric] = {f"{area}/{name}": Mean(x, count) for name, x in sums.items()}
+    return Metrics({**metrics, f"{area}/num_episodes": Total(count)})
