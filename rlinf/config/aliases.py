@@ -40,10 +40,6 @@ PRODUCTS: dict[str, tuple[str, str]] = {
         "env.train.max_steps_per_rollout_epoch",
         "actor.model.num_action_chunks",
     ),
-    "algorithm.n_eval_chunk_steps": (
-        "env.eval.max_steps_per_rollout_epoch",
-        "actor.model.num_action_chunks",
-    ),
 }
 """Old key -> (our key, factor): our value is the old value times the factor's value."""
 

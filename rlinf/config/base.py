@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -39,3 +39,12 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
     )
+
+
+class Spaces(NamedTuple):
+    """Observations and actions of a simulator, or those a policy needs; None: any, or not known."""
+
+    shows: Literal["state", "images"]
+    obs_dim: int | None  # size of the state vector
+    image_size: tuple[int, int] | None  # height, width in pixels
+    action_dim: int | None

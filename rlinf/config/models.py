@@ -7,14 +7,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlinf.config.base import Count, Finite, Precision, Section
+from rlinf.config.base import Count, Finite, Precision, Section, Spaces
 
 
 class ModelConfig(Section):
     """What every policy has."""
 
-    reads: ClassVar[Literal["state", "images"]]
-    """The part of the observation it needs."""
     draws_tokens: ClassVar[bool]
     """Whether actions are tokens, to which top-k and top-p apply."""
 
@@ -37,8 +35,16 @@ class ModelConfig(Section):
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
     @abstractmethod
+    def spaces(self) -> Spaces:
+        """What the simulator has to show and to take."""
+
+    @abstractmethod
     def num_parameters(self) -> int:
         """Parameters of the policy, for memory estimates; no weights are made."""
+
+    @abstractmethod
+    def observation_bytes(self) -> int:
+        """Size of one observation as it is stored."""
 
     @property
     def num_values(self) -> int:
@@ -51,7 +57,6 @@ class ModelConfig(Section):
 class MlpConfig(ModelConfig):
     """A tanh multi-layer perceptron over the state vector with Gaussian actions."""
 
-    reads = "state"
     draws_tokens = False
 
     model_type: Literal["mlp"]
@@ -67,6 +72,9 @@ class MlpConfig(ModelConfig):
     log_std_init: Finite = -0.5
     """Start of the state-independent log standard deviation."""
 
+    def spaces(self) -> Spaces:
+        return Spaces("state", self.obs_dim, None, self.action_dim)
+
     def num_parameters(self) -> int:
         hidden = (self.num_layers - 1) * (self.hidden_dim + 1) * self.hidden_dim
         trunk = (self.obs_dim + 1) * self.hidden_dim + hidden
@@ -75,6 +83,9 @@ class MlpConfig(ModelConfig):
         critic = trunk + (self.hidden_dim + 1) * self.num_values
         return policy + (critic if self.add_value_head else 0)
 
+    def observation_bytes(self) -> int:
+        return 4 * self.obs_dim
+
 
 class TinyVlaConfig(ModelConfig):
     """A small vision-language-action policy of the OpenVLA-OFT kind.
@@ -82,7 +93,6 @@ class TinyVlaConfig(ModelConfig):
     Images and the instruction go in, 256-bin action tokens for all C actions come out at once.
     """
 
-    reads = "images"
     draws_tokens = True
 
     model_type: Literal["tiny_vla"]
@@ -106,6 +116,9 @@ class TinyVlaConfig(ModelConfig):
             raise ValueError(f"num_heads {self.num_heads} must divide width {self.width}")
         return self
 
+    def spaces(self) -> Spaces:
+        return Spaces("images", None, (self.image_size, self.image_size), self.action_dim)
+
     def num_parameters(self) -> int:
         """Close to the real number; the vision towers count with their 3x3 and 8x8 kernels."""
         width, tokens = self.width, 256 + 512 + self.num_action_chunks * self.action_dim
@@ -114,6 +127,9 @@ class TinyVlaConfig(ModelConfig):
         trunk = self.depth * (12 * width**2 + 13 * width)
         critic = 516 * width + 129 * self.num_values if self.add_value_head else 0
         return int(vision + grid + trunk + tokens * width + critic)
+
+    def observation_bytes(self) -> int:
+        return self.num_views * self.image_size**2 * 3
 
 
 AnyModel = Annotated[MlpConfig | TinyVlaConfig, Field(discriminator="model_type")]

@@ -11,6 +11,11 @@ from rlinf.config import tree
 from rlinf.config.problems import Problem
 from rlinf.config.tree import Tree
 
+_EVALUATION = (
+    "evaluation runs every (task, trial) once, to its end or to env.eval.max_episode_steps",
+    "remove it; env.eval.num_trials is the number of episodes per task",
+)
+
 REFUSED: dict[str, tuple[str, str]] = {
     # Features this version does not have.
     "*.enable_offload": (
@@ -75,6 +80,11 @@ REFUSED: dict[str, tuple[str, str]] = {
         "evaluation always runs every (task, trial) once, in order",
         "remove it and set env.eval.num_trials",
     ),
+    "env.eval.auto_reset": _EVALUATION,
+    "env.eval.group_size": _EVALUATION,
+    "env.eval.max_steps_per_rollout_epoch": _EVALUATION,
+    "env.eval.use_fixed_reset_state_ids": _EVALUATION,
+    "algorithm.n_eval_chunk_steps": _EVALUATION,
     "env.*.policy_setup": ("it has no reader", "remove it"),
     "runner.seq_length": ("sequence lengths follow from the model", "remove it"),
     "runner.max_prompt_length": ("sequence lengths follow from the model", "remove it"),

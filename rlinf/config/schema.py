@@ -162,7 +162,7 @@ ParamsT = TypeVar("ParamsT", bound=SimulatorParams)
 
 
 class EnvConfig(Section):
-    """Sub-environments of training or evaluation, as the env workers see them."""
+    """What sub-environments of training and of evaluation have in common."""
 
     simulator_type: str
     """Simulator; it decides which `init_params` there are."""
@@ -170,21 +170,12 @@ class EnvConfig(Section):
     """What the simulator is built with."""
     total_num_envs: Count
     """E, sub-envs over all env workers."""
-    group_size: Count = 1
-    """G, consecutive sub-envs that share a start state; GRPO compares within a group."""
-    auto_reset: bool
-    """True: an ended sub-env starts anew at the chunk boundary (partial reset). False: it waits
-    until all have ended (fixed episodes)."""
-    ignore_terminations: bool = False
-    """Run every episode to its step limit, whatever the task says."""
     max_episode_steps: Count
     """Step limit of an episode, in simulator steps; reaching it truncates."""
-    max_steps_per_rollout_epoch: Count
-    """S, simulator steps of each sub-env in one rollout epoch; a multiple of C."""
-    use_fixed_reset_state_ids: bool = False
-    """All sub-envs of a group start from the same state."""
+    ignore_terminations: bool = False
+    """Run every episode to its step limit, whatever the task says."""
     seed: Index = 0
-    """Seed of the start states."""
+    """Seed of the start states; training and evaluation never share a start."""
     reward_coef: Finite = 1.0
     """Factor on the simulator's reward."""
     use_rel_reward: bool = False
@@ -204,10 +195,19 @@ class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """Simulator; it decides which `init_params` there are."""
     init_params: ParamsT
     """What the simulator is built with."""
+    auto_reset: bool
+    """True: an ended sub-env starts anew at the chunk boundary (partial reset). False: it waits
+    until all have ended (fixed episodes)."""
+    max_steps_per_rollout_epoch: Count
+    """S, simulator steps of each sub-env in one rollout epoch; a multiple of C."""
+    group_size: Count = 1
+    """G, consecutive sub-envs that share a start state; GRPO compares within a group."""
+    use_fixed_reset_state_ids: bool = False
+    """All sub-envs of a group start from the same state."""
 
 
 class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
-    """Sub-environments of evaluation."""
+    """Sub-environments of evaluation: they share the list of all (task, trial)."""
 
     simulator_type: SimulatorT
     """Simulator; it decides which `init_params` there are."""

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
-from rlinf.config.base import Count, Positive, Section
+from rlinf.config.base import Count, Positive, Section, Spaces
 
 Vector3 = tuple[float, float, float]
-
-
-class Spaces(NamedTuple):
-    """What is known of observations and actions before a simulator starts; None: not known."""
-
-    shows: Literal["state", "images"]
-    obs_dim: int | None  # size of the state vector
-    image_size: tuple[int, int] | None  # height, width in pixels
-    action_dim: int | None
 
 
 class SimulatorParams(Section):

@@ -23,7 +23,7 @@ def validate(plain: Tree) -> Config | list[Problem]:
     except ValidationError as error:
         found = [(_key(details["loc"], plain), details) for details in error.errors()]
         # Where a value may have several types, each of them complains: the first stands for all.
-        first = {key: details for key, details in reversed(found)}
+        first = dict(reversed(found))
         return [_problem(key, first[key], plain) for key in dict.fromkeys(key for key, _ in found)]
 
 

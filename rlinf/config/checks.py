@@ -1,0 +1,259 @@
+"""Rules between values: what a configuration must obey beyond the type of each key.
+
+Every check yields the problems it finds, with the nearest values that work. Letters as in
+`derive.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rlinf.cluster.placement import Node, parse, plural
+from rlinf.config import derive
+from rlinf.config.derive import Placement
+from rlinf.config.problems import Problem
+from rlinf.config.schema import Config, EnvConfig
+from rlinf.errors import UserError
+
+
+def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
+    """All problems of a configuration on the given nodes."""
+    problems = [
+        *_runner(config),
+        *_algorithm(config),
+        *_critic(config),
+        *_sampling(config),
+        *_rollout_model(config),
+        *_rollout_steps(config),
+        *_env_and_model("train", config.env.train, config),
+        *_env_and_model("eval", config.env.eval, config),
+    ]
+    try:
+        placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
+    except UserError as error:
+        return [*problems, Problem(error.message, error.fix)]
+    return [*problems, *_envs_per_stage(config, placement), *_batches(config, placement)]
+
+
+def warnings(config: Config) -> list[str]:
+    """What is allowed but probably not meant."""
+    found = []
+    iterations = derive.iterations(config)
+    for key in ("val_check_interval", "save_interval"):
+        interval = getattr(config.runner, key)
+        if interval > iterations:
+            found.append(
+                f"runner.{key} = {interval} is never reached in {plural(iterations, 'iteration')}"
+            )
+    sampling = config.algorithm.sampling_params
+    if sampling.do_sample and sampling.temperature_eval != sampling.temperature_train:
+        found.append(
+            f"evaluation samples at temperature {sampling.temperature_eval}, training at "
+            f"{sampling.temperature_train}: their success rates are not comparable"
+        )
+    return found
+
+
+def nearest_multiples(value: int, step: int) -> str:
+    """The multiples of `step` around `value`, as words: `8 or 12`."""
+    below = value // step * step
+    return f"{below} or {below + step}" if below else str(step)
+
+
+def _runner(config: Config) -> Iterator[Problem]:
+    if derive.iterations(config) == 0:
+        yield Problem(
+            "runner.max_epochs = -1 and runner.max_steps = -1: the run would never end",
+            "set runner.max_steps to the number of iterations",
+        )
+
+
+def _algorithm(config: Config) -> Iterator[Problem]:
+    algorithm, train = config.algorithm, config.env.train
+    if algorithm.adv_type == "grpo":
+        if train.group_size < 2:
+            yield Problem(
+                f"env.train.group_size = {train.group_size}: GRPO compares the episodes of a "
+                "group, so a group needs at least 2",
+                "set env.train.group_size=8, or algorithm.adv_type=gae",
+            )
+        if train.auto_reset:
+            yield Problem(
+                "env.train.auto_reset = true: GRPO needs fixed episodes, one per sub-env",
+                "set env.train.auto_reset=false",
+            )
+    elif algorithm.filter_rewards:
+        yield Problem(
+            "algorithm.filter_rewards = true: only GRPO has groups to filter",
+            "set algorithm.filter_rewards=false",
+        )
+    if algorithm.rewards_lower_bound > algorithm.rewards_upper_bound:
+        yield Problem(
+            f"algorithm.rewards_lower_bound = {algorithm.rewards_lower_bound} is above "
+            f"algorithm.rewards_upper_bound = {algorithm.rewards_upper_bound}",
+            "swap them",
+        )
+    if train.group_size > 1 and not train.use_fixed_reset_state_ids:
+        yield Problem(
+            f"env.train.group_size = {train.group_size} with use_fixed_reset_state_ids = false: "
+            "a group shares its start state",
+            "set env.train.use_fixed_reset_state_ids=true",
+        )
+    if algorithm.reward_type == "action" and algorithm.logprob_type == "chunk":
+        yield Problem(
+            "algorithm.logprob_type = chunk with reward_type = action: the ratio would be "
+            "coarser than the advantage",
+            "set algorithm.logprob_type=action, or algorithm.reward_type=chunk",
+        )
+    if algorithm.length_normalization and train.auto_reset:
+        yield Problem(
+            "algorithm.length_normalization = true with env.train.auto_reset = true: episodes "
+            "run on over iterations, so their length is not known",
+            "set algorithm.length_normalization=null, or env.train.auto_reset=false",
+        )
+    if algorithm.kl_beta:
+        yield Problem(
+            f"algorithm.kl_beta = {algorithm.kl_beta}: the loss has no KL term in this version",
+            "set algorithm.kl_beta=0; algorithm.target_kl limits the step of an iteration",
+        )
+
+
+def _critic(config: Config) -> Iterator[Problem]:
+    """Critic, loss and advantage estimator come together or not at all."""
+    algorithm, model = config.algorithm, config.actor.model
+    wants_critic = algorithm.adv_type == "gae"
+    if (algorithm.loss_type == "actor_critic") != wants_critic:
+        right = "actor_critic" if wants_critic else "actor"
+        yield Problem(
+            f"algorithm.loss_type = {algorithm.loss_type} with adv_type = {algorithm.adv_type}: "
+            f"{'GAE trains' if wants_critic else 'GRPO has no'} critic",
+            f"set algorithm.loss_type={right}",
+        )
+    if model.add_value_head != wants_critic:
+        yield Problem(
+            f"actor.model.add_value_head = {str(model.add_value_head).lower()} with "
+            f"algorithm.adv_type = {algorithm.adv_type}: "
+            f"{'GAE needs a critic' if wants_critic else 'GRPO would never train the critic'}",
+            f"set actor.model.add_value_head={str(wants_critic).lower()}",
+        )
+    if model.add_value_head and model.value_type != algorithm.reward_type:
+        yield Problem(
+            f"actor.model.value_type = {model.value_type} with algorithm.reward_type = "
+            f"{algorithm.reward_type}: there is one value per reward",
+            f"set actor.model.value_type={algorithm.reward_type}",
+        )
+    if config.actor.optim.critic_warmup_steps and not wants_critic:
+        yield Problem(
+            f"actor.optim.critic_warmup_steps = {config.actor.optim.critic_warmup_steps}: "
+            "there is no critic to warm up",
+            "set actor.optim.critic_warmup_steps=0",
+        )
+
+
+def _sampling(config: Config) -> Iterator[Problem]:
+    sampling, model = config.algorithm.sampling_params, config.actor.model
+    if model.draws_tokens:
+        return
+    for key, value, off in (("top_k", max(sampling.top_k, 0), 0), ("top_p", sampling.top_p, 1.0)):
+        if value != off:
+            yield Problem(
+                f"algorithm.sampling_params.{key} = {value}: the actions of {model.model_type} "
+                "are not tokens",
+                f"set algorithm.sampling_params.{key}={off}",
+            )
+
+
+def _rollout_model(config: Config) -> Iterator[Problem]:
+    """The rollout has the actor's very weights; it cannot be told otherwise."""
+    for name in ("model_path", "precision"):
+        wanted, actual = getattr(config.rollout.model, name), getattr(config.actor.model, name)
+        if wanted is not None and wanted != actual:
+            yield Problem(
+                f"rollout.model.{name} = {wanted}, actor.model.{name} = {actual}: the rollout "
+                "acts with a copy of the actor's policy",
+                f"set actor.model.{name}={wanted}",
+            )
+
+
+def _rollout_steps(config: Config) -> Iterator[Problem]:
+    train, chunk = config.env.train, config.actor.model.num_action_chunks
+    steps, limit = train.max_steps_per_rollout_epoch, train.max_episode_steps
+    key = "env.train.max_steps_per_rollout_epoch"
+    whole = -(-limit // chunk) * chunk
+    if not train.auto_reset and steps != whole:
+        yield Problem(
+            f"{key} = {steps}: with fixed episodes (auto_reset = false) it is max_episode_steps = "
+            f"{limit}, rounded up to whole chunks of {chunk}",
+            f"set {key}={whole}",
+        )
+    elif steps % chunk:
+        yield Problem(
+            f"{key} = {steps}: must be a multiple of actor.model.num_action_chunks = {chunk}",
+            f"try {nearest_multiples(steps, chunk)}",
+        )
+
+
+def _env_and_model(part: str, env: EnvConfig, config: Config) -> Iterator[Problem]:
+    """The simulator shows what the model reads, in the same sizes."""
+    given, wanted = env.init_params.spaces(), config.actor.model.spaces()
+    for name, shown, expected in zip(given._fields, given, wanted, strict=True):
+        if shown is not None and expected is not None and shown != expected:
+            yield Problem(
+                f"env.{part}.init_params has {name} {shown}, actor.model "
+                f"({config.actor.model.model_type}) needs {expected}",
+                "make them equal, or choose another model or observation mode",
+            )
+
+
+def _envs_per_stage(config: Config, placement: Placement) -> Iterator[Problem]:
+    workers, stages = len(placement["env"]), config.rollout.pipeline_stage_num
+    for part, env, group in (
+        ("train", config.env.train, config.env.train.group_size),
+        ("eval", config.env.eval, 1),
+    ):
+        unit = workers * stages * group
+        if env.total_num_envs % unit:
+            groups = f" x group_size {group}" if group > 1 else ""
+            yield Problem(
+                f"env.{part}.total_num_envs = {env.total_num_envs}: must be a multiple of {unit} "
+                f"({plural(workers, 'env worker')} x rollout.pipeline_stage_num {stages}{groups})",
+                f"try {nearest_multiples(env.total_num_envs, unit)}",
+            )
+
+
+def _batches(config: Config, placement: Placement) -> Iterator[Problem]:
+    """M * W_a divides M, and M divides N, so that every update has the same size."""
+    actor, ranks = config.actor, len(placement["actor"])
+    count, unit = derive.samples(config), actor.micro_batch_size * ranks
+    if count == 0 or (actor.global_batch_size % unit == 0 and count % actor.global_batch_size == 0):
+        return
+    fitting = [size for size in range(unit, count + 1, unit) if count % size == 0]
+    if not fitting:
+        per_rank = [m for m in range(1, actor.micro_batch_size + 1) if count % (m * ranks) == 0]
+        yield Problem(
+            f"actor.micro_batch_size = {actor.micro_batch_size} x {plural(ranks, 'actor rank')} = "
+            f"{unit}: must divide the {count} samples of an iteration",
+            f"set actor.micro_batch_size={per_rank[-1]}"
+            if per_rank
+            else f"place the actor on a number of ranks that divides {count}",
+        )
+        return
+    size = actor.global_batch_size
+    around = [
+        *[fit for fit in fitting if fit < size][-1:],
+        *[fit for fit in fitting if fit > size][:1],
+    ]
+    yield Problem(
+        f"actor.global_batch_size = {size}: must be a multiple of {unit} "
+        f"(actor.micro_batch_size {actor.micro_batch_size} x {plural(ranks, 'actor rank')}) and "
+        f"divide the {count} samples of an iteration ({_factors(config)})",
+        f"try {' or '.join(map(str, around))}",
+    )
+
+
+def _factors(config: Config) -> str:
+    train, chunk = config.env.train, config.actor.model.num_action_chunks
+    return (
+        f"{train.max_steps_per_rollout_epoch // chunk} chunk steps x {train.total_num_envs} "
+        f"sub-envs x algorithm.rollout_epoch {config.algorithm.rollout_epoch}"
+    )

@@ -1,0 +1,193 @@
+"""Numbers that follow from a checked configuration: who has what, how much data, how much memory.
+
+Letters: E sub-envs, C actions per chunk, S simulator steps per rollout epoch, R rollout epochs,
+T = S / C chunk steps, W_a actor ranks, W_e env workers, P stages, G group size, m micro-batch,
+M global batch, N = T * E * R samples (chunks) per iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlinf.cluster.placement import Node, ProcessPlacement, parse
+from rlinf.config.schema import COMPONENTS, Component, Config, EnvConfig
+
+Placement = Mapping[Component, tuple[ProcessPlacement, ...]]
+
+PROCESS_BYTES = 450_000_000
+"""Host memory of a worker process with torch and Ray loaded, before any weights. Measured."""
+_BYTES = {"fp32": 4, "bf16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvPlan:
+    """How the sub-envs of training or evaluation are spread."""
+
+    total: int  # E
+    per_worker: int  # E / W_e
+    per_stage: int  # E / (W_e * P)
+    simulator_processes: int  # per env worker; 0 where the simulator runs inside it
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """The data of one iteration and what the actor makes of it."""
+
+    chunk_steps: int  # T
+    groups: int  # E / G
+    samples: int  # N
+    samples_per_rank: int  # N / W_a
+    accumulation: int  # M / (m * W_a), micro-batches per update and rank
+    updates: int  # optimizer steps per iteration: update_epoch * N / M
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Estimated memory of one process of a component, or of a shared store."""
+
+    owner: str
+    processes: int
+    on_accelerator: bool
+    parts: tuple[tuple[str, int], ...]  # (what, bytes)
+
+    @property
+    def per_process(self) -> int:
+        """Bytes of one process."""
+        return sum(size for _, size in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything `rlinf check` prints and the runner starts from."""
+
+    nodes: tuple[Node, ...]
+    placement: Placement
+    cores: Mapping[Component, int]  # CPU threads a process of the component may use
+    train: EnvPlan
+    eval: EnvPlan
+    batch: BatchPlan
+    iterations: int
+    memory: tuple[Memory, ...]
+
+    @property
+    def on_accelerators(self) -> bool:
+        """Whether resource ranks are accelerators."""
+        return any(p.kind == "accelerator" for ranks in self.placement.values() for p in ranks)
+
+    @property
+    def host_bytes(self) -> int:
+        """Estimated host memory of the run, over all nodes."""
+        return sum(m.per_process * m.processes for m in self.memory if not m.on_accelerator)
+
+
+def cluster_nodes(config: Config, here: Node) -> tuple[Node, ...]:
+    """The nodes of the cluster: like this machine, unless the configuration says otherwise."""
+    cluster = config.cluster
+    accelerators = cluster.accelerators_per_node
+    node = Node(
+        here.accelerators if accelerators is None else accelerators,
+        cluster.cpu_slots or here.cpu_slots,
+    )
+    return (node,) * cluster.num_nodes
+
+
+def plan(config: Config, nodes: Sequence[Node]) -> Plan:
+    """The plan of a configuration that `checks.check` found nothing wrong with."""
+    placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
+    cores = {name: _cores(placement[name], nodes) for name in COMPONENTS}
+    train = _env_plan(config.env.train, config, placement, cores["env"])
+    batch = _batch_plan(config, len(placement["actor"]))
+    return Plan(
+        nodes=tuple(nodes),
+        placement=placement,
+        cores=cores,
+        train=train,
+        eval=_env_plan(config.env.eval, config, placement, cores["env"]),
+        batch=batch,
+        iterations=iterations(config),
+        memory=tuple(_memory(config, placement, train, batch)),
+    )
+
+
+def iterations(config: Config) -> int:
+    """The smaller of the limits that are set; 0 if none is."""
+    limits = [n for n in (config.runner.max_epochs, config.runner.max_steps) if n > 0]
+    return min(limits, default=0)
+
+
+def samples(config: Config) -> int:
+    """N, chunks per iteration."""
+    train, chunk = config.env.train, config.actor.model.num_action_chunks
+    steps = train.max_steps_per_rollout_epoch // chunk
+    return steps * train.total_num_envs * config.algorithm.rollout_epoch
+
+
+def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
+    per_worker = env.total_num_envs // len(placement["env"])
+    processes = 0
+    if env.init_params.uses_processes(placement["env"][0].kind == "accelerator"):
+        processes = min(per_worker, env.num_processes or cores)
+    per_stage = per_worker // config.rollout.pipeline_stage_num
+    return EnvPlan(env.total_num_envs, per_worker, per_stage, processes)
+
+
+def _batch_plan(config: Config, actors: int) -> BatchPlan:
+    actor, train = config.actor, config.env.train
+    count = samples(config)
+    return BatchPlan(
+        chunk_steps=train.max_steps_per_rollout_epoch // actor.model.num_action_chunks,
+        groups=train.total_num_envs // train.group_size,
+        samples=count,
+        samples_per_rank=count // actors,
+        accumulation=actor.global_batch_size // (actor.micro_batch_size * actors),
+        updates=config.algorithm.update_epoch * count // actor.global_batch_size,
+    )
+
+
+def _cores(processes: Sequence[ProcessPlacement], nodes: Sequence[Node]) -> int:
+    """Cores of one process: its CPU slots, or its share of the node with the most processes.
+
+    Components take turns or are placed apart, so only processes of one component share a core.
+    """
+    if processes[0].kind == "cpu":
+        return min(len(process.resources) for process in processes)
+    shares = []
+    for rank in {process.node for process in processes}:
+        neighbours = sum(process.node == rank for process in processes)
+        shares.append(nodes[rank].cpu_slots // neighbours)
+    return max(1, min(shares))
+
+
+def _memory(config: Config, placement: Placement, train: EnvPlan, batch: BatchPlan) -> list[Memory]:
+    """What each process holds; activations and caches of libraries come on top."""
+    model = config.actor.model
+    count = model.num_parameters()
+    simulators = max(1, train.simulator_processes) * config.env.train.init_params.process_bytes()
+    weights = {
+        "actor": (
+            ("parameters", count * 4),
+            ("gradients", count * 4),
+            ("Adam", count * 8),
+        ),
+        "rollout": (("parameters", count * _BYTES[model.precision]),),
+    }
+    found = [
+        Memory(
+            "env",
+            len(placement["env"]),
+            False,
+            (("process", PROCESS_BYTES), ("simulators", simulators)),
+        )
+    ]
+    for name in ("rollout", "actor"):
+        processes = len(placement[name])
+        if placement[name][0].kind == "accelerator":
+            found.append(Memory(name, processes, False, (("process", PROCESS_BYTES),)))
+            found.append(Memory(name, processes, True, weights[name]))
+        else:
+            parts = (("process", PROCESS_BYTES), *weights[name])
+            found.append(Memory(name, processes, False, parts))
+    observations = batch.samples * model.observation_bytes()
+    store = (("observations of one iteration", observations), ("weights", count * 4))
+    return [*found, Memory("object store", 1, False, store)]

@@ -1,0 +1,100 @@
+"""From a configuration's name to checked, typed values: the one way in.
+
+compose (Hydra) -> our spellings -> refuse dead keys -> typed tree -> rules -> machine -> plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlinf.config import aliases, checks, derive, preflight
+from rlinf.config.compose import compose, locate
+from rlinf.config.derive import Plan
+from rlinf.config.machine import Machine, this_machine
+from rlinf.config.problems import error_of
+from rlinf.config.refused import take_refused
+from rlinf.config.schema import Config
+from rlinf.config.tree import Tree, get
+from rlinf.config.validate import validate
+
+LOG_ROOT = Path("logs")
+_STAMP = "%Y%m%d-%H%M%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration ready to run."""
+
+    name: str
+    config: Config
+    plan: Plan
+    notes: tuple[str, ...]  # other spellings that were understood
+    warnings: tuple[str, ...]
+
+
+def load(
+    name_or_path: str, overrides: Sequence[str] = (), machine: Machine | None = None
+) -> Loaded:
+    """Loads and checks a configuration; starts nothing and writes nothing.
+
+    Args:
+        name_or_path: a name in `examples/embodiment/config`, or a YAML file.
+        overrides: `key=value`, in Hydra's grammar.
+        machine: what to check against; None for this machine.
+
+    Raises:
+        UserError: with every problem found.
+    """
+    file = locate(name_or_path)
+    name = file.stem
+    plain = compose(file, overrides, lambda config: set_log_path(config, name))
+    notes, problems = aliases.apply(plain)
+    problems += take_refused(plain)
+    _set_video_folders(plain)
+    config = validate(plain)
+    if not isinstance(config, Config):
+        raise error_of([*problems, *config], name)
+    machine = machine or this_machine()
+    nodes = derive.cluster_nodes(config, machine.node)
+    problems += [*checks.check(config, nodes), *preflight.check(config)]
+    if problems:
+        raise error_of(problems, name)
+    plan = derive.plan(config, nodes)
+    warnings = [*checks.warnings(config), *preflight.warnings(plan, machine)]
+    return Loaded(name, config, plan, tuple(notes), tuple(warnings))
+
+
+def set_log_path(config: DictConfig, name: str) -> None:
+    """Makes `runner.logger.log_path` absolute, before anything that refers to it is resolved.
+
+    Without one the run gets a new `logs/<date-time>-<name>`; `runner.resume_dir: auto` takes the
+    newest that exists.
+    """
+    given = OmegaConf.select(config, "runner.logger.log_path")
+    if given:
+        path = Path(str(given)).expanduser()
+    else:
+        runs = sorted(LOG_ROOT.glob(f"????????-??????-{name}"))
+        continues = OmegaConf.select(config, "runner.resume_dir") == "auto" and runs
+        path = runs[-1] if continues else LOG_ROOT / f"{datetime.now().strftime(_STAMP)}-{name}"
+    OmegaConf.update(config, "runner.logger.log_path", str(path.absolute()), force_add=True)
+
+
+def _set_video_folders(plain: Tree) -> None:
+    """`<run folder>/video/{train,eval}` where no folder is given."""
+    log_path, experiment = (
+        get(plain, f"runner.logger.{name}") for name in ("log_path", "experiment_name")
+    )
+    for part in ("train", "eval"):
+        section = get(plain, f"env.{part}")
+        if not isinstance(section, dict):
+            continue
+        video = section.setdefault("video_cfg", {})
+        if isinstance(video, dict) and not video.get("video_base_dir"):
+            folder = Path(str(log_path)) / str(experiment or "") / "video" / part
+            video["video_base_dir"] = str(folder)

@@ -1,0 +1,104 @@
+"""Checks of the machine before anything starts: folders, files, port, disk and memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from rlinf.config.derive import Plan
+from rlinf.config.machine import Machine
+from rlinf.config.problems import Problem
+from rlinf.config.schema import Config
+
+RUN_MARKS = ("metrics.jsonl", "checkpoints")
+"""A folder with one of these holds a run."""
+_SPARE_BYTES = 1_000_000_000
+_BYTES_PER_PARAMETER = 12  # of a checkpoint: weights and two Adam moments, fp32
+
+
+def check(config: Config) -> list[Problem]:
+    """What stands in the way of this run on this machine."""
+    return [
+        *_run_folder(config),
+        *_paths(config),
+        *_port(config.cluster.ray_port),
+        *_disk(config),
+    ]
+
+
+def warnings(plan: Plan, machine: Machine) -> list[str]:
+    """Memory that will probably not suffice."""
+    need, have = plan.host_bytes / len(plan.nodes), machine.memory_bytes
+    if need <= 0.9 * have:
+        return []
+    return [
+        f"the run needs about {need / 1e9:.1f} GB of memory per node, this machine has "
+        f"{have / 1e9:.1f} GB; fewer simulator processes (env.train.num_processes) need less"
+    ]
+
+
+def _run_folder(config: Config) -> Iterator[Problem]:
+    logger, runner = config.runner.logger, config.runner
+    folder = logger.run_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = "is not a folder" if not existing.is_dir() else "cannot be written"
+        yield Problem(
+            f"runner.logger.log_path = {logger.log_path}: {existing} {what}",
+            "set runner.logger.log_path to a folder you may write",
+        )
+    holds_run = any((folder / mark).exists() for mark in RUN_MARKS)
+    if holds_run and runner.resume_dir is None and not runner.only_eval:
+        yield Problem(
+            f"runner.logger.log_path: {folder} already holds a run",
+            "continue it with runner.resume_dir=auto, or choose another log_path or "
+            "experiment_name",
+        )
+
+
+def _paths(config: Config) -> Iterator[Problem]:
+    for key, value in (
+        ("actor.model.model_path", config.actor.model.model_path),
+        ("runner.ckpt_path", config.runner.ckpt_path),
+        ("runner.resume_dir", config.runner.resume_dir),
+    ):
+        if value is None or (key == "runner.resume_dir" and value == "auto"):
+            continue
+        if not Path(value).expanduser().exists():
+            yield Problem(
+                f"{key} = {value}: there is no such file or folder",
+                "correct the path; paths are relative to the folder you start from",
+            )
+
+
+def _port(port: int | None) -> Iterator[Problem]:
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            yield Problem(
+                f"cluster.ray_port = {port}: {error.strerror}",
+                "choose another port, or leave cluster.ray_port out to let Ray choose",
+            )
+
+
+def _disk(config: Config) -> Iterator[Problem]:
+    folder = config.runner.logger.run_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    checkpoint = _BYTES_PER_PARAMETER * config.actor.model.num_parameters()
+    # One more than is kept: the new checkpoint is complete before the oldest goes.
+    need = _SPARE_BYTES + checkpoint * (config.runner.keep_checkpoints + 1)
+    free = shutil.disk_usage(existing).free
+    if free < need:
+        yield Problem(
+            f"{existing} has {free / 1e9:.1f} GB free, the run needs {need / 1e9:.1f} GB "
+            f"({config.runner.keep_checkpoints + 1} checkpoints, logs and videos)",
+            "free some space, set runner.logger.log_path elsewhere, or lower "
+            "runner.keep_checkpoints",
+        )
