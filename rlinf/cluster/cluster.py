@@ -20,6 +20,7 @@ class Cluster:
     """The machines of a run."""
 
     node_ids: list[str]  # Ray's id of each node rank; rank 0 is the launcher's machine
+    addresses: list[str]  # IP address of each node rank
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def start(config: ClusterConfig) -> Iterator[Cluster]:
             "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
         ) from error
     try:
-        yield Cluster(_node_ids(config.num_nodes))
+        yield _describe(config.num_nodes)
     finally:
         ray.shutdown()
 
@@ -63,8 +64,8 @@ def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:
     }
 
 
-def _node_ids(needed: int) -> list[str]:
-    """Ids of the nodes, this machine first, the others by address: not in the order they joined."""
+def _describe(needed: int) -> Cluster:
+    """The nodes: this machine first, the others by address, not in the order they joined."""
     here = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"]]
     if len(alive) < needed:
@@ -73,4 +74,7 @@ def _node_ids(needed: int) -> list[str]:
             "Start Ray on the others: ray start --address=<address of the head node>.",
         )
     alive.sort(key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
-    return [node["NodeID"] for node in alive[:needed]]
+    nodes = alive[:needed]
+    return Cluster(
+        [node["NodeID"] for node in nodes], [node["NodeManagerAddress"] for node in nodes]
+    )

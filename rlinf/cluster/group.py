@@ -93,8 +93,8 @@ class WorkerGroup:
             node_ids: Ray's id of each node rank.
         """
         self.name = name
-        remote_class = ray.remote(worker_class)
-        self.handles = [
+        remote_class: Any = ray.remote(worker_class)
+        self.handles: list[Any] = [
             remote_class.options(
                 num_cpus=0,
                 runtime_env={"env_vars": dict(environment(placement))},

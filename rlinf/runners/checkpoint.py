@@ -93,7 +93,7 @@ def find(root: Path, resume_dir: str) -> tuple[Path | None, list[str]]:
                 "Use runner.resume_dir=auto for the newest good checkpoint of the run.",
             )
         return folder, []
-    warnings = []
+    warnings: list[str] = []
     for folder in _folders(root):
         problem = verify(folder)
         if problem is None:

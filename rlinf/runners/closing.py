@@ -1,0 +1,36 @@
+"""The end of a training: the exported policy, the report, and what the user reads last."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from rlinf.config.schema import Config
+from rlinf.logging.report import write_report
+from rlinf.logging.writers import METRICS_FILE
+from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.run import Run
+from rlinf.runners.workers import Workers
+
+
+def close_run(config: Config, run: Run, workers: Workers, evaluator: Evaluator) -> None:
+    """Exports the policy, writes `report.html`, prints the comparison and where everything is."""
+    workers.export_policy(run.folder / "export")
+    report = run.folder / "report.html"
+    records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
+    write_report(report, config.runner.logger.run_name, records, config.to_yaml())
+    if len(evaluator.history) > 1:
+        first, last = evaluator.history[0][1], evaluator.history[-1][1]
+        run.console.table(replace(first, label="before"), replace(last, label="after"))
+    run.console.paths({**results(config, run.folder), "report": report})
+
+
+def results(config: Config, folder: Path) -> dict[str, Path]:
+    """What a run left behind, by what a reader calls it."""
+    videos = {
+        f"{name} videos": Path(env.video_cfg.video_base_dir)
+        for name, env in (("training", config.env.train), ("evaluation", config.env.eval))
+        if env.video_cfg.save_video
+    }
+    return {"TensorBoard": folder / "tensorboard", **videos, "policy": folder / "export"}

@@ -1,0 +1,102 @@
+"""Evaluation: every (task, trial) exactly once per repeat, with n and a 95 % interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from rlinf.cluster import cluster
+from rlinf.config.derive import Plan
+from rlinf.config.schema import Config
+from rlinf.data.types import EpisodeResult
+from rlinf.envs.starts import evaluation_starts
+from rlinf.logging.files import write_atomically
+from rlinf.logging.outcomes import Outcome
+from rlinf.logging.results import EvalResult, evaluation
+from rlinf.runners.run import Run, open_run
+from rlinf.runners.stopping import Stopped
+from rlinf.runners.workers import Workers
+
+
+class Evaluator:
+    """Evaluates the actor's present policy and keeps the outcomes of the run."""
+
+    def __init__(self, config: Config, run: Run, workers: Workers) -> None:
+        self.config, self.run, self.workers = config, run, workers
+        self.history: list[tuple[int, Outcome]] = read_history(run.folder)
+
+    def evaluate(self, step: int, label: str) -> EvalResult:
+        """Runs an evaluation and writes `eval/step_<step>.json`.
+
+        Args:
+            step: iterations that the policy was trained for.
+            label: what a reader calls the policy.
+        """
+        env = self.config.env.eval
+        starts = partial(evaluation_starts, env.seed, num_trials=env.num_trials)
+        with self.run.phase("eval"):
+            repeats = self.config.algorithm.eval_rollout_epoch
+            tasks, episodes = self.workers.evaluate(lambda n: starts(num_tasks=n), repeats, step)
+        result = evaluation(label, episodes, tasks)
+        write_result(self.run.folder, step, result, tasks, episodes)
+        self.history = [row for row in self.history if row[0] < step] + [(step, result.overall)]
+        self.run.console.evaluated(step, result.overall)
+        return result
+
+
+def evaluate(config: Config, plan: Plan) -> int:
+    """Evaluates the policy of `runner.ckpt_path` once; returns the exit code."""
+    with open_run(config) as run, ExitStack() as stack:
+        try:
+            with run.console.phase("start", once=True):
+                machines = stack.enter_context(cluster.start(config.cluster))
+                stack.enter_context(run.stop)
+                workers = Workers(config, plan, machines, run, training=False)
+                stack.callback(workers.close)
+                workers.start()
+            run.open_writers(None)
+            result = Evaluator(config, run, workers).evaluate(0, "all tasks")
+        except Stopped as stopped:
+            run.console.note(f"stopped by {stopped}: nothing was written")
+            return stopped.exit_code
+        run.write(0, result.metrics.reduce())
+        run.console.outcomes([*result.tasks.values(), result.overall])
+        run.console.paths({"results": run.folder / "eval" / "step_0.json"})
+    return 0
+
+
+def write_result(
+    folder: Path,
+    step: int,
+    result: EvalResult,
+    tasks: Sequence[str],
+    episodes: Sequence[EpisodeResult],
+) -> Path:
+    """Writes overall and per-task success, and every episode behind them, as JSON."""
+    path = folder / "eval" / f"step_{step}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "step": step,
+        "overall": asdict(result.overall),
+        "tasks": [
+            {"task": index, "instruction": tasks[index], **asdict(outcome)}
+            for index, outcome in result.tasks.items()
+        ],
+        "metrics": result.metrics.reduce(),
+        "episodes": [
+            {**asdict(episode), "start": episode.start._asdict()}
+            for episode in sorted(episodes, key=lambda e: e.start)
+        ],
+    }
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path
+
+
+def read_history(folder: Path) -> list[tuple[int, Outcome]]:
+    """Steps and outcomes of the evaluations in a run's folder, in order."""
+    found = [json.loads(path.read_text()) for path in (folder / "eval").glob("step_*.json")]
+    return sorted((entry["step"], Outcome(**entry["overall"])) for entry in found)

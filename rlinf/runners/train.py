@@ -1,0 +1,86 @@
+"""Training: the loop, and what stands around it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from rlinf.cluster import cluster
+from rlinf.config.derive import Plan
+from rlinf.config.schema import Config
+from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.runners.closing import close_run
+from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.run import Run, open_run
+from rlinf.runners.samples import make_samples
+from rlinf.runners.saving import Saver
+from rlinf.runners.stopping import Stopped
+from rlinf.runners.workers import Workers
+
+
+def training_loop(
+    config: Config, total: int, run: Run, workers: Workers, evaluator: Evaluator, saver: Saver
+) -> None:
+    """Weights to the rollout workers, trajectories back, advantages, update; then what is due."""
+    for step in range(saver.step, total):
+        with run.phase("sync"):
+            workers.sync_weights()
+        with run.phase("rollout"):
+            trajectories = workers.collect(step)
+        with run.phase("advantages"):
+            samples, metrics = make_samples(trajectories, config)
+        with run.phase("update"):
+            metrics |= workers.update(samples, step).reduce()
+        saver.complete(step + 1)
+        if due(config.runner.val_check_interval, step + 1, total):
+            workers.sync_weights()
+            metrics |= evaluator.evaluate(step + 1, f"after {step + 1} steps").metrics.reduce()
+        run.log(step + 1, total, metrics)
+        if due(config.runner.save_interval, step + 1, total):
+            with run.phase("save"):
+                saver.save()
+
+
+def due(interval: int, step: int, total: int) -> bool:
+    """Whether something that happens every `interval` steps, and at the end, happens after `step`.
+
+    An interval below 1 means never.
+    """
+    return interval > 0 and (step % interval == 0 or step == total)
+
+
+def train(config: Config, plan: Plan) -> int:
+    """Runs a training to its end, or until Ctrl-C or SIGTERM; returns the exit code."""
+    with open_run(config) as run:
+        try:
+            _train(config, plan, run)
+        except Stopped as stopped:
+            run.console.note(f"stopped by {stopped}; runner.resume_dir=auto continues this run")
+            return stopped.exit_code
+    return 0
+
+
+def _train(config: Config, plan: Plan, run: Run) -> None:
+    with ExitStack() as stack:
+        with run.console.phase("start", once=True):
+            machines = stack.enter_context(cluster.start(config.cluster))
+            stack.enter_context(run.stop)
+            workers = Workers(config, plan, machines, run)
+            stack.callback(workers.close)
+            workers.start()
+        saver, evaluator = Saver(config, run, workers), Evaluator(config, run, workers)
+        resumed = saver.resume()
+        run.open_writers(resumed or None)
+        if config.runner.val_check_interval > 0 and not resumed:
+            workers.sync_weights()
+            run.write(0, evaluator.evaluate(0, "before").metrics.reduce())
+        try:
+            training_loop(config, plan.iterations, run, workers, evaluator, saver)
+        except (Stopped, WorkerDied, EnvironmentFailure):
+            saver.save()  # whatever is complete is not lost
+            raise
+        if not saver.save():
+            raise UserError(
+                f"the last checkpoint could not be written below {run.checkpoints}",
+                "free some space and continue with runner.resume_dir=auto",
+            )
+        close_run(config, run, workers, evaluator)

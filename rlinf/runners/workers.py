@@ -1,0 +1,163 @@
+"""The three worker groups of a run, and the messages between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlinf.cluster.cluster import Cluster, environment
+from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
+from rlinf.config.derive import Plan
+from rlinf.config.schema import Component, Config
+from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
+from rlinf.envs.starts import share
+from rlinf.logging.metrics import Metrics
+from rlinf.runners.run import Run
+from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import EnvWorker
+from rlinf.workers.rollout import RolloutWorker
+
+UPDATE_GRACE_S = 20.0  # an update under way when the run is to stop may take so long to finish
+
+
+class Workers:
+    """Env, rollout and actor workers of one run; waits end early when the run is to stop."""
+
+    def __init__(
+        self, config: Config, plan: Plan, cluster: Cluster, run: Run, training: bool = True
+    ) -> None:
+        self.config, self.plan, self.cluster, self.stop = config, plan, cluster, run.stop
+        self.log_dir = str(run.folder / "workers")
+        self.version = -1 if training else 0  # of the weights the rollout workers have
+        self.updating = False  # the actor is between two complete iterations
+        self.rollout = self._launch("rollout", RolloutWorker, self._rollout_arguments)
+        self.env = self._launch("env", EnvWorker, self._env_arguments)
+        self.actor = self._launch("actor", ActorWorker, self._actor_arguments) if training else None
+
+    def start(self) -> None:
+        """Waits until all constructors are through and the training simulators are built."""
+        ready = [self.rollout.call("ready")]
+        if self.actor is not None:
+            ready += [self.actor.call("ready"), self.env.call("start")]
+        for pending in ready:
+            self._wait(pending, self.config.runner.worker_timeout_s)
+        if self.actor is not None and len(self.actor) > 1:
+            host = self.cluster.addresses[self.plan.placement["actor"][0].node]
+            address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
+            self._wait(self.actor.call("connect", address))
+
+    def sync_weights(self) -> int:
+        """Brings the actor's weights to the rollout workers; returns their version."""
+        version: int = self._wait(self._actor.call_first("version"))[0]
+        if version != self.version:
+            weights = self._wait(self._actor.call_first("weights", publish))[0]
+            self._wait(self.rollout.call("load_weights", weights))
+            self.version = version
+        return version
+
+    def collect(self, step: int) -> list[Trajectory]:
+        """The trajectories of an iteration, in the order of their envs."""
+        per_worker = self._wait(self.env.call("rollout", step, self.version))
+        return [trajectory for trajectories in per_worker for trajectory in trajectories]
+
+    def update(self, batch: TrainBatch, step: int) -> Metrics:
+        """Trains on the samples of an iteration; metrics are those of all ranks together."""
+        self.updating = True
+        pending = self._actor.call("update", publish(batch), step)
+        per_rank = pending.result(lambda: self.stop.check_after(UPDATE_GRACE_S))
+        self.updating = False
+        return Metrics.merge(per_rank)
+
+    def evaluate(
+        self, starts: Callable[[int], Sequence[Start]], repeats: int, step: int
+    ) -> tuple[list[str], list[EpisodeResult]]:
+        """Runs every start once per repeat.
+
+        Args:
+            starts: from the number of tasks to the starts.
+
+        Returns:
+            The tasks, and one result per episode.
+        """
+        tasks: list[str] = self._wait(self.env.call("start_evaluation"))[0]
+        todo, world = starts(len(tasks)), len(self.env)
+        episodes: list[EpisodeResult] = []
+        for repeat in range(repeats):
+            arguments = [(share(todo, r, world), repeat, self.version, step) for r in range(world)]
+            per_worker = self._wait(self.env.call_each("evaluate", arguments))
+            episodes += [episode for results in per_worker for episode in results]
+        return tasks, episodes
+
+    def request_episodes(self) -> Pending:
+        """Asks the env workers for their running episodes, for a checkpoint; does not wait."""
+        return self.env.call("state")
+
+    def restore_episodes(self, states: Sequence[Any]) -> None:
+        """Continues the episodes of `request_episodes`."""
+        self._wait(self.env.call_each("restore", [(state,) for state in states]))
+
+    def save_actor(self, folder: Path) -> None:
+        """Policy and optimizer, written by rank 0; all ranks hold the same."""
+        self._actor.call_first("save", str(folder)).result()
+
+    def export_policy(self, folder: Path) -> None:
+        """The policy alone, written by rank 0."""
+        self._actor.call_first("export", str(folder)).result()
+
+    def load_actor(self, folder: Path) -> None:
+        """Policy and optimizer on every rank."""
+        self._wait(self._actor.call("load", str(folder)))
+
+    def close(self) -> None:
+        """Ends all processes; simulators end with the env worker that owns them."""
+        for group in (self.env, self.rollout, self.actor):
+            if group is not None:
+                group.kill()
+
+    @property
+    def _actor(self) -> WorkerGroup:
+        assert self.actor is not None, "an evaluation has no actor"
+        return self.actor
+
+    def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
+        return pending.result(self.stop.check, timeout_s)
+
+    def _launch(
+        self, name: Component, worker: type, arguments: Callable[[int], dict[str, Any]]
+    ) -> WorkerGroup:
+        return WorkerGroup(
+            name,
+            worker,
+            self.plan.placement[name],
+            lambda rank: {
+                "config": self.config,
+                "rank": rank,
+                "log_dir": self.log_dir,
+                **arguments(rank),
+            },
+            lambda placement: environment(placement, self.plan.cores[name]),
+            self.cluster.node_ids,
+        )
+
+    def _rollout_arguments(self, rank: int) -> dict[str, Any]:
+        return {"threads": self.plan.cores["rollout"]}
+
+    def _env_arguments(self, rank: int) -> dict[str, Any]:
+        stages = self.config.rollout.pipeline_stage_num
+        policy = RemotePolicy(
+            self.rollout.handles, rank * stages, self.config.runner.worker_timeout_s
+        )
+        return {
+            "world": len(self.plan.placement["env"]),
+            "plan": self.plan,
+            "policy": policy,
+        }
+
+    def _actor_arguments(self, rank: int) -> dict[str, Any]:
+        return {
+            "world": len(self.plan.placement["actor"]),
+            "threads": self.plan.cores["actor"],
+            "updates": self.plan.iterations * self.plan.batch.updates,
+            "fetch": fetch,
+        }

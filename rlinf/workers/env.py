@@ -1,0 +1,124 @@
+"""The env worker: steps simulators, asks the policy service for actions, hands out trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from rlinf.config.derive import EnvPlan, Plan
+from rlinf.config.schema import Config, EnvConfig
+from rlinf.data.types import EpisodeResult, Start, Trajectory
+from rlinf.envs.episode import EnvBatch, EnvState
+from rlinf.envs.factory import make_batch
+from rlinf.workers.process import prepare_process
+from rlinf.workers.rollout import Purpose
+from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
+
+
+class EnvWorker:
+    """consumes: actions; produces: observations, trajectories, episodes; waits for: the policy.
+
+    The sub-envs are split into stages. Each has a thread that alternates between simulating and
+    waiting for actions, so that one stage simulates while another waits.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rank: int,
+        world: int,
+        plan: Plan,
+        policy: PolicyService,
+        log_dir: str,
+    ) -> None:
+        """Builds nothing yet: simulators start with `start` and `start_evaluation`."""
+        prepare_process(f"env{rank}", 1, log_dir)
+        self.config, self.rank, self.world, self.plan = config, rank, world, plan
+        self.policy, self.log_dir = policy, Path(log_dir)
+        self.stages = config.rollout.pipeline_stage_num
+        self.threads = ThreadPoolExecutor(self.stages, thread_name_prefix="stage")
+        self.training: list[TrainStage] = []
+        self.evaluating: list[EvalStage] = []
+
+    def start(self) -> list[str]:
+        """Builds the training simulators (seconds to minutes); returns the tasks."""
+        self.training = [
+            TrainStage(self.config, batch, self.policy, first)
+            for first, batch in self._batches("train")
+        ]
+        return list(self.training[0].batch.tasks)
+
+    def start_evaluation(self) -> list[str]:
+        """Builds the evaluation simulators, if they are not there; returns the tasks."""
+        if not self.evaluating:
+            self.evaluating = [
+                EvalStage(self.config, batch, self.policy, first)
+                for first, batch in self._batches("eval")
+            ]
+        return list(self.evaluating[0].batch.tasks)
+
+    def rollout(self, step: int, version: int) -> list[Trajectory]:
+        """One iteration: R rollout epochs of T chunks in every stage, a trajectory for each."""
+        running = [self.threads.submit(stage.collect, step, version) for stage in self.training]
+        trajectories = [trajectory for future in running for trajectory in future.result()]
+        self._write_video("train", step, self.training)
+        return trajectories
+
+    def evaluate(
+        self, starts: Sequence[Start], repeat: int, version: int, step: int
+    ) -> list[EpisodeResult]:
+        """One episode from each of this worker's starts, each exactly once."""
+        running = [
+            self.threads.submit(stage.run, starts[index :: self.stages], repeat, version)
+            for index, stage in enumerate(self.evaluating)
+        ]
+        episodes = [episode for future in running for episode in future.result()]
+        self._write_video("eval", step, self.evaluating)
+        return episodes
+
+    def state(self) -> list[tuple[list[EnvState], np.ndarray]]:
+        """What `restore` needs to continue the running episodes, per stage."""
+        return [stage.state() for stage in self.training]
+
+    def restore(self, states: Sequence[tuple[list[EnvState], np.ndarray]]) -> None:
+        """Continues the episodes of `state` by simulating them again, without rendering."""
+        for stage, (envs, begun) in zip(self.training, states, strict=True):
+            stage.restore(envs, begun)
+
+    def close(self) -> None:
+        """Ends the simulators and their processes."""
+        for stage in [*self.training, *self.evaluating]:
+            stage.batch.close()
+        self.threads.shutdown()
+
+    def _batches(self, purpose: Purpose) -> Iterator[tuple[int, EnvBatch]]:
+        """This worker's sub-envs, one batch per stage, each with the global index of its first."""
+        env, plan = self._section(purpose)
+        bootstrap = self.config.algorithm.bootstrap
+        for stage in range(self.stages):
+            first = (self.rank * self.stages + stage) * plan.per_stage
+            yield (
+                first,
+                make_batch(
+                    env,
+                    plan.per_stage,
+                    env_offset=first,
+                    final=bootstrap if purpose == "train" and self._critic() else "none",
+                    processes=max(1, plan.simulator_processes // self.stages),
+                    log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
+                ),
+            )
+
+    def _section(self, purpose: Purpose) -> tuple[EnvConfig, EnvPlan]:
+        if purpose == "train":
+            return self.config.env.train, self.plan.train
+        return self.config.env.eval, self.plan.eval
+
+    def _critic(self) -> bool:
+        return self.config.algorithm.adv_type == "gae"
+
+    def _write_video(self, purpose: Purpose, step: int, stages: Sequence[Stage]) -> None:
+        """Writes what the first worker's sub-envs recorded, where the configuration wants it."""

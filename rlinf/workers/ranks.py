@@ -1,0 +1,56 @@
+"""The ranks of a group that add up tensors; one rank alone needs no process group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
+
+from rlinf.logging.metrics import Mean, Metric
+
+
+class Ranks:
+    """Rank `rank` of `world`."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
+        self.share = 1.0 / world  # of a number that all ranks know and that counts once
+        self._store: TCPStore | None = None
+
+    def open_meeting_point(self, host: str) -> str:
+        """Opens a free port on this machine, known as `host`, and returns `host:port`."""
+        self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+        return f"{host}:{self._store.port}"
+
+    def connect(self, address: str, timeout_s: float) -> None:
+        """Joins the others; waits at most `timeout_s` for them, now and in every sum."""
+        timeout = timedelta(seconds=timeout_s)
+        host, _, port = address.rpartition(":")
+        store = self._store or TCPStore(host, int(port), timeout=timeout)
+        dist.init_process_group(
+            "gloo", store=store, rank=self.rank, world_size=self.world, timeout=timeout
+        )
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its sum over all ranks, in one message."""
+        if self.world == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        offset = 0
+        for tensor in tensors:
+            tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
+            offset += tensor.numel()
+
+    def mean(self, metric: Metric) -> float:
+        """A mean over the samples of all ranks."""
+        assert isinstance(metric, Mean)
+        pair = torch.tensor(
+            [float(metric.numerator), float(metric.denominator)], dtype=torch.float64
+        )
+        self.add_up([pair])
+        return float(pair[0] / pair[1]) if pair[1] else 0.0

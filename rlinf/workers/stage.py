@@ -1,0 +1,198 @@
+"""A stage: sub-envs that move in lock-step, and the two loops that drive one.
+
+B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per rollout epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rlinf.config.schema import Config
+from rlinf.data.random import derive
+from rlinf.data.recording import Recording
+from rlinf.data.types import (
+    ChunkResult,
+    EpisodeResult,
+    Observation,
+    Start,
+    Trajectory,
+)
+from rlinf.envs.episode import EnvBatch, EnvState
+from rlinf.envs.starts import group_indices, training_starts
+from rlinf.workers.rollout import ActReply, Purpose
+
+_TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
+
+
+class PolicyService(Protocol):
+    """The rollout workers, however they are reached; `RolloutWorker` documents the methods."""
+
+    def put(self, observation: Observation) -> Any:
+        """Writes an observation once and returns a reference to it."""
+
+    def act(
+        self, ref: Any, keys: np.ndarray, final: Observation | None, purpose: Purpose, version: int
+    ) -> ActReply:
+        """Actions for the observation behind `ref`, values for `final`."""
+
+    def judge(self, observation: Observation) -> np.ndarray:
+        """V of each row: [B] float32."""
+
+
+NOTHING = Observation(np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ())
+
+
+class Stage:
+    """B sub-envs, the observation they show now, and which of them are in an episode."""
+
+    def __init__(self, batch: EnvBatch, policy: PolicyService, first_env: int) -> None:
+        self.batch, self.policy = batch, policy
+        self.envs = first_env + np.arange(batch.num_envs)  # global indices
+        self.active = np.zeros(batch.num_envs, bool)
+        self.observation = NOTHING
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Starts an episode in the first `len(starts)` envs; the others stay idle."""
+        self.active = np.arange(self.batch.num_envs) < len(starts)
+        self.observation = self.batch.start(np.flatnonzero(self.active), starts)
+
+    def advance(
+        self,
+        keys: np.ndarray,
+        final: Observation | None,
+        purpose: Purpose,
+        version: int,
+        next_starts: Sequence[Start | None],
+    ) -> tuple[Any, np.ndarray, ActReply, ChunkResult]:
+        """One exchange: the active envs show themselves, get actions and run them.
+
+        Returns:
+            The reference to the observation, the rows that acted, the policy's reply, and what
+            the chunk did.
+        """
+        rows = np.flatnonzero(self.active)
+        ref = self.policy.put(self.observation)
+        reply = self.policy.act(ref, keys[rows], final, purpose, version)
+        actions = np.zeros((self.batch.num_envs, *reply.chunk.actions.shape[1:]), np.float32)
+        actions[rows] = reply.chunk.actions
+        result = self.batch.run_chunk(actions, self.active, next_starts)
+        self.observation, self.active = result.observation, result.active
+        return ref, rows, reply, result
+
+
+class TrainStage(Stage):
+    """Collects trajectories, in either rollout mode.
+
+    With partial reset the episodes run on over iterations; with fixed episodes every rollout epoch
+    begins anew, the envs of a group from one start, and ends when all episodes have.
+    """
+
+    def __init__(
+        self, config: Config, batch: EnvBatch, policy: PolicyService, first_env: int
+    ) -> None:
+        super().__init__(batch, policy, first_env)
+        self.env, self.seed = config.env.train, config.actor.seed
+        self.epochs = config.algorithm.rollout_epoch
+        self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
+        self.critic = config.algorithm.adv_type == "gae"
+        self.begun = np.zeros(batch.num_envs, np.int64)  # episodes so far, with partial reset
+
+    def collect(self, step: int, version: int) -> list[Trajectory]:
+        """The rollout epochs of an iteration, one trajectory each."""
+        return [self._collect_epoch(step, epoch, version) for epoch in range(self.epochs)]
+
+    def state(self) -> tuple[list[EnvState], np.ndarray]:
+        """What a checkpoint keeps: the running episodes, and how many each env has begun."""
+        return self.batch.state(), self.begun.copy()
+
+    def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
+        """Continues from `state`; the episodes are simulated again, without rendering."""
+        self.begun[:] = begun
+        self.active = np.array([state.running for state in states])
+        self.observation = self.batch.restore(states)
+
+    def _collect_epoch(self, step: int, epoch: int, version: int) -> Trajectory:
+        if not self.env.auto_reset:
+            self.begin(self._starts(step, epoch, np.zeros_like(self.begun)))
+        elif not self.begun.any():
+            self.begin(self._starts(0, 0, self.begun))
+            self.begun += 1
+        recording = Recording(self.chunks, self.batch.num_envs, version)
+        final, final_rows = None, np.zeros(0, np.int64)
+        for t in range(self.chunks):
+            if not self.active.any():
+                break
+            keys = derive(self.seed, _TRAIN, step, epoch, t, self.envs)
+            ref, rows, reply, result = self.advance(keys, final, "train", version, self._next())
+            recording.set_final_values(final_rows, reply.final_values)  # of the chunk before
+            recording.add(ref, rows, reply.chunk, result)
+            self._count(result)
+            final, final_rows = result.final if len(result.final) else None, result.final_rows
+        self._value_the_end(recording, final, final_rows)
+        return recording.finish()
+
+    def _value_the_end(
+        self, recording: Recording, final: Observation | None, final_rows: np.ndarray
+    ) -> None:
+        """Values of what follows the last chunk, in one request, where there is a critic."""
+        rows = np.flatnonzero(self.active)
+        parts = [self.observation] if self.critic and len(rows) else []
+        parts += [final] if final is not None else []
+        if parts:
+            values = self.policy.judge(Observation.concatenate(parts))
+            ends = len(values) - len(final_rows)
+            recording.set_next_values(rows[:ends], values[:ends])
+            recording.set_final_values(final_rows, values[ends:])
+
+    def _starts(self, step: int, epoch: int, episodes: np.ndarray) -> list[Start]:
+        indices = group_indices(self.envs, self.env.group_size)
+        tasks = len(self.batch.tasks)
+        return training_starts(self.env.seed, step, epoch, indices, episodes, tasks)
+
+    def _next(self) -> Sequence[Start | None]:
+        """The start each env gets if its episode ends in the next chunk."""
+        if not self.env.auto_reset:
+            return [None] * self.batch.num_envs
+        return self._starts(0, 0, self.begun)
+
+    def _count(self, result: ChunkResult) -> None:
+        if self.env.auto_reset:
+            self.begun += (result.terminated | result.truncated).any(axis=1)
+
+
+class EvalStage(Stage):
+    """Runs given starts, each exactly once: an env that is through takes the next from the list."""
+
+    def __init__(
+        self, config: Config, batch: EnvBatch, policy: PolicyService, first_env: int
+    ) -> None:
+        super().__init__(batch, policy, first_env)
+        self.seed = config.actor.seed
+
+    def run(self, starts: Sequence[Start], repeat: int, version: int) -> list[EpisodeResult]:
+        """The episodes of `starts`, dealt out to the envs in turn.
+
+        The noise belongs to (start, repeat, chunk of the episode): how many envs there are and
+        which of them gets a start changes nothing.
+        """
+        size = self.batch.num_envs
+        queues = [list(starts[env::size]) for env in range(size)]
+        current = [queue.pop(0) for queue in queues if queue]
+        self.begin(current)
+        chunks = np.zeros(size, np.int64)  # of the current episode of each env
+        episodes: list[EpisodeResult] = []
+        while self.active.any():
+            keys = np.zeros(size, np.uint64)
+            for env in np.flatnonzero(self.active):
+                keys[env] = derive(self.seed, _EVAL, *current[env], repeat, chunks[env])
+            upcoming = [queue[0] if queue else None for queue in queues]
+            *_, result = self.advance(keys, None, "eval", version, upcoming)
+            episodes.extend(result.episodes)
+            chunks += 1
+            for env in np.flatnonzero((result.terminated | result.truncated).any(axis=1)):
+                if queues[env]:
+                    current[env], chunks[env] = queues[env].pop(0), 0
+        return episodes
