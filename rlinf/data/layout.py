@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,9 @@ class ObservationTable:
         codes = np.empty(len(rows), np.int64)
         order = np.argsort(objects, kind="stable")
         present, starts = np.unique(objects[order], return_index=True)
-        for index, here in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
+        bounds = pairwise([*starts.tolist(), len(order)])
+        for index, (start, stop) in zip(present.tolist(), bounds, strict=True):
+            here = order[start:stop]
             source, wanted = self._observations[index], rows[here]
             images[here] = source.images[wanted]
             state[here] = source.state[wanted]

@@ -1,0 +1,205 @@
+"""Data that can be recognised again: every entry says which env and chunk it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlinf.algorithms.advantages import AdvantageSettings, estimate
+from rlinf.data.layout import (
+    ObservationTable,
+    concatenate,
+    flatten,
+    micro_batches,
+    minibatches,
+)
+from rlinf.data.types import EpisodeResult, Observation, Start, Trajectory
+
+
+def episode(env: int) -> EpisodeResult:
+    return EpisodeResult(env, Start(0, 0, 0), 3, 1.0, True, True, True)
+
+
+def trajectory(name: int, rows: list[list[int]], valid: list[list[int]]) -> Trajectory:
+    """C = 2 actions, A = 1; entry [t, b] is 100 * name + 10 * t + b.
+
+    Args:
+        rows: [T, B], row in the observation of chunk t, -1 where the env did not act.
+        valid: [T, B], number of valid actions of the chunk.
+    """
+    index = np.array(rows, np.int32)
+    chunks, envs = index.shape
+    marks = 100 * name + 10 * np.arange(chunks)[:, None] + np.arange(envs)
+    acted = int((index >= 0).any(axis=1).sum())
+    mask = np.arange(2) < np.array(valid)[..., None]
+    per_action = np.repeat(marks[..., None], 2, axis=2).astype(np.float32)
+    return Trajectory(
+        observations=[f"trajectory {name} chunk {t}" for t in range(acted)],
+        rows=index,
+        sampled=per_action[..., None],
+        logprobs=per_action[..., None],
+        values=per_action,
+        rewards=per_action,
+        terminated=np.zeros_like(mask),
+        truncated=np.zeros_like(mask),
+        valid=mask,
+        final_values=marks.astype(np.float32),
+        next_values=marks[-1].astype(np.float32),
+        episodes=(episode(name),),
+        version=4,
+    )
+
+
+# Two trajectories of T = 3 chunks. The first has two envs, of which env 0 ends inside chunk 1; all
+# have ended after chunk 1, so it holds two observations. The second has one env.
+FIRST = trajectory(1, [[0, 1], [0, 1], [-1, -1]], [[2, 2], [1, 2], [0, 0]])
+SECOND = trajectory(2, [[0], [0], [0]], [[2], [2], [2]])
+
+
+def test_trajectories_stand_side_by_side_with_their_observations():
+    rollout = concatenate([FIRST, SECOND])
+    assert rollout.steps.values.shape == (3, 3, 2)
+    np.testing.assert_array_equal(
+        rollout.steps.final_values, [[100, 101, 200], [110, 111, 210], [120, 121, 220]]
+    )
+    np.testing.assert_array_equal(rollout.steps.next_values, [120, 121, 220])
+    np.testing.assert_array_equal(rollout.objects, [[0, 0, 2], [1, 1, 3], [-1, -1, 4]])
+    assert rollout.observations == [
+        "trajectory 1 chunk 0",
+        "trajectory 1 chunk 1",
+        "trajectory 2 chunk 0",
+        "trajectory 2 chunk 1",
+        "trajectory 2 chunk 2",
+    ]
+    assert [e.env for e in rollout.steps.episodes] == [1, 2]
+    assert rollout.steps.version == 4
+
+
+def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
+    rollout = concatenate([FIRST, SECOND])
+    mask = rollout.steps.valid
+    batch = flatten(
+        rollout, rollout.steps.values, rollout.steps.rewards, mask, mask.astype(np.float32)
+    )
+    assert len(batch) == 7
+    assert batch.planned == 9
+    assert batch.sampled[:, 0, 0].tolist() == [100, 101, 200, 110, 111, 210, 220]
+    for name in ("advantages", "returns", "values"):
+        np.testing.assert_array_equal(getattr(batch, name)[:, 0], batch.sampled[:, 0, 0])
+    np.testing.assert_array_equal(batch.mask.sum(axis=1), [2, 2, 2, 1, 2, 2, 2])
+    np.testing.assert_array_equal(batch.weights, batch.mask)
+    assert batch.rows.tolist() == [0, 1, 0, 0, 1, 0, 0]
+    for mark, index in zip(batch.sampled[:, 0, 0], batch.objects, strict=True):
+        expected = f"trajectory {int(mark) // 100} chunk {int(mark) // 10 % 10}"
+        assert batch.observations[index] == expected
+
+
+def test_a_rollout_whose_groups_were_all_filtered_gives_an_empty_batch_and_no_update():
+    rollout = concatenate([FIRST])
+    settings = AdvantageSettings(
+        adv_type="grpo",
+        reward_type="action",
+        gamma=1.0,
+        gae_lambda=1.0,
+        bootstrap="truncated",
+        normalize_advantages=True,
+        group_size=2,
+        filter_rewards=True,
+        rewards_lower_bound=-2.0,
+        rewards_upper_bound=-1.0,
+        length_normalization=True,
+        max_episode_steps=6,
+    )
+    result = estimate(rollout.steps, settings)
+    batch = flatten(rollout, result.advantages, result.returns, result.mask, result.weights)
+    assert len(batch) == 0
+    assert batch.planned == 6
+    assert minibatches(batch.planned, len(batch), 3, 0, 0, 0) == []
+
+
+def test_trajectories_of_different_weights_are_refused():
+    other = Trajectory(**{n: getattr(SECOND, n) for n in Trajectory.__slots__} | {"version": 5})
+    with pytest.raises(AssertionError, match=r"weights \[4, 5\]"):
+        concatenate([FIRST, other])
+
+
+def test_minibatches_partition_the_samples():
+    parts = minibatches(12, 12, 4, 7, 0, 0)
+    assert [len(part) for part in parts] == [4, 4, 4]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(12))
+
+
+def test_the_number_of_updates_is_the_planned_one_although_samples_were_dropped():
+    assert [len(part) for part in minibatches(12, 7, 4, 7, 0, 0)] == [3, 2, 2]
+
+
+def test_no_update_is_empty_when_fewer_samples_are_left_than_updates():
+    assert [len(part) for part in minibatches(12, 2, 4, 7, 0, 0)] == [1, 1]
+
+
+def test_a_rollout_smaller_than_a_global_batch_is_one_update():
+    assert [len(part) for part in minibatches(3, 3, 4, 7, 0, 0)] == [3]
+
+
+def test_the_order_is_a_function_of_seed_step_and_epoch():
+    def order(*parts: int) -> list[int]:
+        return np.concatenate(minibatches(50, 50, 10, *parts)).tolist()
+
+    assert order(7, 1, 0) == order(7, 1, 0)
+    different = {tuple(order(*parts)) for parts in [(7, 1, 0), (7, 1, 1), (7, 2, 0), (8, 1, 0)]}
+    assert len(different) == 4
+
+
+@pytest.mark.parametrize("count", [1, 5, 12, 13])
+@pytest.mark.parametrize(("ranks", "size"), [(1, 5), (2, 3), (4, 2)])
+def test_micro_batches_cover_a_minibatch_once_and_keep_ranks_in_step(count, ranks, size):
+    minibatch = np.random.default_rng(0).permutation(count)
+    pieces = [micro_batches(minibatch, rank, ranks, size) for rank in range(ranks)]
+    assert len({len(of_rank) for of_rank in pieces}) == 1
+    assert all(len(piece) <= size for of_rank in pieces for piece in of_rank)
+    together = np.concatenate([piece for of_rank in pieces for piece in of_rank])
+    np.testing.assert_array_equal(together, minibatch)
+
+
+def test_one_rank_has_no_empty_micro_batch():
+    assert [len(piece) for piece in micro_batches(np.arange(7), 0, 1, 3)] == [3, 2, 2]
+
+
+def observation(name: int, size: int) -> Observation:
+    """Row i is recognisable by 10 * name + i in every part."""
+    marks = 10 * name + np.arange(size)
+    return Observation(
+        images=np.broadcast_to(marks[:, None, None, None, None], (size, 1, 2, 2, 3)).astype(
+            np.uint8
+        ),
+        state=np.repeat(marks[:, None], 4, axis=1).astype(np.float32),
+        instructions=tuple(f"task {mark}" for mark in marks),
+    )
+
+
+def test_the_observation_table_gathers_rows_in_the_order_asked_for():
+    table = ObservationTable([observation(0, 3), observation(1, 2), observation(2, 4)])
+    objects, rows = np.array([2, 0, 2, 1, 0]), np.array([3, 1, 0, 1, 1])
+    expected = [23, 1, 20, 11, 1]
+    taken = table.take(objects, rows)
+    assert taken.state[:, 0].tolist() == expected
+    assert taken.images[:, 0, 1, 1, 2].tolist() == expected
+    assert taken.instructions == tuple(f"task {mark}" for mark in expected)
+    assert taken.images.dtype == np.uint8
+    assert taken.state.dtype == np.float32
+
+
+def test_parts_that_an_env_does_not_have_stay_empty():
+    bare = Observation(
+        np.zeros((2, 0, 0, 0, 3), np.uint8), np.zeros((2, 0), np.float32), ("a", "b")
+    )
+    taken = ObservationTable([bare]).take(np.zeros(3, int), np.array([1, 1, 0]))
+    assert taken.images.shape == (3, 0, 0, 0, 3)
+    assert taken.state.shape == (3, 0)
+    assert taken.instructions == ("b", "b", "a")
+
+
+def test_the_observation_table_answers_an_empty_question():
+    taken = ObservationTable([observation(0, 3)]).take(np.zeros(0, int), np.zeros(0, int))
+    assert len(taken) == 0
+    assert taken.images.shape == (0, 1, 2, 2, 3)
