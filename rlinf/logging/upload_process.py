@@ -8,18 +8,20 @@ ends without either means that the run died. Standard output: one JSON message p
 from __future__ import annotations
 
 import json
+import netrc
 import os
 import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
+from urllib.parse import urlsplit
 
 from rlinf.errors import UserError
 from rlinf.logging.names import with_aliases
 from rlinf.logging.uploads import FINISH_TIMEOUT_S, REFUSED, UploadJob
 
-POLL_INTERVAL_S = 1.0
+POLL_INTERVAL_S = 0.25
 
 
 class Session(Protocol):
@@ -67,17 +69,18 @@ class SwanlabSession:
         import swanlab
 
         settings = swanlab.Settings(interactive=False, terminal={"proxy_type": "none"})
-        # Only the cloud knows earlier runs: elsewhere a resumed run is a new local one.
-        resume: dict[str, Any] = {"id": job.run_id, "resume": "allow"}
+        # Only the cloud has earlier runs and pages: elsewhere a resumed run is a new local one.
+        online = settings.mode == "online"
+        resume: dict[str, Any] = {"id": job.run_id, "resume": "allow"} if online else {}
         self._run = swanlab.init(
             project=job.project,
             name=job.experiment,
             log_dir=job.folder,
             config=job.config,
             settings=settings,
-            **(resume if settings.mode == "online" else {}),
+            **resume,
         )
-        self.url = self._run.url or ""
+        self.url = self._run.url if online else ""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
@@ -90,12 +93,29 @@ def check_wandb() -> None:
     """Refuse online use without credentials; looks at local settings only."""
     import wandb
 
-    online = wandb.setup().settings.mode in ("online", "shared")
-    if online and not wandb.login(prompt=False):
+    settings = wandb.setup().settings
+    if settings.mode not in ("online", "shared"):
+        return
+    # wandb.login() would ask the server, which a dead network turns into a wait.
+    stored = settings.api_key or settings.identity_token_file or _in_netrc(settings.base_url)
+    if not stored:
         raise UserError(
             "runner.logger.logger_backends contains wandb, and wandb has no API key",
             "run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline",
         )
+
+
+def _in_netrc(url: str) -> bool:
+    """The user's netrc file, where `wandb login` leaves the key, has one for the server.
+
+    A key of W&B's public server counts too: other addresses of that server accept it.
+    """
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        entries = netrc.netrc(path)
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return any(entries.authenticators(host) for host in (urlsplit(url).netloc, "api.wandb.ai"))
 
 
 def check_swanlab() -> None:
