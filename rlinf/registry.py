@@ -1,6 +1,6 @@
-"""Names in the configuration -> classes, as import paths: nothing heavy loads until it is asked for.
+"""Names in the configuration -> classes, as import paths: nothing heavy loads until asked for.
 
-A new model or simulator is a line here and a class in `config/models.py` or `config/simulators.py`.
+A new model is a line here and a class in `rlinf/config/models.py`.
 """
 
 from __future__ import annotations

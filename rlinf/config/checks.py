@@ -38,13 +38,6 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
 def warnings(config: Config) -> list[str]:
     """What is allowed but probably not meant."""
     found = []
-    iterations = derive.iterations(config)
-    for key in ("val_check_interval", "save_interval"):
-        interval = getattr(config.runner, key)
-        if interval > iterations:
-            found.append(
-                f"runner.{key} = {interval} is never reached in {plural(iterations, 'iteration')}"
-            )
     sampling = config.algorithm.sampling_params
     if sampling.do_sample and sampling.temperature_eval != sampling.temperature_train:
         found.append(

@@ -97,16 +97,17 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
     placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
     cores = {name: _cores(placement[name], nodes) for name in COMPONENTS}
     train = _env_plan(config.env.train, config, placement, cores["env"])
+    evaluation = _env_plan(config.env.eval, config, placement, cores["env"])
     batch = _batch_plan(config, len(placement["actor"]))
     return Plan(
         nodes=tuple(nodes),
         placement=placement,
         cores=cores,
         train=train,
-        eval=_env_plan(config.env.eval, config, placement, cores["env"]),
+        eval=evaluation,
         batch=batch,
         iterations=iterations(config),
-        memory=tuple(_memory(config, placement, train, batch)),
+        memory=tuple(_memory(config, placement, train, evaluation, batch)),
     )
 
 
@@ -159,11 +160,19 @@ def _cores(processes: Sequence[ProcessPlacement], nodes: Sequence[Node]) -> int:
     return max(1, min(shares))
 
 
-def _memory(config: Config, placement: Placement, train: EnvPlan, batch: BatchPlan) -> list[Memory]:
+def _memory(
+    config: Config, placement: Placement, train: EnvPlan, evaluation: EnvPlan, batch: BatchPlan
+) -> list[Memory]:
     """What each process holds; activations and caches of libraries come on top."""
     model = config.actor.model
     count = model.num_parameters()
-    simulators = max(1, train.simulator_processes) * config.env.train.init_params.process_bytes()
+    simulators = tuple(
+        (f"simulators of {part}", max(1, spread.simulator_processes) * params.process_bytes())
+        for part, spread, params in (
+            ("train", train, config.env.train.init_params),
+            ("eval", evaluation, config.env.eval.init_params),
+        )
+    )
     weights = {
         "actor": (
             ("parameters", count * 4),
@@ -177,7 +186,7 @@ def _memory(config: Config, placement: Placement, train: EnvPlan, batch: BatchPl
             "env",
             len(placement["env"]),
             False,
-            (("process", PROCESS_BYTES), ("simulators", simulators)),
+            (("process", PROCESS_BYTES), *simulators),
         )
     ]
     for name in ("rollout", "actor"):

@@ -72,17 +72,18 @@ def load(
 def set_log_path(config: DictConfig, name: str) -> None:
     """Makes `runner.logger.log_path` absolute, before anything that refers to it is resolved.
 
-    Without one the run gets a new `logs/<date-time>-<name>`; `runner.resume_dir: auto` takes the
-    newest that exists.
+    Without one the run gets a new `logs/<date-time>-<name>`, with `-eval` behind it where it only
+    evaluates; `runner.resume_dir: auto` takes the newest that exists.
     """
     given = OmegaConf.select(config, "runner.logger.log_path")
     if given:
         path = Path(str(given)).expanduser()
     else:
+        name += "-eval" if OmegaConf.select(config, "runner.only_eval") else ""
         runs = sorted(LOG_ROOT.glob(f"????????-??????-{name}"))
         continues = OmegaConf.select(config, "runner.resume_dir") == "auto" and runs
         path = runs[-1] if continues else LOG_ROOT / f"{datetime.now().strftime(_STAMP)}-{name}"
-    OmegaConf.update(config, "runner.logger.log_path", str(path.absolute()), force_add=True)
+    OmegaConf.update(config, "runner.logger.log_path", str(path.resolve()), force_add=True)
 
 
 def _set_video_folders(plain: Tree) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
@@ -21,10 +22,13 @@ def validate(plain: Tree) -> Config | list[Problem]:
     try:
         return Config.model_validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        found = [(_key(details["loc"], plain), details) for details in error.errors()]
-        # Where a value may have several types, each of them complains: the first stands for all.
-        first = dict(reversed(found))
-        return [_problem(key, first[key], plain) for key in dict.fromkeys(key for key, _ in found)]
+        # Where a value may have several types each of them complains: keep the first complaint of
+        # a key, and none about a section if something inside it is wrong.
+        first: dict[str, ErrorDetails] = {}
+        for details in error.errors():
+            first.setdefault(_key(details, plain), details)
+        inner = [key for key in first if not any(other.startswith(f"{key}.") for other in first)]
+        return [_problem(key, first[key], plain) for key in inner]
 
 
 def schema_keys() -> dict[str, str]:
@@ -49,52 +53,57 @@ def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _sections_in(argument)
 
 
-def _key(location: tuple[int | str, ...], plain: Tree) -> str:
+def _key(details: ErrorDetails, plain: Tree) -> str:
     """Dotted key of an error; pydantic's names of union members between the keys are left out."""
     parts: list[str] = []
     node: Any = plain
-    for depth, element in enumerate(location):
-        inside = isinstance(node, Mapping) and element in node
-        inside |= isinstance(node, list) and isinstance(element, int)
-        if inside:
+    location = details["loc"]
+    for element in location:
+        if (isinstance(node, Mapping) and element in node) or isinstance(element, int):
             node = node[element]
-        elif not isinstance(node, Mapping) or depth < len(location) - 1:
-            continue
-        parts.append(str(element))
+            parts.append(str(element))
+    if details["type"] == "missing":
+        parts.append(str(location[-1]))
     return ".".join(parts)
 
 
 def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     if details["type"] == "extra_forbidden":
         return _unknown(key)
-    description = schema_keys().get(key, "")
-    if details["type"] == "missing":
-        return Problem(f"{key}: missing", f"set it: {description}" if description else "set it")
+    context = details.get("ctx", {})
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        key += "." + context["discriminator"].strip("'")
+    description = _description(key)
+    if details["type"] in ("missing", "union_tag_not_found"):
+        return Problem(f"{key}: missing", f"set it: {description}")
     value = tree.get(plain, key)
-    message = f"{key} = {json.dumps(value)}: {_rule(details)}"
-    allowed = str(
-        details.get("ctx", {}).get("expected", details.get("ctx", {}).get("expected_tags", ""))
-    )
-    near = _nearest(
-        str(value), [name.strip(" '") for name in allowed.replace(" or ", ",").split(",")]
-    )
-    if near:
-        return Problem(message, f"did you mean {near}?")
-    return Problem(message, description)
+    allowed = context.get("expected") or context.get("expected_tags") or ""
+    choices = re.findall(r"'([^']*)'", allowed)
+    rule = f"must be {' or '.join(choices)}" if choices else _rule(details)
+    near = _nearest(str(value), choices)
+    fix = f"did you mean {near}?" if near else f"give what it means: {description}"
+    return Problem(f"{key} = {json.dumps(value)}: {rule}", fix)
+
+
+def _description(key: str) -> str:
+    """Of the key, or of the section it is in."""
+    known = schema_keys()
+    while key and not known.get(key):
+        key = key.rpartition(".")[0]
+    return known.get(key, "")
 
 
 def _rule(details: ErrorDetails) -> str:
-    if details["type"] == "union_tag_invalid":
-        return f"must be {details['ctx']['expected_tags'].replace(', ', ' or ')}"
-    if details["type"] == "union_tag_not_found":
-        return f"needs {details['ctx']['discriminator']}"
     message = details["msg"].removeprefix("Value error, ")
-    return message.replace("Input should be", "must be", 1)
+    message = message.replace("Input should be", "must be", 1)
+    return message.replace("a valid array", "a list, written [a,b]")
 
 
 def _unknown(key: str) -> Problem:
     """Nearest key beside it, then one of the same name elsewhere, then all there are."""
     known = schema_keys()
+    if key in known:
+        return Problem(f"{key}: the chosen simulator or model has no such key", "remove it")
     parent, _, name = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
     near = _nearest(name, siblings)

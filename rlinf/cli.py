@@ -1,0 +1,130 @@
+"""The `rlinf` command. Only what a subcommand needs is imported, and only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
+
+if TYPE_CHECKING:
+    from rlinf.config.load import Loaded
+    from rlinf.config.schema import Config
+
+_EXIT_CODES = (
+    "exit codes: 0 done, 1 a worker died, 2 something to correct in command, configuration or "
+    "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 143 ended by a signal"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rlinf",
+        description="Reinforcement learning of vision-language-action policies in simulators.",
+        epilog=_EXIT_CODES,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, run, description in (
+        ("train", _train, "train a policy"),
+        ("eval", _evaluate, "evaluate a policy: every (task, trial) once"),
+        ("check", _check, "check a configuration and print its plan; starts nothing"),
+    ):
+        command = commands.add_parser(name, help=description, description=description)
+        command.set_defaults(run=run)
+        command.add_argument(
+            "config",
+            metavar="CONFIG",
+            nargs="?" if name == "check" else None,
+            help="a name in examples/embodiment/config, or a YAML file",
+        )
+        command.add_argument(
+            "overrides", metavar="key=value", nargs="*", help="values that differ from the file"
+        )
+        if name == "check":
+            command.add_argument(
+                "--schema",
+                action="store_true",
+                help="print the JSON schema of the configuration, for editors",
+            )
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        import json
+
+        from rlinf.config.schema import Config
+
+        print(json.dumps(Config.model_json_schema(), indent=2))
+        return 0
+    if arguments.config is None:
+        raise UserError("no configuration named", "write for example: rlinf check quickstart")
+    _load(arguments.config, arguments.overrides)
+    print("The configuration is valid.")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments.config, arguments.overrides)
+    with _run_folder(loaded.config):
+        from rlinf.runners.train import train
+
+        return train(loaded.config, loaded.plan)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments.config, ["runner.only_eval=true", *arguments.overrides])
+    with _run_folder(loaded.config):
+        from rlinf.runners.evaluate import evaluate
+
+        return evaluate(loaded.config, loaded.plan)
+
+
+def _load(name: str, overrides: Sequence[str]) -> Loaded:
+    from rich.console import Console
+
+    from rlinf.config.load import load
+    from rlinf.config.show import render
+
+    loaded = load(name, overrides)
+    Console(highlight=False, soft_wrap=True).print(render(loaded))
+    return loaded
+
+
+@contextmanager
+def _run_folder(config: Config) -> Iterator[None]:
+    """Makes the folder of the run, writes its configuration, and keeps other runs out of it."""
+    import fcntl
+
+    folder = config.runner.logger.run_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"runner.logger.log_path: {folder} cannot be written: {error.strerror}",
+            "set runner.logger.log_path to a folder you may write",
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"runner.logger.log_path: another run is writing to {folder}",
+                "wait for it, or choose another log_path or experiment_name",
+            ) from error
+        (folder / "config.yaml").write_text(config.to_yaml())
+        yield

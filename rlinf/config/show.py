@@ -1,0 +1,171 @@
+"""The plan of a run as a person reads it: who runs where, how much data, how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from rlinf.cluster.placement import Kind, plural
+from rlinf.config.derive import Memory, Plan
+from rlinf.config.load import Loaded
+from rlinf.config.schema import COMPONENTS, Config
+
+_RESOURCE_NAMES: dict[Kind, str] = {"accelerator": "GPU", "cpu": "CPU slot", "node": "as a whole"}
+
+
+def render(loaded: Loaded) -> RenderableType:
+    """Placement, batch arithmetic, memory, notes and warnings."""
+    config, plan = loaded.config, loaded.plan
+    messages = [f"note: {note}" for note in loaded.notes]
+    messages += [f"[yellow]warning:[/yellow] {warning}" for warning in loaded.warnings]
+    return Group(
+        f"[bold]{loaded.name}[/bold]: {_summary(config)}",
+        f"logs: {config.runner.logger.run_dir}",
+        "",
+        _placement(plan),
+        "",
+        _arithmetic(config, plan),
+        "",
+        _memory(plan),
+        *messages,
+    )
+
+
+def gigabytes(size: int) -> str:
+    """`1.30 GB`, or `0.4 MB` below 10 MB."""
+    return f"{size / 1e9:.2f} GB" if size >= 10_000_000 else f"{size / 1e6:.1f} MB"
+
+
+def _summary(config: Config) -> str:
+    model, train = config.actor.model, config.env.train
+    return (
+        f"{model.model_type} ({model.num_parameters() / 1e6:.1f} M parameters) learns "
+        f"{getattr(train.init_params, 'id', train.simulator_type)} by "
+        f"{'PPO' if config.algorithm.adv_type == 'gae' else 'GRPO'}"
+    )
+
+
+def _placement(plan: Plan) -> Table:
+    """One row per resource, with the processes that own it; equal neighbours share a row."""
+    table = Table(title="placement", title_justify="left", box=None, pad_edge=False)
+    table.add_column("resource")
+    for name in COMPONENTS:
+        table.add_column(name)
+    rows = [(*resource, _owners(plan, *resource)) for resource in _resources(plan)]
+    for (node, kind, owners), group in groupby(rows, key=lambda row: (row[0], row[1], row[3])):
+        indices = [row[2] for row in group]
+        span = f"{indices[0]}" if len(indices) == 1 else f"{indices[0]}-{indices[-1]}"
+        table.add_row(f"node {node} {_RESOURCE_NAMES[kind]} {span}", *owners)
+    return table
+
+
+def _owners(plan: Plan, node: int, kind: Kind, index: int) -> tuple[str, ...]:
+    """Ranks of each component's processes on one resource."""
+    cells = []
+    for name in COMPONENTS:
+        ranks = [
+            str(process.rank)
+            for process in plan.placement[name]
+            if (process.node, process.kind) == (node, kind)
+            and (index in process.resources or kind == "node")
+        ]
+        cells.append(" ".join(ranks) or "-")
+    return tuple(cells)
+
+
+def _resources(plan: Plan) -> Iterator[tuple[int, Kind, int]]:
+    """(node, kind, index) of every resource of the kinds that some process counts."""
+    kinds = {process.kind for ranks in plan.placement.values() for process in ranks}
+    for number, node in enumerate(plan.nodes):
+        counts: dict[Kind, int] = {
+            "accelerator": node.accelerators,
+            "cpu": node.cpu_slots,
+            "node": 1,
+        }
+        for kind, count in counts.items():
+            if kind in kinds:
+                yield from ((number, kind, index) for index in range(count))
+
+
+def _arithmetic(config: Config, plan: Plan) -> Table:
+    train, actor, batch = config.env.train, config.actor, plan.batch
+    chunk, stages = actor.model.num_action_chunks, config.rollout.pipeline_stage_num
+    epochs, updates = config.algorithm.update_epoch, batch.updates * plan.iterations
+    rows = [
+        (
+            "sub-envs",
+            f"{plan.train.total}",
+            f"{plan.train.per_worker} per env worker"
+            + (f", {plan.train.per_stage} in each of {stages} stages" if stages > 1 else "")
+            + (f", {batch.groups} groups of {train.group_size}" if train.group_size > 1 else ""),
+        ),
+        ("simulators", *_simulators(plan)),
+        (
+            "chunk steps T",
+            f"{batch.chunk_steps}",
+            f"{train.max_steps_per_rollout_epoch} simulator steps / {chunk} actions per chunk",
+        ),
+        (
+            "samples N",
+            f"{batch.samples}",
+            f"{batch.chunk_steps} chunk steps x {plan.train.total} sub-envs x "
+            f"{plural(config.algorithm.rollout_epoch, 'rollout epoch')}",
+        ),
+        (
+            "updates",
+            f"{batch.updates}",
+            f"{plural(epochs, 'update epoch')} x {batch.samples} / global batch "
+            f"{actor.global_batch_size}; {plural(batch.accumulation, 'micro-batch')} of "
+            f"{actor.micro_batch_size} per rank",
+        ),
+        ("iterations", f"{plan.iterations}", f"{updates} updates in all"),
+        (
+            "evaluation",
+            f"{config.env.eval.num_trials}",
+            f"episodes per task, in {plural(plan.eval.total, 'sub-env')}, "
+            f"{_interval(config.runner.val_check_interval)}",
+        ),
+    ]
+    table = Table(title="one iteration", title_justify="left", box=None, pad_edge=False)
+    for style in ("bold", "green", ""):
+        table.add_column(style=style)
+    table.show_header = False
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _simulators(plan: Plan) -> tuple[str, str]:
+    processes = plan.train.simulator_processes
+    if processes == 0:
+        return "-", "all sub-envs of a stage in one simulator inside the env worker"
+    return f"{processes * len(plan.placement['env'])}", f"sub-processes, {processes} per env worker"
+
+
+def _interval(interval: int) -> str:
+    return "never during training" if interval == -1 else f"every {plural(interval, 'iteration')}"
+
+
+def _memory(plan: Plan) -> Table:
+    table = Table(
+        title="memory estimate (without activations)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for header in ("", "where", "each", "of which"):
+        table.add_column(header)
+    for memory in plan.memory:
+        table.add_row(*_memory_row(memory))
+    table.add_row("sum", "host", gigabytes(plan.host_bytes), "")
+    return table
+
+
+def _memory_row(memory: Memory) -> tuple[str, str, str, str]:
+    owner = f"{memory.owner} x {memory.processes}" if memory.processes > 1 else memory.owner
+    parts = ", ".join(f"{what} {gigabytes(size)}" for what, size in memory.parts if size)
+    where = "GPU" if memory.on_accelerator else "host"
+    return owner, where, gigabytes(memory.per_process), parts

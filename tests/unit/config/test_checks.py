@@ -1,0 +1,154 @@
+"""Rules between values: the message has the numbers, the fix has values that work."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlinf.config import checks, preflight
+from rlinf.config.load import Loaded
+from rlinf.config.machine import Machine
+
+Load = Callable[..., Loaded]
+Errors = Callable[..., str]
+
+GRPO = (
+    "algorithm.adv_type=grpo",
+    "algorithm.loss_type=actor",
+    "actor.model.add_value_head=false",
+    "env.train.auto_reset=false",
+    "env.train.group_size=8",
+    "env.train.use_fixed_reset_state_ids=true",
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "words"), [(10, 4, "8 or 12"), (3, 4, "4"), (8, 8, "8 or 16")]
+)
+def test_nearest_multiples(value: int, step: int, words: str) -> None:
+    assert checks.nearest_multiples(value, step) == words
+
+
+# `toy_ppo_mlp` has 256 sub-envs x 50 steps of one action, micro- and global batch 3200, one worker.
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["env.train.total_num_envs=10", "rollout.pipeline_stage_num=4"],
+            ["env.train.total_num_envs = 10: must be a multiple of 4", "try 8 or 12"],
+        ),
+        (
+            ["env.eval.total_num_envs=5", "cluster.component_placement.env=all"],
+            ["env.eval.total_num_envs = 5: must be a multiple of 2 (2 env workers", "try 4 or 6"],
+        ),
+        (
+            [*GRPO, "env.train.total_num_envs=100", "rollout.pipeline_stage_num=2"],
+            ["multiple of 16 (1 env worker x rollout.pipeline_stage_num 2 x group_size 8)"],
+        ),
+        (
+            ["actor.model.num_action_chunks=8"],
+            ["max_steps_per_rollout_epoch = 50: must be a multiple of", "try 48 or 56"],
+        ),
+        # 12800 samples: multiples of 3200 that divide it are 3200, 6400 and 12800.
+        (
+            ["actor.global_batch_size=5000"],
+            ["actor.global_batch_size = 5000: must be a multiple of 3200", "try 3200 or 6400"],
+        ),
+        (["actor.global_batch_size=9600"], ["divide the 12800 samples", "try 6400 or 12800"]),
+        # Two ranks: 2 x 3000 does not divide 12800; the largest m <= 3000 with 2m | 12800 is 1600.
+        (
+            ["actor.micro_batch_size=3000", "cluster.component_placement.actor=all"],
+            ["3000 x 2 actor ranks = 6000: must divide the 12800", "micro_batch_size=1600"],
+        ),
+        (
+            ["env.train.auto_reset=false", "env.train.max_steps_per_rollout_epoch=100"],
+            ["max_steps_per_rollout_epoch = 100: with fixed episodes", "=50"],
+        ),
+        (["algorithm.adv_type=grpo"], ["env.train.group_size = 1: GRPO", "auto_reset=false"]),
+        ([*GRPO, "algorithm.loss_type=actor_critic"], ["GRPO has no critic", "=actor"]),
+        ([*GRPO, "actor.model.add_value_head=true"], ["add_value_head=false"]),
+        ([*GRPO, "actor.optim.critic_warmup_steps=5"], ["no critic to warm up"]),
+        (
+            [*GRPO, "algorithm.rewards_lower_bound=0.9", "algorithm.rewards_upper_bound=0.1"],
+            ["rewards_lower_bound = 0.9 is above"],
+        ),
+        (["actor.model.add_value_head=false"], ["GAE needs a critic"]),
+        (["algorithm.filter_rewards=true"], ["only GRPO has groups"]),
+        (["env.train.group_size=2"], ["use_fixed_reset_state_ids=true"]),
+        (["algorithm.logprob_type=chunk"], ["coarser than the advantage"]),
+        (["algorithm.length_normalization=true"], ["their length is not known"]),
+        (["algorithm.kl_beta=0.01"], ["algorithm.kl_beta = 0.01", "algorithm.target_kl"]),
+        (["actor.model.value_type=chunk"], ["one value per reward", "value_type=action"]),
+        (["algorithm.sampling_params.top_k=50"], ["top_k = 50", "set algorithm", "top_k=0"]),
+        (["rollout.model_dir=/models/a"], ["set actor.model.model_path=/models/a"]),
+        (["actor.model.obs_dim=7"], ["env.train.init_params has obs_dim 42", "needs 7"]),
+        (["env.eval.init_params.action_dim=7"], ["env.eval.init_params has action_dim 7"]),
+        (["runner.max_epochs=-1"], []),
+        (["runner.max_epochs=-1", "runner.max_steps=-1"], ["would never end"]),
+    ],
+)
+def test_a_broken_rule_is_told_with_the_nearest_values_that_work(
+    load_toy: Load, errors_of: Errors, overrides: list[str], words: list[str]
+) -> None:
+    if not words:
+        load_toy(*overrides)
+        return
+    message = errors_of(*overrides)
+    for word in words:
+        assert word in message
+
+
+def test_proposed_values_are_accepted(load_toy: Load) -> None:
+    load_toy("actor.micro_batch_size=1600", "cluster.component_placement.actor=all")
+    load_toy(
+        *GRPO,
+        "env.train.total_num_envs=96",
+        "actor.micro_batch_size=1600",
+        "actor.global_batch_size=1600",
+    )
+
+
+def test_a_missing_model_is_told_before_the_run(errors_of: Errors) -> None:
+    assert "actor.model.model_path = /no/model: there is no" in errors_of(
+        "actor.model.model_path=/no/model"
+    )
+
+
+def test_a_port_in_use_is_told_before_the_run(errors_of: Errors) -> None:
+    with socket.socket() as server:
+        server.bind(("", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert f"cluster.ray_port = {port}: Address already in use" in errors_of(
+            f"cluster.ray_port={port}"
+        )
+
+
+def test_a_log_path_that_is_a_file_is_refused(errors_of: Errors, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is not a folder" in errors_of(f"runner.logger.log_path={tmp_path}/file/run")
+
+
+def test_a_folder_that_holds_a_run_needs_resume(
+    load_toy: Load, errors_of: Errors, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert "continue it with runner.resume_dir=auto" in errors_of()
+    load_toy("runner.resume_dir=auto")
+    load_toy("runner.only_eval=true")
+
+
+def test_too_little_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None:
+    plan = load_toy().plan
+    assert preflight.warnings(plan, laptop) == []
+    assert "needs about 1.4 GB" in preflight.warnings(plan, Machine(laptop.node, 10**9))[0]
+
+
+def test_different_temperatures_of_training_and_evaluation_are_a_warning(load_toy: Load) -> None:
+    loaded = load_toy(
+        "algorithm.sampling_params.do_sample=true", "algorithm.sampling_params.temperature_eval=0.6"
+    )
+    assert "not comparable" in loaded.warnings[0]

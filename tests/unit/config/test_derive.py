@@ -1,0 +1,126 @@
+"""Derived numbers, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rlinf.cluster.placement import Node
+from rlinf.config.load import Loaded
+from rlinf.config.machine import Machine
+from rlinf.config.models import MlpConfig, TinyVlaConfig
+from rlinf.registry import MODELS, resolve
+
+Load = Callable[..., Loaded]
+
+
+def test_batch_arithmetic_of_a_large_recipe(load_toy: Load, gpu_machine: Machine) -> None:
+    """128 sub-envs, 160 steps in chunks of 8, on 4 env, 4 rollout and 8 actor GPUs."""
+    loaded = load_toy(
+        "env.train.total_num_envs=128",
+        "env.train.max_steps_per_rollout_epoch=160",
+        "actor.model.num_action_chunks=8",
+        "actor.micro_batch_size=40",
+        "actor.global_batch_size=640",
+        "algorithm.update_epoch=1",
+        "rollout.pipeline_stage_num=2",
+        "cluster.component_placement={env: 0-3,rollout: 4-7,actor: 0-7}",
+        machine=gpu_machine,
+    )
+    batch, train = loaded.plan.batch, loaded.plan.train
+    assert batch.chunk_steps == 160 // 8
+    assert batch.samples == 20 * 128
+    assert batch.samples_per_rank == 2560 // 8
+    assert batch.accumulation == 640 // (40 * 8)
+    assert batch.updates == 2560 // 640
+    assert (train.per_worker, train.per_stage) == (32, 16)
+    assert loaded.plan.on_accelerators
+
+
+def test_rollout_and_update_epochs_multiply(load_toy: Load) -> None:
+    """50 chunk steps x 256 sub-envs x 2 rollout epochs = 25600; 3 passes / 3200 = 24 updates."""
+    batch = load_toy("algorithm.rollout_epoch=2", "algorithm.update_epoch=3").plan.batch
+    assert (batch.samples, batch.updates) == (25600, 24)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "expected"), [(7, -1, 7), (-1, 9, 9), (7, 9, 7), (9, 7, 7)]
+)
+def test_the_smaller_limit_that_is_set_counts(
+    load_toy: Load, epochs: int, steps: int, expected: int
+) -> None:
+    loaded = load_toy(f"runner.max_epochs={epochs}", f"runner.max_steps={steps}")
+    assert loaded.plan.iterations == expected
+
+
+def test_cpu_simulators_share_the_cores_of_their_worker(load_toy: Load, laptop: Machine) -> None:
+    images = (
+        "env@env.train=maniskill_push_cube",
+        "env@env.eval=maniskill_push_cube",
+        "model@actor.model=tiny_vla",
+        "env.train.max_steps_per_rollout_epoch=192",
+        "env.train.total_num_envs=16",
+        "env.eval.total_num_envs=16",
+        "actor.micro_batch_size=128",
+        "actor.global_batch_size=128",
+    )
+    two_workers = load_toy(*images, "cluster.component_placement.env=all")
+    assert (two_workers.plan.train.simulator_processes, two_workers.plan.cores["env"]) == (1, 1)
+    one_worker = load_toy(*images, "cluster.component_placement='all:0'")
+    assert (one_worker.plan.train.simulator_processes, one_worker.plan.cores["env"]) == (2, 2)
+    many_cores = Machine(replace(laptop.node, cpu_slots=64), laptop.memory_bytes)
+    # Never more processes than sub-envs.
+    capped = load_toy(*images, "cluster.component_placement='all:0'", machine=many_cores)
+    assert capped.plan.train.simulator_processes == 16
+    told = load_toy(*images, "env.train.num_processes=3")
+    assert told.plan.train.simulator_processes == 3
+    on_gpus = load_toy(*images, machine=Machine(Node(1, 8), 10**11))
+    assert on_gpus.plan.train.simulator_processes == 0
+
+
+def test_processes_of_a_component_share_the_cores_of_a_gpu_node(
+    load_toy: Load, gpu_machine: Machine
+) -> None:
+    loaded = load_toy("cluster.component_placement.env=0-3", machine=gpu_machine)
+    assert dict(loaded.plan.cores) == {"env": 64 // 4, "rollout": 64, "actor": 64}
+
+
+def test_the_nodes_of_a_cluster_are_like_this_machine_unless_told(load_toy: Load) -> None:
+    loaded = load_toy("cluster.num_nodes=2", "cluster.accelerators_per_node=4")
+    assert loaded.plan.nodes == (Node(4, 2), Node(4, 2))
+
+
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_memory_counts_simulators_and_observations(load_toy: Load, name: str) -> None:
+    plan = load_toy().plan
+    memory = {m.owner: dict(m.parts) for m in plan.memory}
+    # 12800 observations of 42 float32.
+    assert memory["object store"]["observations of one iteration"] == 12800 * 42 * 4
+    assert memory["actor"]["Adam"] == 2 * memory["actor"]["parameters"]
+    assert memory["env"][f"simulators of {name}"] == 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MlpConfig(model_type="mlp", obs_dim=42, action_dim=8, num_action_chunks=1),
+        MlpConfig(model_type="mlp", obs_dim=5, action_dim=2, num_action_chunks=4, num_layers=2),
+        TinyVlaConfig(model_type="tiny_vla", action_dim=7, num_action_chunks=4),
+        TinyVlaConfig(
+            model_type="tiny_vla",
+            action_dim=7,
+            num_action_chunks=8,
+            width=256,
+            depth=5,
+            image_size=128,
+            num_views=2,
+        ),
+    ],
+    ids=["mlp", "mlp-chunks", "tiny", "tiny-large"],
+)
+def test_the_parameter_count_is_that_of_the_policy(model: MlpConfig | TinyVlaConfig) -> None:
+    policy = resolve(MODELS, model.model_type)(model)
+    count = sum(parameter.numel() for parameter in policy.parameters())
+    assert model.num_parameters() == pytest.approx(count, rel=0.02)

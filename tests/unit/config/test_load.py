@@ -1,0 +1,152 @@
+"""Every shipped configuration loads; what is wrong is told with key, value, rule and fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlinf.config.compose import CONFIG_DIR
+from rlinf.config.load import Loaded, load
+from rlinf.config.machine import Machine
+from rlinf.errors import UserError
+
+Load = Callable[..., Loaded]
+Errors = Callable[..., str]
+
+SHIPPED = sorted(file.stem for file in CONFIG_DIR.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_loads_with_and_without_accelerators(
+    name: str, laptop: Machine, gpu_machine: Machine, tmp_path: Path
+) -> None:
+    for machine in (laptop, gpu_machine):
+        loaded = load(name, [f"runner.logger.log_path={tmp_path}"], machine)
+        assert loaded.notes == ()
+        assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_resolved_tree_loads_to_an_equal_tree(
+    name: str, laptop: Machine, tmp_path: Path
+) -> None:
+    first = load(name, [f"runner.logger.log_path={tmp_path}/run"], laptop).config
+    file = tmp_path / "resolved.yaml"
+    file.write_text(first.to_yaml())
+    assert load(str(file), [], laptop).config == first
+
+
+def test_an_override_needs_no_plus_for_a_key_that_the_file_does_not_have(load_toy: Load) -> None:
+    loaded = load_toy("algorithm.target_kl=0.1", "env.train.video_cfg.save_video=true")
+    assert loaded.config.algorithm.target_kl == 0.1
+    assert loaded.config.env.train.video_cfg.save_video
+
+
+def test_an_override_can_choose_another_group_file(load_toy: Load) -> None:
+    loaded = load_toy("env@env.eval=toy_reach", "model@actor.model=mlp")
+    assert loaded.config.actor.model.model_type == "mlp"
+
+
+def test_a_placement_with_commas_needs_no_inner_quotes(load_toy: Load) -> None:
+    loaded = load_toy("cluster.component_placement.env=0,1")
+    assert len(loaded.plan.placement["env"]) == 2
+
+
+def test_one_override_places_every_component(load_toy: Load) -> None:
+    loaded = load_toy("cluster.component_placement=1")
+    assert all(ranks[0].resources == (1,) for ranks in loaded.plan.placement.values())
+
+
+def test_files_of_the_user_may_use_the_shipped_groups(tmp_path: Path, laptop: Machine) -> None:
+    shipped = (CONFIG_DIR / "toy_ppo_mlp.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(shipped)
+    loaded = load(str(tmp_path / "mine.yaml"), [], laptop)
+    assert loaded.name == "mine"
+    assert loaded.config.env.train.simulator_type == "toy_reach"
+
+
+def test_without_a_log_path_every_run_gets_its_own_folder(
+    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = load("toy_ppo_mlp", [], laptop).config.runner.logger.run_dir
+    assert folder.parent == tmp_path / "logs"
+    assert folder.name.endswith("-toy_ppo_mlp")
+    assert not folder.exists()
+
+
+def test_resuming_automatically_takes_the_newest_run_of_the_same_name(
+    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "20260101-000000-toy_ppo_mlp",
+        "20260202-000000-toy_ppo_mlp",
+        "20260303-000000-toy_ppo_mlp-eval",
+        "20260404-000000-quickstart",
+    ):
+        (tmp_path / "logs" / name).mkdir(parents=True)
+    loaded = load("toy_ppo_mlp", ["runner.resume_dir=auto"], laptop)
+    assert loaded.config.runner.logger.run_dir.name == "20260202-000000-toy_ppo_mlp"
+
+
+def test_videos_go_into_the_run_folder_unless_told_otherwise(load_toy: Load) -> None:
+    config = load_toy(
+        "runner.logger.experiment_name=first",
+        "env.eval.video_cfg.video_base_dir=${runner.logger.log_path}/films",
+    ).config
+    run = Path(config.runner.logger.log_path)
+    assert config.env.train.video_cfg.video_base_dir == str(run / "first" / "video" / "train")
+    assert config.env.eval.video_cfg.video_base_dir == str(run / "films")
+
+
+def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Machine) -> None:
+    with pytest.raises(UserError, match="toy_ppo_mlp"):
+        load("toy_pp_mlp", [], laptop)
+    with pytest.raises(UserError, match="write the configuration first"):
+        load("runner.max_steps=1", [], laptop)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("env.train.total_num_env=8", ["did you mean env.train.total_num_envs?"]),
+        ("group_size=8", ["did you mean env.train.group_size?"]),
+        ("algorithm.total_num_envs=8", ["env.train.total_num_envs or env.eval.total_num_envs"]),
+        ("env.train.init_params.id=x", ["env.train.init_params.id: the chosen simulator"]),
+        ("actor.optim.lr=fast", ['actor.optim.lr = "fast": must be a valid number', "Learning"]),
+        ("actor.seed=1.5", ["actor.seed = 1.5: must be a valid integer"]),
+        ("env.train.auto_reset=1", ["env.train.auto_reset = 1: must be a valid boolean"]),
+        ("algorithm.logprob_type=tokn", ["must be token or action or chunk", "mean token?"]),
+        ("actor.model.model_type=mpl", ["actor.model.model_type", "did you mean mlp?"]),
+        ("env.eval.simulator_type=null", ["env.eval.simulator_type = null: must be maniskill"]),
+        ("actor.micro_batch_size=null", ["actor.micro_batch_size = null"]),
+        ("~actor.micro_batch_size", ["actor.micro_batch_size: missing", "samples (chunks)"]),
+        ("cluster.component_placement.env=[1]", ["cluster.component_placement.env = [1]"]),
+        ("runner.logger.logger_backends=tensorboard,wandb", ["a list, written [a,b]"]),
+        ("runner.max_steps=0", ["must be -1 (off) or at least 1"]),
+        ("hydra.run.dir=x", ["runner.logger.log_path says where logs go"]),
+        ("actor.seed", ["cannot read the override 'actor.seed'"]),
+        ("actor.seed=${nothing}", ["nothing"]),
+        ("env@env.train=no_such_group", ["no_such_group"]),
+    ],
+)
+def test_a_wrong_override_names_key_value_and_fix(
+    errors_of: Errors, override: str, words: list[str]
+) -> None:
+    message = errors_of(override)
+    for word in words:
+        assert word in message
+
+
+def test_all_problems_are_told_at_once(errors_of: Errors) -> None:
+    message = errors_of("actor.seed=x", "algorithm.gama=1", "actor.optim.lr=-1")
+    assert message.startswith("3 problems in the configuration toy_ppo_mlp:")
+
+
+def test_arithmetic_and_placement_are_told_together(errors_of: Errors) -> None:
+    message = errors_of("cluster.component_placement.env=7", "algorithm.kl_beta=0.1")
+    assert "cluster.component_placement.env = 7" in message
+    assert "algorithm.kl_beta" in message

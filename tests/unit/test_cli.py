@@ -1,0 +1,73 @@
+"""The command line: exit codes, what it prints, and what it does not import."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlinf.cli import main
+
+
+def test_check_prints_the_plan_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "toy_ppo_mlp", "cluster.cpu_slots=2"]) == 0
+    printed = capsys.readouterr().out
+    assert "samples N      12800" in printed
+    assert "node 0 CPU slot 0  0    0        0" in printed
+    assert "The configuration is valid." in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_user_ends_with_code_2_and_without_a_stack_trace(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "toy_ppo_mlp", "actor.sed=1"]) == 2
+    printed = capsys.readouterr().err
+    assert printed == "error: actor.sed: unknown key\n  fix: did you mean actor.seed?\n"
+
+
+def test_check_without_a_name_says_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 2
+    assert "rlinf check quickstart" in capsys.readouterr().err
+
+
+def test_the_schema_describes_every_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert set(schema["properties"]) >= {"cluster", "runner", "env", "algorithm", "actor"}
+    optim = schema["$defs"]["OptimConfig"]["properties"]
+    assert optim["lr"]["description"] == "Learning rate of the policy."
+
+
+def test_help_and_check_stay_light() -> None:
+    """Neither torch nor Ray nor a simulator is imported to check a configuration."""
+    code = (
+        "import sys\n"
+        "from rlinf.cli import main\n"
+        "assert 'hydra' not in sys.modules and 'pydantic' not in sys.modules\n"
+        "main(['check', 'quickstart'])\n"
+        "sys.exit(len({'torch', 'ray', 'mani_skill', 'gymnasium'} & set(sys.modules)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["train", "toy_ppo_mlp", f"runner.logger.log_path={tmp_path}"]) == 2
+    assert "another run is writing" in capsys.readouterr().err
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "toy_ppo_mlp", "runner.logger.log_path=/proc/no/run"]) == 2
+    assert "runner.logger.log_path" in capsys.readouterr().err
