@@ -57,8 +57,10 @@ class Console:
         self._began = time.monotonic()
         self._step_began = self._began
         self._last_line = self._began
-        self._handler = _ConsoleHandler(self)
-        logging.getLogger(OWN_LOGGER).addHandler(self._handler)
+        own = logging.getLogger(OWN_LOGGER)
+        self._handler, self._level_before = _ConsoleHandler(self), own.level
+        own.addHandler(self._handler)
+        own.setLevel(logging.DEBUG)
 
     def __enter__(self) -> Console:
         return self
@@ -162,7 +164,9 @@ class Console:
     def close(self) -> None:
         """End the live display; its last state stays on the screen."""
         self._stop_live()
-        logging.getLogger(OWN_LOGGER).removeHandler(self._handler)
+        own = logging.getLogger(OWN_LOGGER)
+        own.removeHandler(self._handler)
+        own.setLevel(self._level_before)
 
     def print_record(self, record: logging.LogRecord) -> None:
         """Show a log record of our own; its traceback, if any, is for the log file."""
@@ -221,26 +225,29 @@ def open_console(run_log: Path) -> Iterator[Console]:
         stack.callback(log.close)
         stack.enter_context(_log_records(log))
         terminal = stack.enter_context(capture_output(run_log, log))
-        yield stack.enter_context(Console(terminal))
+        console = stack.enter_context(Console(terminal))
+        try:
+            yield console
+        except BaseException:
+            logger.debug("the run ends with", exc_info=True)
+            raise
 
 
 @contextmanager
 def _log_records(log: RecordFile) -> Iterator[None]:
     """Send the log records of the process to the file, and to nowhere else."""
-    root, own = logging.getLogger(), logging.getLogger(OWN_LOGGER)
-    before = root.handlers[:], root.level, own.level
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
     handler = _RecordFileHandler(log)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    own.setLevel(logging.DEBUG)
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
-        root.handlers[:], root.level = before[:2]
-        own.setLevel(before[2])
+        root.handlers[:], root.level = before
 
 
 class _RecordFileHandler(logging.Handler):
