@@ -23,7 +23,7 @@ from rich.text import Text
 
 from rlinf.logging import display
 from rlinf.logging.capture import capture_output
-from rlinf.logging.files import RecordFile
+from rlinf.logging.files import RecordFile, folder_must_be_writable
 from rlinf.logging.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,9 @@ def open_console(run_log: Path) -> Iterator[Console]:
     and all log records (ours from DEBUG, others from INFO). The terminal gets the console alone.
     """
     with ExitStack() as stack:
-        log = RecordFile(run_log, keep=1000)
+        with folder_must_be_writable(run_log.parent):
+            run_log.parent.mkdir(parents=True, exist_ok=True)
+            log = RecordFile(run_log, keep=1000)
         stack.callback(log.close)
         stack.enter_context(_log_records(log))
         terminal = stack.enter_context(capture_output(run_log, log))

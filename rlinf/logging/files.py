@@ -6,7 +6,11 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from rlinf.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +74,18 @@ class RecordFile:
             self._failing = True
             reason = error.strerror or str(error)
             logger.warning("%s cannot be written (%s); trying again later", self._path, reason)
+
+
+@contextmanager
+def folder_must_be_writable(folder: Path) -> Iterator[None]:
+    """Turns an `OSError` of the block into advice to the user about the run's folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"runner.logger.log_path = {folder}: cannot be written ({error.strerror})",
+            "choose a folder on a disk with space where you may write",
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

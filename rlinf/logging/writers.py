@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from rlinf.errors import UserError
 from rlinf.logging.events import EventFile
-from rlinf.logging.files import RecordFile, write_atomically
+from rlinf.logging.files import RecordFile, folder_must_be_writable, write_atomically
 from rlinf.logging.names import with_aliases
 from rlinf.logging.uploads import Uploader
 
@@ -115,16 +115,11 @@ class MetricWriters:
         }
         self._writers: list[Writer] = []
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._writers.append(JsonLinesWriter(metrics_file, resume_step))
-            for backend in dict.fromkeys(backends):
-                self._writers.append(makers[backend]())
-        except OSError as error:
-            self.close(completed=False)
-            raise UserError(
-                f"runner.logger.log_path = {folder}: cannot be written ({error.strerror})",
-                "choose a folder on a disk with space where you may write",
-            ) from error
+            with folder_must_be_writable(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._writers.append(JsonLinesWriter(metrics_file, resume_step))
+                for backend in dict.fromkeys(backends):
+                    self._writers.append(makers[backend]())
         except UserError:
             self.close(completed=False)
             raise

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from rlinf.errors import UserError
 from rlinf.logging import console as console_module
 from rlinf.logging import display
-from rlinf.logging.console import Console
+from rlinf.logging.console import Console, open_console
 from rlinf.logging.outcomes import Outcome, difference_interval
 
 BEFORE = Outcome("before", success=0.25, low=0.18, high=0.33, episodes=128)
@@ -183,6 +184,15 @@ def test_the_log_file_gets_everything_and_the_terminal_only_our_words(tmp_path):
     for expected in ("a line of a child", "a Python warning", "step 1/2 | success 50%"):
         assert expected in text
     assert "after the run" not in text
+
+
+def test_a_run_log_that_cannot_be_written_is_a_user_error_naming_the_key(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match=r"runner\.logger\.log_path = .*cannot be written"),
+        open_console(tmp_path / "file" / "run.log"),
+    ):
+        pass
 
 
 def test_an_error_reaches_the_terminal_after_the_display_has_ended(tmp_path):
