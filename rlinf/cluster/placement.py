@@ -113,7 +113,7 @@ def split_components(
     so that `component_placement.env=0` on the command line changes `env,rollout,actor: all`.
     """
     if isinstance(component_placement, str | int):
-        return {name: component_placement for name in COMPONENTS}
+        return dict.fromkeys(COMPONENTS, component_placement)
     alone: dict[Component, str | int | GroupPlacement] = {}
     joined: dict[Component, str | int | GroupPlacement] = {}
     for key, value in component_placement.items():

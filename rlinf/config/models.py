@@ -61,6 +61,8 @@ class MlpConfig(ModelConfig):
 
     model_type: Literal["mlp"]
     """Name of the policy class."""
+    precision: Literal["fp32"] = "fp32"
+    """Too small to gain from another format."""
     gradient_checkpointing: Literal[False] = False
     """Too small to be worth it."""
     obs_dim: Count
@@ -97,6 +99,8 @@ class TinyVlaConfig(ModelConfig):
 
     model_type: Literal["tiny_vla"]
     """Name of the policy class."""
+    precision: Literal["fp32"] = "fp32"
+    """Too small to gain from another format."""
     gradient_checkpointing: Literal[False] = False
     """Too small to be worth it."""
     image_size: Annotated[Count, Field(multiple_of=16)] = 64

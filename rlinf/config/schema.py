@@ -34,17 +34,6 @@ COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
 # --- cluster -------------------------------------------------------------------------------------
 
 
-class GroupEnvironment(Section):
-    """Environment of the processes on some nodes of a group."""
-
-    node_ranks: str
-    """Node ranks, for example `0-3,7`."""
-    env_vars: tuple[dict[str, str], ...] = ()
-    """Environment variables, a list of one-entry maps."""
-    python_interpreter_path: str | None = None
-    """Interpreter of the worker processes; None takes the launcher's."""
-
-
 class NodeGroup(Section):
     """A named part of the cluster that placements can refer to."""
 
@@ -52,8 +41,6 @@ class NodeGroup(Section):
     """Name; `cluster` and `node` are reserved."""
     node_ranks: str
     """Node ranks of the group, for example `0-3,7`."""
-    env_configs: tuple[GroupEnvironment, ...] = ()
-    """Interpreter and environment variables per node."""
 
 
 class GroupPlacement(Section):

@@ -106,7 +106,8 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
         (
             "chunk steps T",
             f"{batch.chunk_steps}",
-            f"{train.max_steps_per_rollout_epoch} simulator steps / {chunk} actions per chunk",
+            f"{train.max_steps_per_rollout_epoch} simulator steps / "
+            f"{plural(chunk, 'action')} per chunk",
         ),
         (
             "samples N",
