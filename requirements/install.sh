@@ -1,0 +1,306 @@
+#!/usr/bin/env bash
+# Sets RLinf up: uv, a virtual environment with the pinned packages, and a renderer that works.
+#
+#   bash requirements/install.sh                                      for the quickstart
+#   bash requirements/install.sh embodied --model MODEL --env ENV     for a model and a simulator
+#   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
+#
+#   --model NAME       mlp, tiny, openvla, openvla-oft, gr00t
+#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, behavior (default: maniskill)
+#   --config NAME      model and simulator as the name of a configuration file has them
+#   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
+#   --venv DIR         where the environment goes (default: .venv)
+#   --use-mirror       take packages from the mirror in RLINF_MIRROR (or pip's, or uv's setting)
+#   --dry-run          say what would be done, change nothing
+#   --quiet            say nothing when there is nothing to do
+#
+# Exit code 2: something outside this script is in the way; the message says what to do.
+set -euo pipefail
+
+repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$repo"
+
+say() { printf '[install] %s\n' "$*"; }
+
+die() { # MESSAGE FIX
+    printf 'install.sh: %s\n  fix: %s\n' "$1" "$2" >&2
+    exit 2
+}
+
+# ---- what is wanted ---------------------------------------------------------------------------
+
+extras_of_model() {
+    case "$1" in
+        mlp | tiny) ;;
+        openvla | openvla-oft | openvlaoft) echo openvla ;;
+        gr00t) echo gr00t ;;
+        *) die "--model $1: unknown model" "choose mlp, tiny, openvla, openvla-oft or gr00t" ;;
+    esac
+}
+
+extras_of_env() {
+    case "$1" in
+        maniskill | libero | isaaclab | behavior) echo "$1" ;;
+        maniskill_libero) echo maniskill libero ;;
+        *) die "--env $1: unknown simulator" \
+            "choose maniskill, maniskill_libero, libero, isaaclab or behavior" ;;
+    esac
+}
+
+# Configurations are named SIMULATOR_..._MODEL; the quickstart and the user's own use ManiSkill.
+choose_by_config() {
+    local name
+    name="$(basename "$1" .yaml)"
+    case "$name" in libero_* | isaaclab_* | behavior_*) env="${name%%_*}" ;; esac
+    case "$name" in
+        *_openvla | *_openvlaoft) model="${name##*_}" ;;
+        *gr00t*) model=gr00t ;;
+    esac
+}
+
+available_extras() {
+    sed -n '/^\[project.optional-dependencies\]/,/^\[project\./s/^\([a-z0-9-]*\) = \[.*/\1/p' \
+        pyproject.toml
+}
+
+require_available() { # EXTRA...
+    local extra available
+    available="$(available_extras | xargs)"
+    for extra in "$@"; do
+        [[ " $available " == *" $extra "* ]] ||
+            die "this version of RLinf has no support for '$extra'" \
+                "choose a model and simulator among what it has: $available"
+    done
+}
+
+model=tiny env=maniskill venv="$repo/.venv" mirror=no dry_run=no quiet=no
+extras=()
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --model | --env | --config | --extra | --venv)
+            [ $# -ge 2 ] || die "$1 needs a value" "see the head of requirements/install.sh"
+            case "$1" in
+                --model) model="$2" ;;
+                --env) env="$2" ;;
+                --config) choose_by_config "$2" ;;
+                --extra) extras+=("$2") ;;
+                --venv) venv="$2" ;;
+            esac
+            shift
+            ;;
+        --enable-behavior) env=behavior ;;
+        --use-mirror) mirror=yes ;;
+        --dry-run) dry_run=yes ;;
+        --quiet) quiet=yes ;;
+        -h | --help)
+            sed -n '2,/^set /s/^# \{0,1\}//p' requirements/install.sh
+            exit 0
+            ;;
+        embodied) ;;
+        openvla | openvla-oft | gr00t) model="$1" ;;
+        *) die "$1: unknown argument" "bash requirements/install.sh --help" ;;
+    esac
+    shift
+done
+
+# One assignment each: only so does a `die` inside end the script.
+of_env="$(extras_of_env "$env")"
+of_model="$(extras_of_model "$model")"
+# shellcheck disable=SC2206  # names of extras hold no spaces
+extras+=($of_env $of_model)
+require_available "${extras[@]}"
+case "$venv" in /*) ;; *) venv="$OLDPWD/$venv" ;; esac
+stamp="$venv/.rlinf-installed"
+
+# ---- what is there ----------------------------------------------------------------------------
+
+has_nvidia_gpu() { [ -e /proc/driver/nvidia/version ]; }
+
+# Changes whenever a finished installation would have to be done again.
+fingerprint() {
+    local gpu=no
+    has_nvidia_gpu && gpu=yes
+    { cat pyproject.toml requirements/*.txt && echo "$repo $gpu"; } | sha256sum | cut -d ' ' -f 1
+}
+
+# The stamp holds the fingerprint and the extras of the last installation that went through.
+stamp_line() { if [ -f "$stamp" ]; then sed -n "$1p" "$stamp"; fi; }
+
+is_installed() {
+    local extra installed
+    [ -x "$venv/bin/rlinf" ] && [ "$(stamp_line 1)" = "$(fingerprint)" ] || return 1
+    installed=" $(stamp_line 2) "
+    for extra in "${extras[@]}"; do
+        [[ "$installed" == *" $extra "* ]] || return 1
+    done
+}
+
+# What was installed before stays: several configurations may share one environment.
+keep_installed_extras() {
+    local available
+    available="$(available_extras | xargs)"
+    for extra in $(stamp_line 2); do
+        [[ " $available " != *" $extra "* ]] || extras+=("$extra")
+    done
+    mapfile -t extras < <(printf '%s\n' "${extras[@]}" | sort -u)
+}
+
+# ---- steps ------------------------------------------------------------------------------------
+
+use_package_settings() {
+    local settings
+    settings="$(python3 requirements/pip_settings.py)"
+    if [ -n "${RLINF_MIRROR:-}" ] && [ "$mirror" = yes ]; then
+        export UV_DEFAULT_INDEX="$RLINF_MIRROR" PIP_INDEX_URL="$RLINF_MIRROR"
+    fi
+    eval "$settings"
+    if [ "$mirror" = yes ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
+        die "--use-mirror: no mirror is configured" \
+            "export RLINF_MIRROR=<address of your mirror's simple index>, or set index-url in pip.conf"
+    fi
+}
+
+find_uv() {
+    for uv in uv "$repo/.tools/uv/bin/uv" "$repo/.tools/venv/bin/uv"; do
+        # Also skips versions too old for what is asked of them here.
+        [[ "$("$uv" pip install --help 2>&1)" != *--torch-backend* ]] || return 0
+    done
+    return 1
+}
+
+uv_from_pip() {
+    python3 -m pip install --quiet --require-hashes --upgrade --target "$repo/.tools/uv" \
+        -r requirements/uv.txt
+}
+
+uv_from_venv() {
+    python3 -m venv "$repo/.tools/venv" &&
+        "$repo/.tools/venv/bin/python" -m pip install --quiet --require-hashes -r requirements/uv.txt
+}
+
+bring_uv() {
+    ! find_uv || return 0
+    say "fetching uv into .tools"
+    if ! { uv_from_pip || uv_from_venv; } 2> "$log"; then
+        python3 requirements/system_packages.py python || exit 2
+        uv_from_pip || die "pip could not fetch uv" "see pip's message above"
+    fi
+    find_uv || die "uv was fetched but does not start" "remove $repo/.tools and start again"
+}
+
+make_venv() {
+    if [ ! -x "$venv/bin/python" ]; then
+        say "creating $venv with Python 3.11"
+        "$uv" venv --quiet --no-project --python 3.11 "$venv" ||
+            die "uv could not create $venv with Python 3.11" \
+                "see uv's message above; a python3.11 on PATH is used where uv cannot download one"
+    fi
+    "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' ||
+        die "the environment $venv is broken or its Python is not 3.11" \
+            "remove it, or choose another with --venv DIR"
+}
+
+pip_install() { # ARGUMENT...
+    local quietly=()
+    [ -t 2 ] || quietly=(--quiet)
+    "$uv" pip install --python "$venv/bin/python" ${quietly[@]+"${quietly[@]}"} "$@" \
+        --editable ".[$(IFS=, && echo "${extras[*]}")]"
+}
+
+# The constraints without PyTorch's own packages, whose builds on PyTorch's index have other hashes.
+constraints_without_torch_hashes() {
+    awk '/^[a-z]/ { skip = /^(torch|triton|cuda-|nvidia-)/ } !skip' requirements/constraints.txt
+    grep -o '^torch==[0-9.]*' requirements/constraints.txt
+}
+
+local_cpu_torch() {
+    local wheel folder
+    wheel="$(grep -o '^torch==[^ ]*' requirements/torch-cpu.txt)"
+    for folder in ${UV_FIND_LINKS//,/ }; do
+        ! compgen -G "$folder/${wheel/==/-}-cp311-*.whl" > /dev/null || return 0
+    done
+    return 1
+}
+
+# Where PyTorch comes from: the choice of UV_TORCH_BACKEND if set; with an NVIDIA GPU the CUDA build
+# that its driver can run; else a CPU build, since the index's own brings gigabytes of CUDA.
+torch_source() {
+    local driver
+    if [ -n "${UV_TORCH_BACKEND:-}" ]; then
+        echo "$UV_TORCH_BACKEND"
+    elif has_nvidia_gpu; then
+        driver="$(nvidia-smi 2> "$log" | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')" || true
+        # The pinned build is made for CUDA 13; older drivers get the build that suits them.
+        [ "${driver:-13}" -ge 13 ] && echo index || echo auto
+    elif local_cpu_torch; then
+        echo folder
+    else
+        echo cpu
+    fi
+}
+
+install_packages() {
+    local source
+    source="$(torch_source)"
+    say "installing ${extras[*]} (PyTorch from: $source)"
+    case "$source" in
+        index) pip_install -c requirements/constraints.txt ;;
+        folder) pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt ;;
+        cpu)
+            pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt \
+                --torch-backend cpu || {
+                say "PyTorch's index of CPU builds failed; trying the package index (large download)"
+                unset UV_TORCH_BACKEND
+                pip_install -c requirements/constraints.txt
+            }
+            ;;
+        *) pip_install -c <(constraints_without_torch_hashes) --torch-backend "$source" ;;
+    esac || die "uv could not install the packages ($(df -h --output=avail "$venv" | tail -1 | xargs) free)" \
+        "see uv's message above, then start again; nothing was marked as installed"
+}
+
+ensure_rendering() {
+    [[ " ${extras[*]} " == *" maniskill "* ]] || return 0
+    say "checking that the simulator can render (the first time takes some seconds)"
+    if "$venv/bin/python" -m rlinf.envs.rendering > "$log" 2>&1; then
+        say "$(tail -n 1 "$log")"
+        return
+    fi
+    say "$(head -n 1 "$log")"
+    say "installing the system libraries for rendering"
+    python3 requirements/system_packages.py rendering || exit 2
+    "$venv/bin/python" -m rlinf.envs.rendering ||
+        die "the simulator cannot render on this machine even with the system libraries" \
+            "see the reason above; requirements/README.md lists what is known"
+}
+
+# ---- main -------------------------------------------------------------------------------------
+
+if is_installed; then
+    [ "$quiet" = yes ] || say "$venv is up to date"
+    exit 0
+fi
+command -v python3 > /dev/null || die "python3 was not found" "install Python 3.10 or newer"
+use_package_settings
+keep_installed_extras
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+if [ "$dry_run" = yes ]; then
+    say "extras: ${extras[*]}"
+    say "environment: $venv"
+    say "PyTorch from: $(torch_source)"
+    exit 0
+fi
+{ mkdir -p "$(dirname "$venv")" && exec 9> "$venv.lock"; } ||
+    die "cannot write to $(dirname "$venv")" "make it writable, or choose another place with --venv DIR"
+flock 9 # a second start waits for the first
+if is_installed; then exit 0; fi
+rm -f "$stamp"
+bring_uv
+make_venv
+install_packages
+ensure_rendering
+printf '%s\n' "$(fingerprint)" "${extras[*]}" > "$stamp.new"
+mv "$stamp.new" "$stamp"
+say "done: source ${venv}/bin/activate"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs every check: lint, format, types, tests. Sets everything up first where that is needed.
+#
+#   bash tests/run.sh                        all
+#   bash tests/run.sh tests/unit -k gae      arguments go to pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash requirements/install.sh --quiet --extra dev --extra wandb --extra swanlab
+export RLINF_GOLDEN="${RLINF_GOLDEN:-$PWD/../shared/golden}"
+export RLINF_ASSETS="${RLINF_ASSETS:-$PWD/../shared/assets}"
+
+bin="$PWD/.venv/bin"
+"$bin/ruff" check .
+"$bin/ruff" format --check .
+"$bin/mypy"
+# Last, so that its closing line ends the output.
+exec "$bin/python" -m pytest -q --durations=15 "$@"
