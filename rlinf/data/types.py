@@ -18,9 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+Purpose = Literal["train", "eval"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ class ActionChunk:
     logprobs: np.ndarray  # [B, C, A] float32, of `sampled` under the behaviour policy
     values: np.ndarray  # [B, C] (action level), [B, 1] (chunk level) or [B, 0] (no value head)
     version: int  # of the weights that acted: number of updates the actor had made
+
+
+class ActReply(NamedTuple):
+    """Answer to one request: actions for B rows, and values of the episodes that had ended."""
+
+    chunk: ActionChunk
+    final_values: np.ndarray  # [K] float32
 
 
 class Start(NamedTuple):

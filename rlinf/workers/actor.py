@@ -19,7 +19,7 @@ from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.models.loading import build_policy, load_policy, sampling_of, save_policy
 from rlinf.models.weights import pack
-from rlinf.workers.process import prepare_process
+from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 
 MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
@@ -50,7 +50,8 @@ class ActorWorker:
             updates: optimizer steps of the whole run, for the learning-rate schedule.
             fetch: turns references to observations into observations.
         """
-        prepare_process(f"actor{rank}", threads, log_dir)
+        prepare_process(f"actor{rank}", log_dir)
+        prepare_torch(threads)
         self.config, self.fetch, self.ranks = config, fetch, Ranks(rank, world)
         self.optim = config.actor.optim
         self.total_updates = self.optim.total_training_steps or updates

@@ -10,11 +10,10 @@ import numpy as np
 
 from rlinf.config.derive import EnvPlan, Plan
 from rlinf.config.schema import Config, EnvConfig
-from rlinf.data.types import EpisodeResult, Start, Trajectory
+from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
 from rlinf.workers.process import prepare_process
-from rlinf.workers.rollout import Purpose
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 
 
@@ -35,7 +34,7 @@ class EnvWorker:
         log_dir: str,
     ) -> None:
         """Builds nothing yet: simulators start with `start` and `start_evaluation`."""
-        prepare_process(f"env{rank}", 1, log_dir)
+        prepare_process(f"env{rank}", log_dir)
         self.config, self.rank, self.world, self.plan = config, rank, world, plan
         self.policy, self.log_dir = policy, Path(log_dir)
         self.stages = config.rollout.pipeline_stage_num

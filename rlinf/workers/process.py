@@ -7,17 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
-import torch
 
-
-def prepare_process(name: str, threads: int, log_dir: str) -> None:
-    """Threads, log file and signals of a worker process.
+def prepare_process(name: str, log_dir: str) -> None:
+    """Log file and signals of a worker process.
 
     Ctrl-C reaches the whole process group; only the launcher decides what it means.
     """
-    torch.set_num_threads(threads)
-    # A subnormal costs a hundred times a normal number on a CPU, and late in training they occur.
-    torch.set_flush_denormal(True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     folder = Path(log_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,4 +22,13 @@ def prepare_process(name: str, threads: int, log_dir: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    logging.getLogger(__name__).info("%s starts: %d threads, %s", name, threads, sys.executable)
+    logging.getLogger(__name__).info("%s starts in %s", name, sys.executable)
+
+
+def prepare_torch(threads: int) -> None:
+    """Threads and arithmetic of a process that computes; env workers do without torch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    # A subnormal costs a hundred times a normal number on a CPU, and late in training they occur.
+    torch.set_flush_denormal(True)

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
-from rlinf.data.types import ActionChunk, Observation
+from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose
 from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy, sampling_of
 from rlinf.models.weights import Weights, unpack
-from rlinf.workers.process import prepare_process
-
-Purpose = Literal["train", "eval"]
-
-
-class ActReply(NamedTuple):
-    """Answer to one request: actions for every row, values for the finished episodes."""
-
-    chunk: ActionChunk
-    final_values: np.ndarray  # [K] float32
+from rlinf.workers.process import prepare_process, prepare_torch
 
 
 class RolloutWorker:
@@ -33,7 +23,8 @@ class RolloutWorker:
     """
 
     def __init__(self, config: Config, rank: int, threads: int, log_dir: str) -> None:
-        prepare_process(f"rollout{rank}", threads, log_dir)
+        prepare_process(f"rollout{rank}", log_dir)
+        prepare_torch(threads)
         self.policy: Policy = build_policy(config.actor.model, seed=config.actor.seed)
         self.policy.eval()
         self.policy.requires_grad_(True)

@@ -14,15 +14,16 @@ from rlinf.config.schema import Config
 from rlinf.data.random import derive
 from rlinf.data.recording import Recording
 from rlinf.data.types import (
+    ActReply,
     ChunkResult,
     EpisodeResult,
     Observation,
+    Purpose,
     Start,
     Trajectory,
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
-from rlinf.workers.rollout import ActReply, Purpose
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
 

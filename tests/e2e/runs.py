@@ -1,0 +1,95 @@
+"""Starting `rlinf` as a user does, and reading what a run left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from safetensors.numpy import load_file
+
+RLINF = Path(sys.executable).parent / "rlinf"
+
+# 16 envs in 2 workers and 2 stages, 2 rollout workers, 2 actor ranks, on any machine.
+SMALL = (
+    "cluster.cpu_slots=2",
+    "cluster.component_placement=all",
+    "rollout.pipeline_stage_num=2",
+    "runner.val_check_interval=-1",
+    "env.train.total_num_envs=16",
+    "env.train.max_steps_per_rollout_epoch=30",
+    "env.train.max_episode_steps=20",
+    "actor.micro_batch_size=60",
+    "actor.global_batch_size=240",
+    "actor.model.hidden_dim=32",
+)
+
+
+def start(command: str, config: str, folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Starts a run in its own process group."""
+    return subprocess.Popen(
+        [str(RLINF), command, config, f"runner.logger.log_path={folder}", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+def run(command: str, config: str, folder: Path, *overrides: str, timeout: float = 300) -> str:
+    """A run that must end well; returns what it printed."""
+    process = start(command, config, folder, *overrides)
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, output
+    return output
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Metrics that must not depend on how fast the machine was."""
+    return [{k: v for k, v in record.items() if not k.startswith("time/")} for record in records]
+
+
+def policy(folder: Path, step: int) -> dict[str, np.ndarray]:
+    """The weights in checkpoint `step`."""
+    return load_file(folder / "checkpoints" / f"global_step_{step}/policy/policy.safetensors")
+
+
+def wait_for(condition: Callable[[], bool], timeout: float, what: str) -> None:
+    """Waits until something is so; fails the test if that takes too long."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        time.sleep(0.1)
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All processes that a run has started."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def find_worker(process: subprocess.Popen[str], name: str) -> psutil.Process:
+    """A worker process of a run, by the class Ray names it after."""
+    found = [p for p in descendants(process) if name in " ".join(p.cmdline())]
+    assert found, f"no {name} among {[p.cmdline()[:1] for p in descendants(process)]}"
+    return found[0]
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """Ends a run, whatever state it is in."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
