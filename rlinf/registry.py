@@ -18,6 +18,11 @@ MODELS: dict[str, str] = {
 }
 """`actor.model.model_type` -> policy class, built from its configuration section."""
 
+EXPERTS: dict[str, str] = {
+    "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",
+}
+"""`imitation.expert` -> function (simulator, settings, rng) that gives an expert for env 0."""
+
 
 def resolve(table: Mapping[str, str], name: str) -> Any:
     """Imports and returns what `name` stands for in one of the tables above."""

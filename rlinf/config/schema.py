@@ -381,11 +381,20 @@ class ImitationConfig(Section):
     """Name of the scripted expert."""
     num_demonstrations: Count
     """Demonstrations collected."""
-    stop_short_m: tuple[NonNegative, NonNegative] = (0.0, 0.0)
-    """The expert's systematic flaw: it stops short of the goal by a random distance in this range,
-    in metres."""
-    action_noise: NonNegative = 0.0
-    """Standard deviation of the noise on executed actions."""
+    sound_share: Fraction = 1.0
+    """Share of the demonstrations without the expert's systematic flaw."""
+    flawed_reach_m: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    """The flaw: a push stops when the cube has moved a random distance in this range, in metres."""
+    disturbance: NonNegative = 0.0
+    """Largest disturbance of an executed action now and then, of 1: demonstrations then show how
+    to come back."""
+    disturb_every: Count = 6
+    """Steps from one disturbance to the next, at least."""
+    gamma: Fraction = 0.95
+    """Discount per chunk of the returns the critic learns from."""
+    label_smoothing_bins: NonNegative = 0.0
+    """Standard deviation, in bins, of the labels around the demonstrated bin: near misses cost
+    less than far ones."""
     steps: Count
     """Optimizer steps."""
     batch_size: Count = 64

@@ -66,3 +66,27 @@ class Policy(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights live."""
         return next(self.parameters()).device
+
+
+class ImitablePolicy(Policy):
+    """A policy that can also learn from demonstrations."""
+
+    @abstractmethod
+    def set_action_statistics(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Sets the range ([A] each, env units) of the actions there are."""
+
+    @abstractmethod
+    def imitation_loss(
+        self,
+        observation: Observation,
+        actions: np.ndarray,
+        values: np.ndarray,
+        smoothing: float,
+    ) -> Tensor:
+        """Loss of the demonstrated chunks, with gradient.
+
+        Args:
+            actions: [N, C, A] float32, env units.
+            values: [N] float32, discounted returns of the demonstrations, for the critic.
+            smoothing: standard deviation of the labels in bins; 0 for hard labels.
+        """

@@ -19,6 +19,7 @@ from rlinf.logging.outcomes import Outcome
 from rlinf.logging.results import EvalResult, evaluation
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
+from rlinf.runners.warmup import start_weights
 from rlinf.runners.workers import Workers
 
 
@@ -52,6 +53,8 @@ def evaluate(config: Config, plan: Plan) -> int:
     """Evaluates the policy of `runner.ckpt_path` once; returns the exit code."""
     with open_run(config) as run, ExitStack() as stack:
         try:
+            with run.stop:
+                config = start_weights(config, plan, run)
             with run.console.phase("start", once=True):
                 machines = stack.enter_context(cluster.start(config.cluster))
                 stack.enter_context(run.stop)

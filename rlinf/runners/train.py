@@ -14,6 +14,7 @@ from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.stopping import Stopped
+from rlinf.runners.warmup import start_weights
 from rlinf.runners.workers import Workers
 
 
@@ -61,9 +62,11 @@ def train(config: Config, plan: Plan) -> int:
 
 def _train(config: Config, plan: Plan, run: Run) -> None:
     with ExitStack() as stack:
+        with run.stop:
+            config = start_weights(config, plan, run)
         with run.console.phase("start", once=True):
             machines = stack.enter_context(cluster.start(config.cluster))
-            stack.enter_context(run.stop)
+            stack.enter_context(run.stop)  # after Ray, which has a SIGTERM handler of its own
             workers = Workers(config, plan, machines, run)
             stack.callback(workers.close)
             workers.start()

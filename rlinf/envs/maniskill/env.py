@@ -82,6 +82,15 @@ class ManiSkillCpu:
         pictures = [_numpy(self._envs[env].render_rgb_array())[0] for env in ids.tolist()]
         return np.stack(pictures)
 
+    def tool_and_object(self, env: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions [3] of the tool and of the task's object, metres, world frame.
+
+        Privileged: for scripted experts, never for a policy.
+        """
+        simulator = self._envs[env]
+        tool, item = simulator.agent.tcp.pose.p, simulator.obj.pose.p
+        return _numpy(tool)[0], _numpy(item)[0]
+
     def close(self) -> None:
         for env in self._envs:
             env.close()
@@ -105,8 +114,8 @@ def _make(params: ManiskillParams) -> Any:
         pose = sapien_utils.look_at(params.camera.eye, params.camera.target)
         cameras |= {"width": params.camera.width, "height": params.camera.height}
         cameras["base_camera"] = {"pose": pose, "fov": params.camera.fov}
-    modes = {} if params.reward_mode == "raw" else {"reward_mode": params.reward_mode}
-    env = gymnasium.make(
+    options: dict[str, Any] = {"reward_mode": params.reward_mode}
+    env: Any = gymnasium.make(
         params.id,
         num_envs=1,
         obs_mode=params.obs_mode,
@@ -117,7 +126,7 @@ def _make(params: ManiskillParams) -> Any:
         sensor_configs=cameras,
         human_render_camera_configs={"width": FRAME_SIZE, "height": FRAME_SIZE},
         sim_config={"sim_freq": params.sim_freq, "control_freq": params.control_freq},
-        **modes,
+        **({} if params.reward_mode == "raw" else options),
     ).unwrapped
     if params.light_visuals:
         env.reset(seed=0)

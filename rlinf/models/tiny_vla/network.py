@@ -1,10 +1,10 @@
-"""A VLA small enough for a CPU: the parts of OpenVLA-OFT, each shrunk to a few layers.
+r"""A VLA small enough for a CPU: the parts of OpenVLA-OFT, each shrunk to a few layers.
 
 Letters: N samples, V views, H image height, W image width, L text tokens, C actions per chunk,
 A action dimensions, D width, G tokens per side of a tower's grid, S = V*G*G + L + C*A (+1) tokens.
 
-    images [N,V,H,W,3] -> fine tower \\
-                       -> coarse tower -> concatenate -> project [N,V*G*G,D] \\
+    images [N,V,H,W,3] -> fine tower \
+                       -> coarse tower -> concatenate -> project [N,V*G*G,D] \
     text [N,L]         -> embedding [N,L,D]                                   -> trunk -> logits
     C*A learned action slots [C*A,D]                                         /        -> values
 
@@ -97,7 +97,7 @@ class FusedVision(nn.Module):
     """Two towers see one picture; their features are joined token by token and projected.
 
     The fine tower is a small convolution net, good at where things are. The coarse tower embeds
-    patches of a picture of half the size, good at what is there. Both give a grid of 16-pixel cells.
+    patches of a picture of half the size, good at what is there. Both give 16-pixel cells.
     """
 
     def __init__(self, config: TinyVlaConfig) -> None:

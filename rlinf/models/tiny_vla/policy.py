@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rlinf.config.models import TinyVlaConfig as ModelConfig
 from rlinf.data.random import Noise
 from rlinf.data.types import ActionChunk, Observation
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, Policy, Sampling
+from rlinf.models.base import Evaluation, ImitablePolicy, Sampling
 from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
 
 
-class TinyVlaPolicy(Policy):
+class TinyVlaPolicy(ImitablePolicy):
     """Each of the A dimensions of each of the C actions is one of `bins` tokens.
 
     A token stands for the centre of its bin in [-1, 1], which the statistics of the demonstrations
@@ -78,6 +79,30 @@ class TinyVlaPolicy(Policy):
         logdist = tokens.log_distribution(logits, sampling)
         given = torch.from_numpy(sampled).to(self.device)
         return Evaluation(tokens.token_logprobs(logdist, given), tokens.entropy(logdist), values)
+
+    def imitation_loss(
+        self,
+        observation: Observation,
+        actions: np.ndarray,
+        values: np.ndarray,
+        smoothing: float,
+    ) -> Tensor:
+        logits, predicted = self._forward(observation)
+        labels = torch.from_numpy(self.encode(actions)).to(self.device)
+        logdist = logits.log_softmax(-1)[:, :, self.live]
+        loss = -(self._label_weights(smoothing)[labels[:, :, self.live]] * logdist).sum(-1).mean()
+        if not self.has_critic:
+            return loss
+        returns = torch.from_numpy(values).to(self.device)[:, None]
+        return loss + functional.mse_loss(predicted, returns.expand_as(predicted))
+
+    def _label_weights(self, smoothing: float) -> Tensor:
+        """[bins, bins]: row i is the label distribution of bin i, a Gaussian cut at the ends."""
+        bins = torch.arange(self.bins, device=self.device, dtype=torch.float32)
+        distance = bins[:, None] - bins
+        if smoothing == 0:
+            return (distance == 0).float()
+        return (-0.5 * (distance / smoothing) ** 2).softmax(-1)
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """Token ids [..., A] int64 of the bins that hold the given actions [..., A] (env units)."""

@@ -1,0 +1,1 @@
+"""ManiSkill 3: the simulator adapter and what goes with it."""

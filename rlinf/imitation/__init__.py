@@ -1,0 +1,1 @@
+"""Demonstrations of scripted experts, and imitation of them: the warm-up before RL."""

@@ -1,0 +1,157 @@
+"""Collecting demonstrations of a scripted expert in a simulator, in parallel processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rlinf.config.schema import EnvConfig, ImitationConfig
+from rlinf.data.random import derive, seed31
+from rlinf.data.types import Observation, Start
+from rlinf.envs.base import Simulator
+from rlinf.envs.factory import make_simulator
+from rlinf.envs.processes import quiet_process
+from rlinf.imitation.demonstrations import Demonstrations
+from rlinf.registry import EXPERTS, resolve
+
+EPISODES_PER_JOB = 10
+_DEMONSTRATIONS = 3  # keeps these starts apart from those of training and evaluation
+
+
+class Expert(Protocol):
+    """A scripted policy for one episode; it reads the simulator's privileged state."""
+
+    def act(self) -> np.ndarray:
+        """The next action: [A] float32, env units."""
+
+    def is_done(self) -> bool:
+        """Whether it has nothing more to do and stands still."""
+
+
+def collect(
+    settings: ImitationConfig, env: EnvConfig, chunk: int, processes: int, log_file: Path
+) -> Iterator[Demonstrations]:
+    """Demonstrations in parts, as they get ready; their order does not depend on timing.
+
+    Every random number belongs to (seed, episode), so the number of processes changes nothing.
+
+    Args:
+        chunk: C, actions per sample.
+        processes: simulators that run at the same time.
+        log_file: gets what the simulators print.
+    """
+    count = settings.num_demonstrations
+    jobs = [
+        range(first, min(first + EPISODES_PER_JOB, count))
+        for first in range(0, count, EPISODES_PER_JOB)
+    ]
+    # A forked renderer does not work, and this process may hold one.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(processes, len(jobs)), context, _start_process, (settings, env, chunk, log_file)
+    ) as pool:
+        yield from pool.map(_run_job, jobs)
+
+
+def record_episode(
+    simulator: Simulator,
+    expert: Expert,
+    settings: ImitationConfig,
+    chunk: int,
+    limit: int,
+    rng: np.random.Generator,
+) -> Demonstrations:
+    """One episode in env 0, from its present state.
+
+    Now and then the expert's action is replaced by a disturbed one, so that the samples show how
+    to come back; chunks with a disturbed action in them are not learned from (Laskey et al. 2017,
+    DART, in its simplest form).
+    """
+    only = np.zeros(1, np.int64)
+    actions: list[np.ndarray] = []
+    seen: dict[int, Observation] = {}
+    disturbed: set[int] = set()
+    solved, idle, quiet = False, 0, int(rng.integers(0, settings.disturb_every))
+    while len(actions) < limit and not solved and idle < 2 * chunk:
+        step = len(actions)
+        wanted = executed = expert.act()
+        actions.append(wanted)
+        if quiet >= settings.disturb_every and step > 0 and not expert.is_done():
+            executed = _disturb(wanted, settings.disturbance, rng)
+            disturbed.add(step)
+            quiet = -1
+        elif step == 0 or quiet % 2 == 0:
+            seen[step] = simulator.observe(only)
+        quiet += 1
+        idle += expert.is_done()
+        result = simulator.step(executed[None], np.ones(1, bool))
+        solved = bool(result.success[0])
+    return _samples(seen, actions, disturbed, chunk, solved, settings.gamma)
+
+
+def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """Uniform noise of at most `size` on the translation."""
+    disturbed = action.copy()
+    disturbed[:3] = np.clip(action[:3] + rng.uniform(-size, size, 3), -1.0, 1.0)
+    return disturbed
+
+
+def _samples(
+    seen: dict[int, Observation],
+    actions: Sequence[np.ndarray],
+    disturbed: set[int],
+    chunk: int,
+    solved: bool,
+    gamma: float,
+) -> Demonstrations:
+    """The observations of an episode with the chunks of actions that were wanted after them."""
+    length = len(actions)
+    padded = np.stack([*actions, *[actions[-1]] * chunk])
+    steps = [t for t in seen if disturbed.isdisjoint(range(t, t + chunk))]
+    shown = [seen[t] for t in steps] or [seen[0].take(np.zeros(0, np.int64))]
+    return Demonstrations(
+        images=np.concatenate([o.images for o in shown]),
+        state=np.concatenate([o.state for o in shown]),
+        instruction=next(iter(seen.values())).instructions[0],
+        actions=np.array([padded[t : t + chunk] for t in steps], np.float32).reshape(
+            len(steps), chunk, padded.shape[1]
+        ),
+        values=np.array([solved * gamma ** ((length - t) / chunk) for t in steps], np.float32),
+        episodes=1,
+        success=float(solved),
+    )
+
+
+class _Job:
+    """What a process of the pool keeps between jobs."""
+
+    simulator: Simulator
+    settings: ImitationConfig
+    env: EnvConfig
+    chunk: int
+
+
+def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
+    quiet_process(log_file)
+    _Job.settings, _Job.env, _Job.chunk = settings, env, chunk
+    _Job.simulator = make_simulator(env, num_envs=1)
+
+
+def _run_job(episodes: Sequence[int]) -> Demonstrations:
+    settings, simulator = _Job.settings, _Job.simulator
+    make_expert = resolve(EXPERTS, settings.expert)
+    parts = []
+    for episode in episodes:
+        start = Start(0, -1, int(seed31(settings.seed, _DEMONSTRATIONS, episode)) & ~1)
+        rng = np.random.default_rng(int(derive(settings.seed, episode)))
+        simulator.reset(np.zeros(1, np.int64), [start])
+        expert = make_expert(simulator, settings, rng)
+        parts.append(
+            record_episode(simulator, expert, settings, _Job.chunk, _Job.env.max_episode_steps, rng)
+        )
+    return Demonstrations.concatenate(parts)
