@@ -1,0 +1,63 @@
+"""Which start each episode has, as pure functions of where the episode stands in the run.
+
+Nothing is drawn from a generator that has to be saved: a resumed or re-split run asks for the same
+starts. Training seeds are even and evaluation seeds odd, so no policy is evaluated on a start that
+it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from rlinf.data.random import derive, seed31
+from rlinf.data.types import Start
+
+T = TypeVar("T")
+
+
+def training_starts(
+    seed: int,
+    step: int,
+    epoch: int,
+    indices: np.ndarray,
+    episodes: np.ndarray,
+    num_tasks: int,
+    num_trials: int = 0,
+) -> list[Start]:
+    """Starts of [K] training episodes.
+
+    Args:
+        seed: of the run's start states (`env.train.seed`).
+        step: iteration of the runner.
+        epoch: rollout epoch within the iteration.
+        indices: [K] int, global index of the env; of its group (`group_indices`) where the envs of
+            a group share their starts.
+        episodes: [K] int, episodes that the env began before in this rollout epoch.
+        num_tasks: tasks of the simulator; each is equally likely.
+        num_trials: starts that each task has; 0 where only the seed counts.
+    """
+    key = derive(seed, step, epoch, indices, episodes)
+    tasks = derive(key, 0) % np.uint64(num_tasks)
+    trials = derive(key, 1) % np.uint64(num_trials) if num_trials else np.full(key.shape, -1)
+    seeds = seed31(key, 2) & ~1
+    return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
+
+
+def group_indices(envs: np.ndarray, group_size: int) -> np.ndarray:
+    """Group of each env, as consecutive envs form a group: [K] int64."""
+    return np.asarray(envs, np.int64) // group_size
+
+
+def evaluation_starts(seed: int, num_tasks: int, num_trials: int) -> list[Start]:
+    """Every (task, trial) exactly once, task by task: num_tasks x num_trials starts."""
+    tasks, trials = np.divmod(np.arange(num_tasks * num_trials), num_trials)
+    seeds = seed31(seed, tasks, trials) | 1
+    return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
+
+
+def share(items: Sequence[T], rank: int, world_size: int) -> list[T]:
+    """The part of `items` that one of `world_size` workers has; sizes differ by at most one."""
+    return list(items[rank::world_size])

@@ -1,0 +1,56 @@
+"""Which start an episode has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlinf.envs.starts import evaluation_starts, group_indices, share, training_starts
+
+
+def starts_of(indices: list[int], step: int = 0, episode: int = 0, **options: int) -> list:
+    episodes = np.full(len(indices), episode)
+    return training_starts(5, step, 0, np.array(indices), episodes, num_tasks=3, **options)
+
+
+def test_members_of_a_group_have_the_same_start_and_groups_differ() -> None:
+    starts = starts_of(group_indices(np.arange(6), group_size=3).tolist())
+    assert starts[0] == starts[1] == starts[2]
+    assert starts[3] == starts[4] == starts[5]
+    assert starts[0] != starts[3]
+
+
+def test_a_start_depends_on_its_place_alone_and_not_on_who_else_asks() -> None:
+    assert starts_of([7]) == starts_of([1, 7, 4])[1:2]
+
+
+def test_a_start_differs_between_steps_and_episodes() -> None:
+    seeds = {starts_of([0], step, episode)[0].seed for step in range(3) for episode in range(3)}
+    assert len(seeds) == 9
+
+
+def test_without_trials_only_the_seed_counts_and_with_trials_each_is_drawn() -> None:
+    assert {start.trial for start in starts_of(list(range(50)))} == {-1}
+    starts = starts_of(list(range(300)), num_trials=4)
+    assert {(start.task, start.trial) for start in starts} == {
+        (task, trial) for task in range(3) for trial in range(4)
+    }
+
+
+def test_evaluation_has_every_task_and_trial_once() -> None:
+    starts = evaluation_starts(0, num_tasks=2, num_trials=3)
+    assert [(start.task, start.trial) for start in starts] == [
+        (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2),
+    ]  # fmt: skip
+    assert len({start.seed for start in starts}) == 6
+
+
+def test_no_evaluation_seed_can_be_a_training_seed() -> None:
+    assert all(start.seed % 2 == 0 for start in starts_of(list(range(100))))
+    assert all(start.seed % 2 == 1 for start in evaluation_starts(0, 1, 100))
+
+
+def test_shares_of_all_workers_together_are_the_whole() -> None:
+    items = list(range(7))
+    parts = [share(items, rank, 3) for rank in range(3)]
+    assert sorted(item for part in parts for item in part) == items
+    assert [len(part) for part in parts] == [3, 2, 2]
