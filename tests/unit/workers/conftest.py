@@ -1,0 +1,74 @@
+"""Workers in one process: the classes are plain, so no Ray is needed to test them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlinf.config.load import load
+from rlinf.config.schema import Config
+from rlinf.data.types import ActReply, Observation, Purpose
+from rlinf.envs.factory import make_batch
+from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.stage import TrainStage
+
+TOY = (
+    "env.train.total_num_envs=8",
+    "env.train.max_steps_per_rollout_epoch=30",
+    "env.train.max_episode_steps=20",
+    "env.eval.total_num_envs=4",
+    "actor.model.hidden_dim=16",
+    "actor.model.num_action_chunks=2",
+    "actor.micro_batch_size=12",
+    "actor.global_batch_size=60",
+)
+
+
+class LocalPolicy:
+    """A policy service without a network: the worker is asked directly."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self.worker = worker
+        self.rows_judged = 0
+
+    def put(self, observation: Observation) -> Observation:
+        return observation
+
+    def act(
+        self, ref: Any, keys: np.ndarray, final: Observation | None, purpose: Purpose, version: int
+    ) -> ActReply:
+        self.rows_judged += len(final) if final is not None else 0
+        return self.worker.act(ref, keys, final, purpose, version)
+
+    def judge(self, observation: Observation) -> np.ndarray:
+        self.rows_judged += len(observation)
+        return self.worker.judge(observation)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Callable[..., Config]:
+    """Configurations of the toy, by overrides."""
+
+    def load_toy(*overrides: str) -> Config:
+        folder = f"runner.logger.log_path={tmp_path}"
+        return load("toy_ppo_mlp", [*TOY, folder, *overrides]).config
+
+    return load_toy
+
+
+@pytest.fixture
+def stage_of(tmp_path: Path) -> Callable[..., TrainStage]:
+    """A training stage of the toy with all its sub-envs and a policy of its own."""
+
+    def build(config: Config) -> TrainStage:
+        worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
+        final = "none" if config.algorithm.adv_type == "grpo" else config.algorithm.bootstrap
+        env = config.env.train
+        batch = make_batch(env, env.total_num_envs, 0, final, 1, tmp_path / "env.log")
+        return TrainStage(config, batch, LocalPolicy(worker), 0)
+
+    return build

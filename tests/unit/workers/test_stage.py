@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rlinf.config.schema import Config
+from rlinf.data.types import Trajectory
+from rlinf.envs.factory import make_batch
+from rlinf.envs.starts import evaluation_starts
+from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.stage import EvalStage, TrainStage
+from tests.unit.workers.conftest import LocalPolicy
+
+Toy = Callable[..., Config]
+StageOf = Callable[[Config], TrainStage]
+GROUPS = (
+    "env.train.auto_reset=false",
+    "env.train.max_steps_per_rollout_epoch=20",
+    "env.train.group_size=4",
+    "env.train.use_fixed_reset_state_ids=true",
+    "algorithm.adv_type=grpo",
+    "algorithm.loss_type=actor",
+    "actor.model.add_value_head=false",
+    "actor.global_batch_size=40",
+    "actor.micro_batch_size=8",
+)
+
+
+def same(first: Trajectory, second: Trajectory) -> bool:
+    names = ("rows", "sampled", "logprobs", "values", "rewards", "valid", "final_values")
+    return all(np.array_equal(getattr(first, n), getattr(second, n)) for n in names)
+
+
+def test_a_trajectory_has_the_shapes_of_the_contract(toy: Toy, stage_of: StageOf):
+    (trajectory,) = stage_of(toy()).collect(step=0, version=0)
+    assert trajectory.rewards.shape == trajectory.valid.shape == (15, 8, 2)  # T, B, C
+    assert trajectory.sampled.shape == trajectory.logprobs.shape == (15, 8, 2, 8)
+    assert trajectory.values.shape == (15, 8, 2)
+    assert len(trajectory.observations) == 15
+    assert trajectory.next_values.shape == (8,) and (trajectory.next_values != 0).all()
+
+
+def test_the_same_step_gives_the_same_trajectory_bit_for_bit(toy: Toy, stage_of: StageOf):
+    first, second = (stage_of(toy()).collect(step=3, version=0)[0] for _ in range(2))
+    assert same(first, second)
+
+
+def test_with_partial_reset_episodes_run_on_over_iterations(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy("env.train.ignore_terminations=true"))
+    ended = []
+    for step in range(2):
+        (trajectory,) = stage.collect(step, version=0)
+        ended.append(np.flatnonzero(trajectory.truncated[:, 0].any(axis=1)).tolist())
+    # 20 steps are 10 chunks, an iteration is 15: ends after chunks 10, 20 and 30 of both together.
+    assert ended == [[9], [4, 14]]
+
+
+def test_values_of_last_observations_are_asked_for_truncated_ends_only(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy("env.train.ignore_terminations=true"))
+    (trajectory,) = stage.collect(0, version=0)
+    known = trajectory.final_values != 0
+    assert np.array_equal(known, trajectory.truncated.any(axis=2))
+    # 8 last observations and 8 that follow the last chunk: nothing else was judged.
+    assert stage.policy.rows_judged == 16
+
+
+def test_a_restored_stage_goes_on_bit_for_bit(toy: Toy, stage_of: StageOf):
+    config = toy()
+    stage = stage_of(config)
+    stage.collect(0, version=0)
+    states, begun = stage.state()
+    restored = stage_of(config)
+    restored.restore(states, begun)
+    assert same(stage.collect(1, version=0)[0], restored.collect(1, version=0)[0])
+
+
+def test_the_envs_of_a_group_start_alike_and_groups_differ(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy(*GROUPS))
+    (trajectory,) = stage.collect(0, version=0)
+    first = trajectory.observations[0].state
+    assert (first[:4] == first[0]).all() and (first[4:] == first[4]).all()
+    assert not np.array_equal(first[0], first[4])
+
+
+def test_an_ended_env_is_neither_simulated_nor_asked_about(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy(*GROUPS))
+    (trajectory,) = stage.collect(0, version=0)
+    acted = trajectory.rows >= 0
+    assert np.array_equal(acted, trajectory.valid.any(axis=2))
+    assert stage.policy.rows_judged == 0  # no critic: no value is ever asked for
+    assert len(trajectory.episodes) == 8
+
+
+def evaluate(config: Config, envs: int, folder: Path) -> dict[tuple[int, ...], object]:
+    worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(folder))
+    batch = make_batch(config.env.eval, envs, 0, "none", 1, folder / "eval.log")
+    starts = evaluation_starts(5, 1, 11)
+    episodes = EvalStage(config, batch, LocalPolicy(worker), 0).run(starts, 0, version=0)
+    assert sorted(e.start for e in episodes) == sorted(starts)  # each exactly once
+    return {tuple(e.start): (e.length, e.success_once) for e in episodes}
+
+
+def test_an_evaluation_does_not_depend_on_the_number_of_envs(toy: Toy, tmp_path: Path):
+    config = toy("algorithm.sampling_params.do_sample=true")
+    results = [evaluate(config, envs, tmp_path) for envs in (1, 4, 16)]
+    assert results[0] == results[1] == results[2]
