@@ -6,10 +6,11 @@ A action dimensions, D width, G tokens per side of a tower's grid, S = V*G*G + L
     images [N,V,H,W,3] -> fine tower \
                        -> coarse tower -> concatenate -> project [N,V*G*G,D] \
     text [N,L]         -> embedding [N,L,D]                                   -> trunk -> logits
-    C*A learned action slots [C*A,D]                                         /        -> values
+    C*A action slots [C*A,D] + summary of the image tokens [N,1,D]           /
 
 Attention is bidirectional, so all C*A tokens of a chunk are decoded in one pass. Weights start at
 random: the policy is meant to be warmed up by imitation before it meets reinforcement learning.
+The summary is for that warm-up: attention alone is slow to learn where things are in a picture.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PADDING = 0
 
 @dataclass(frozen=True, slots=True)
 class TinyVlaConfig:
-    """Sizes of the network. The defaults have about 0.5 M parameters."""
+    """Sizes of the network. The defaults have about 1 M parameters."""
 
     image_size: int = 64  # H = W, pixels; a multiple of 16
     views: int = 1  # V, camera pictures per observation
@@ -39,7 +40,7 @@ class TinyVlaConfig:
     action_dim: int = 7  # A
     bins: int = 256  # action tokens per dimension
     width: int = 96  # D
-    layers: int = 2
+    layers: int = 1
     heads: int = 4
     value_level: Literal["action", "chunk"] = "chunk"  # one value per action, or per chunk
 
@@ -56,11 +57,13 @@ class TinyVla(nn.Module):
         self.text_embedding = nn.Embedding(TEXT_BUCKETS, width, padding_idx=PADDING)
         self.text_position = nn.Parameter(0.02 * torch.randn(TEXT_LENGTH, width))
         self.action_slots = nn.Parameter(0.02 * torch.randn(slots, width))
+        seen = config.views * (config.image_size // 16) ** 2 * width
+        self.summary = nn.Sequential(nn.Linear(seen, 256), nn.GELU(), nn.Linear(256, width))
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.action_head = nn.Linear(width, config.bins)
         values = config.chunk if config.value_level == "action" else 1
-        self.value_head = ValueHead(width, values)
+        self.value_head = ValueHead(seen + width, values)
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and values of N observations.
@@ -77,13 +80,14 @@ class TinyVla(nn.Module):
         samples, slots = len(images), config.chunk * config.action_dim
         seen = self.see(images)
         read = self.text_embedding(text) + self.text_position
-        tokens = torch.cat((seen, read, self.action_slots.expand(samples, -1, -1)), dim=1)
+        asked = self.action_slots + self.summary(seen.flatten(1)).unsqueeze(1)
+        tokens = torch.cat((seen, read, asked), dim=1)
         for block in self.blocks:
             tokens = block(tokens)
-        hidden = self.norm(tokens)
-        logits = self.action_head(hidden[:, -slots:])
-        shape = (samples, config.chunk, config.action_dim, config.bins)
-        return logits.view(shape), self.value_head(hidden)
+        hidden = self.norm(tokens[:, -slots:])
+        logits = self.action_head(hidden)
+        values = self.value_head(torch.cat((seen.flatten(1), hidden.mean(dim=1)), dim=1))
+        return logits.view(samples, config.chunk, config.action_dim, config.bins), values
 
     def see(self, images: Tensor) -> Tensor:
         """[N, V, H, W, 3] uint8 to [N, V*G*G, D], views one after the other."""
@@ -153,23 +157,21 @@ class Block(nn.Module):
 
 
 class ValueHead(nn.Module):
-    """Attention pooling over all tokens, then an MLP. It reads the trunk and does not shape it.
+    """An MLP on image tokens and the mean action slot. It reads the trunk and does not shape it.
 
-    The gradient stops at the tokens: with a few hundred samples per update the errors of a young
+    The gradient stops at its input: with a few hundred samples per update the errors of a young
     critic would otherwise move the features the policy stands on.
     """
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.score = nn.Linear(width, 4)
-        self.mlp = nn.Sequential(nn.Linear(4 * width, 128), nn.GELU(), nn.Linear(128, outputs))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(inputs), nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, outputs)
+        )
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """[N, S, D] to [N, outputs]."""
-        hidden = hidden.detach()
-        weights = self.score(hidden).softmax(dim=1)
-        pooled = weights.transpose(1, 2) @ hidden
-        return self.mlp(pooled.flatten(1))
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, inputs] to [N, outputs]."""
+        return self.mlp(features.detach())
 
 
 def tokenize(instructions: Sequence[str]) -> Tensor:
