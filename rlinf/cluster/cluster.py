@@ -32,7 +32,8 @@ def start(config: ClusterConfig) -> Iterator[Cluster]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_enable_open_telemetry", "0")
+    if config.ray_port is not None:
+        os.environ["RAY_GCS_SERVER_PORT"] = str(config.ray_port)
     try:
         ray.init(
             address=config.ray_address or "local",
@@ -46,7 +47,7 @@ def start(config: ClusterConfig) -> Iterator[Cluster]:
             "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
         ) from error
     try:
-        yield _describe(config.num_nodes)
+        yield _describe(config.num_nodes, config.accelerators_per_node)
     finally:
         ray.shutdown()
 
@@ -64,7 +65,7 @@ def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:
     }
 
 
-def _describe(needed: int) -> Cluster:
+def _describe(needed: int, accelerators: int | None) -> Cluster:
     """The nodes: this machine first, the others by address, not in the order they joined."""
     here = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"]]
@@ -75,6 +76,15 @@ def _describe(needed: int) -> Cluster:
         )
     alive.sort(key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
     nodes = alive[:needed]
+    # Placements were made before Ray was asked; a GPU that is not there would fail much later.
+    for rank, node in enumerate(nodes):
+        found = int(node["Resources"].get("GPU", 0))
+        if accelerators is not None and found < accelerators:
+            raise UserError(
+                f"cluster.accelerators_per_node = {accelerators}: node {rank} "
+                f"({node['NodeManagerAddress']}) has {found}.",
+                "Correct the number, or leave the key out where all nodes are like this machine.",
+            )
     return Cluster(
         [node["NodeID"] for node in nodes], [node["NodeManagerAddress"] for node in nodes]
     )
