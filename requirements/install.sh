@@ -169,6 +169,8 @@ find_uv() {
     return 1
 }
 
+export PIP_ROOT_USER_ACTION=ignore # containers work as root; pip warns of it otherwise
+
 uv_from_pip() {
     python3 -m pip install --quiet --require-hashes --upgrade --target "$repo/.tools/uv" \
         -r requirements/uv.txt
@@ -182,7 +184,7 @@ uv_from_venv() {
 bring_uv() {
     ! find_uv || return 0
     say "fetching uv into .tools"
-    if ! { uv_from_pip || uv_from_venv; } 2> "$log"; then
+    if ! { uv_from_pip || uv_from_venv; } > "$log" 2>&1; then
         python3 requirements/system_packages.py python || exit 2
         uv_from_pip || die "pip could not fetch uv" "see pip's message above"
     fi
@@ -194,7 +196,7 @@ make_venv() {
         say "creating $venv with Python 3.11"
         "$uv" venv --quiet --no-project --python 3.11 "$venv" ||
             die "uv could not create $venv with Python 3.11" \
-                "see uv's message above; a python3.11 on PATH is used where uv cannot download one"
+                "see uv's message above; where uv cannot download Python, put a python3.11 on PATH"
     fi
     "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' ||
         die "the environment $venv is broken or its Python is not 3.11" \
