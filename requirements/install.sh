@@ -217,9 +217,9 @@ constraints_without_torch_hashes() {
 }
 
 local_cpu_torch() {
-    local wheel folder
+    local wheel folder folders="${UV_FIND_LINKS:-}"
     wheel="$(grep -o '^torch==[^ ]*' requirements/torch-cpu.txt)"
-    for folder in ${UV_FIND_LINKS//,/ }; do
+    for folder in ${folders//,/ }; do
         ! compgen -G "$folder/${wheel/==/-}-cp311-*.whl" > /dev/null || return 0
     done
     return 1

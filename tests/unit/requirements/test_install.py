@@ -1,0 +1,188 @@
+"""`install.sh`: its arguments, its refusals, and when it counts as done.
+
+uv and the environment's Python are small stand-ins on PATH that record how they were called: this
+tests the script, not the download of a hundred packages (which the run of these tests began with).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[3]
+
+UV = """#!/usr/bin/env bash
+[ "$1 $2 $3" = "pip install --help" ] && echo "  --torch-backend" && exit
+echo "$@" >> "$UV_CALLS"
+if [ "$1" = venv ]; then
+    mkdir -p "${@: -1}/bin"
+    cp "$FAKE_PYTHON" "${@: -1}/bin/python"
+    cp "$FAKE_PYTHON" "${@: -1}/bin/rlinf"
+else
+    exit "${UV_EXIT:-0}"
+fi
+"""
+PYTHON = "#!/usr/bin/env bash\necho 'rendering: drew a frame'\n"
+
+
+class Machine:
+    """A place to install to, with the stand-ins on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.calls = folder / "calls"
+        self.venv = folder / "an environment"
+        (folder / "bin").mkdir()
+        for name, text in (("uv", UV), ("fake-python", PYTHON)):
+            (folder / "bin" / name).write_text(text)
+            (folder / "bin" / name).chmod(0o755)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PIP_", "RLINF_"))}
+        self.environment = kept | {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "PIP_CONFIG_FILE": os.devnull,
+            "UV_CALLS": str(self.calls),
+            "FAKE_PYTHON": str(folder / "bin" / "fake-python"),
+        }
+
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", str(REPO / "requirements/install.sh"), "--venv", str(self.venv)]
+        return subprocess.run(
+            [*command, *arguments],
+            env=self.environment | environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def uv_calls(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_without_arguments_the_simulator_of_the_quickstart_is_installed(machine):
+    done = machine.install("--dry-run")
+    assert (done.returncode, "extras: maniskill\n" in done.stdout) == (0, True)
+    assert machine.uv_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [
+        ("embodied --model openvla-oft --env no_such_simulator", "unknown simulator"),
+        ("embodied --model no_such_model --env maniskill", "unknown model"),
+        ("--extra no-such-extra", "no support for 'no-such-extra'"),
+        ("--no-such-option", "unknown argument"),
+        ("--model", "needs a value"),
+        ("--use-mirror", "no mirror is configured"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
+    machine, arguments, lacking
+):
+    done = machine.install(*arguments.split())
+    assert done.returncode == 2
+    assert lacking in done.stderr
+    assert "\n  fix: " in done.stderr
+    assert machine.uv_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        ("embodied --model openvla-oft --env maniskill_libero", "libero"),
+        ("openvla-oft --enable-behavior", "behavior"),
+        ("--config libero_10_grpo_openvlaoft", "libero"),
+        ("--config isaaclab_ppo_gr00t_demo", "isaaclab"),
+        ("--config some/path/maniskill_ppo_openvla.yaml", "openvla"),
+    ],
+)
+def test_every_form_either_installs_the_extra_it_needs_or_says_that_there_is_none(
+    machine, arguments, extra
+):
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    done = machine.install("--dry-run", *arguments.split())
+    if extra in project["optional-dependencies"]:
+        assert re.search(rf"extras:.*\b{extra}\b", done.stdout)
+    else:
+        assert done.returncode == 2
+        assert "no support for" in done.stderr
+        assert "maniskill" in done.stderr  # what there is instead
+
+
+def test_a_second_start_finds_everything_done_and_calls_nothing(machine):
+    first = machine.install()
+    assert first.returncode == 0, first.stderr
+    calls = machine.uv_calls()
+    assert len(calls) == 2  # venv, pip install
+    second = machine.install("--quiet")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert machine.uv_calls() == calls
+
+
+def test_an_extra_asked_for_later_is_added_to_those_installed(machine):
+    machine.install("--extra", "wandb")
+    machine.install("--extra", "dev")
+    assert machine.uv_calls()[-1].endswith("--editable .[dev,maniskill,wandb]")
+    calls = len(machine.uv_calls())
+    machine.install("--extra", "wandb", "--extra", "dev")
+    assert len(machine.uv_calls()) == calls
+
+
+def test_a_failed_installation_is_not_marked_as_done(machine):
+    failed = machine.install(UV_EXIT="1")
+    assert failed.returncode == 2
+    assert "uv could not install the packages" in failed.stderr
+    assert not (machine.venv / ".rlinf-installed").exists()
+    assert machine.install().returncode == 0
+
+
+def test_the_mirror_comes_from_the_users_own_setting(machine):
+    done = machine.install(
+        "--use-mirror", "--dry-run", RLINF_MIRROR="https://mirror.example/simple"
+    )
+    assert done.returncode == 0
+
+
+def test_a_wheel_of_the_cpu_build_is_preferred_to_any_index(machine, tmp_path):
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU and takes a CUDA build")
+    assert "PyTorch from: cpu\n" in machine.install("--dry-run").stdout
+    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    with_wheel = machine.install("--dry-run", PIP_FIND_LINKS=str(tmp_path))
+    assert "PyTorch from: folder\n" in with_wheel.stdout
+
+
+def test_an_environment_with_another_python_is_refused(machine):
+    (machine.venv / "bin").mkdir(parents=True)
+    (machine.venv / "bin/python").write_text("#!/bin/sh\nexit 1\n")
+    (machine.venv / "bin/python").chmod(0o755)
+    done = machine.install()
+    assert done.returncode == 2
+    assert "its Python is not 3.11" in done.stderr
+
+
+def test_the_cpu_build_of_pytorch_has_the_version_that_is_pinned():
+    pinned = re.search(r"^torch==(\S+)", (REPO / "requirements/constraints.txt").read_text(), re.M)
+    cpu = re.search(r"^torch==(\S+)\+cpu", (REPO / "requirements/torch-cpu.txt").read_text(), re.M)
+    assert pinned is not None and cpu is not None
+    assert pinned[1] == cpu[1]
+
+
+def test_every_pinned_package_has_a_hash_and_no_address():
+    text = (REPO / "requirements/constraints.txt").read_text()
+    entries = re.split(r"\n(?=[a-z0-9])", text)[1:]
+    assert len(entries) > 100
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
+    assert not re.search(r"^torchvision==", text, re.M)
