@@ -5,7 +5,7 @@
 #   bash requirements/install.sh embodied --model MODEL --env ENV     for a model and a simulator
 #   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
 #
-#   --model NAME       mlp, tiny, openvla, openvla-oft, gr00t
+#   --model NAME       mlp, tiny_vla, openvla, openvla-oft, gr00t
 #   --env NAME         maniskill, maniskill_libero, libero, isaaclab, behavior (default: maniskill)
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
@@ -31,10 +31,10 @@ die() { # MESSAGE FIX
 
 extras_of_model() {
     case "$1" in
-        mlp | tiny) ;;
+        mlp | tiny_vla) ;;
         openvla | openvla-oft | openvlaoft) echo openvla ;;
         gr00t) echo gr00t ;;
-        *) die "--model $1: unknown model" "choose mlp, tiny, openvla, openvla-oft or gr00t" ;;
+        *) die "--model $1: unknown model" "choose mlp, tiny_vla, openvla, openvla-oft or gr00t" ;;
     esac
 }
 
@@ -73,7 +73,7 @@ require_available() { # EXTRA...
     done
 }
 
-model=tiny env=maniskill venv="$repo/.venv" mirror=no dry_run=no quiet=no
+model=tiny_vla env=maniskill venv="$repo/.venv" mirror=no dry_run=no quiet=no
 extras=()
 
 while [ $# -gt 0 ]; do
