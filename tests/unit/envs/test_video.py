@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -245,15 +245,16 @@ def test_a_full_disk_costs_the_video_alone_and_leaves_no_part_of_it(
 
 
 def test_an_encoder_that_dies_costs_the_video_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))  # the kernel kills who writes more
-    try:
-        fails_with_one_warning(tmp_path / "a.mp4", caplog, "exit code", count=200)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(tmp_path.iterdir())
+    limited = tmp_path / "limited"
+    encoder = imageio_ffmpeg.get_ffmpeg_exe()
+    limited.write_text(f'#!/bin/sh\nulimit -f 1\nexec "{encoder}" "$@"\n')
+    limited.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(limited))
+    # The kernel kills who writes more than a block.
+    fails_with_one_warning(tmp_path / "a.mp4", caplog, f"exit code -{signal.SIGXFSZ}", count=200)
+    assert list(tmp_path.iterdir()) == [limited]
 
 
 def test_a_missing_encoder_costs_the_video_alone(
