@@ -1,6 +1,7 @@
 """Names in the configuration -> classes, as import paths: nothing heavy loads until asked for.
 
-A new model is a line here and a class in `rlinf/config/models.py`.
+A new model is a line here and a class in `rlinf/config/models.py`; a new simulator likewise, with
+its class in `rlinf/config/simulators.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ MODELS: dict[str, str] = {
     "tiny_vla": "rlinf.models.tiny_vla.policy:TinyVlaPolicy",
 }
 """`actor.model.model_type` -> policy class, built from its configuration section."""
+
+SIMULATORS: dict[str, str] = {
+    "maniskill": "rlinf.envs.maniskill.env:ManiSkillCpu",
+    "toy_reach": "rlinf.envs.toy.reach:make_toy_reach",
+}
+"""`env.*.simulator_type` -> what builds a `Simulator` from (number of envs, `init_params`)."""
 
 EXPERTS: dict[str, str] = {
     "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",

@@ -1,0 +1,52 @@
+"""From the configuration of an environment to a batch of envs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rlinf.config.schema import EnvConfig
+from rlinf.envs.base import Simulator
+from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
+from rlinf.envs.vector import ProcessBatch
+from rlinf.registry import SIMULATORS, resolve
+
+
+def make_simulator(config: EnvConfig, num_envs: int) -> Simulator:
+    """B envs in this process, without episodes."""
+    build = resolve(SIMULATORS, config.simulator_type)
+    simulator: Simulator = build(num_envs, config.init_params)
+    return simulator
+
+
+def make_batch(
+    config: EnvConfig,
+    num_envs: int,
+    env_offset: int,
+    final: Literal["none", "truncated", "always"],
+    processes: int,
+    log_file: Path,
+) -> EnvBatch:
+    """B envs and their episodes.
+
+    Args:
+        config: what they are.
+        num_envs: B.
+        env_offset: global index of the first.
+        final: ended episodes whose last observation is needed, see `EpisodeRules`.
+        processes: sub-processes the envs are spread over; 0 keeps them in this process.
+        log_file: for what the sub-processes print.
+    """
+    rules = EpisodeRules(
+        max_episode_steps=config.max_episode_steps,
+        ignore_terminations=config.ignore_terminations,
+        reward_coef=config.reward_coef,
+        use_rel_reward=config.use_rel_reward,
+        final=final,
+        env_offset=env_offset,
+    )
+    make = partial(make_simulator, config)
+    if processes == 0:
+        return EpisodeBatch(make(num_envs), rules)
+    return ProcessBatch(make, num_envs, rules, processes, log_file, config.step_timeout_s)

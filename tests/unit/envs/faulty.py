@@ -1,0 +1,102 @@
+"""Simulators that fail in every way we know; importable, so that sub-processes can build them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rlinf.data.types import Start
+from rlinf.envs.base import StepResult
+from rlinf.envs.failures import RowFailed
+from rlinf.envs.toy.reach import ToyReach
+from rlinf.errors import UserError
+
+ROW = 1  # the env that fails
+UNLUCKY = 13  # no reset to this trial comes through
+
+
+def _broken_contact() -> None:
+    raise ArithmeticError("contact solver diverged")
+
+
+def _env_error() -> None:
+    try:
+        _broken_contact()
+    except ArithmeticError as error:
+        raise RowFailed(ROW) from error
+
+
+def _exit() -> None:
+    os._exit(7)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crash() -> None:
+    ctypes.string_at(0)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def hang() -> None:
+    while True:
+        time.sleep(1)
+
+
+def hang_in_native_code() -> None:
+    """Like a renderer that hangs: the interpreter is locked, so no Python code of ours runs."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+def _print() -> None:
+    print("from Python", flush=True)
+    ctypes.CDLL(None).system(b"echo from native code")
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "env error": _env_error,
+    "bug": _broken_contact,
+    "exit": _exit,
+    "kill": _kill,
+    "crash": _crash,
+    "stop": _stop,
+    "hang": hang,
+    "native hang": hang_in_native_code,
+    "print": _print,
+}
+
+
+class Faulty(ToyReach):
+    """Does `fault` at its second step, or at a reset to the unlucky trial."""
+
+    def __init__(self, fault: str, num_envs: int) -> None:
+        super().__init__(num_envs, obs_dim=4, action_dim=2)
+        self._fault = FAULTS[fault]
+        self._steps = 0
+
+    def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        if any(start.trial == UNLUCKY for start in starts):
+            self._fault()
+        super().reset(ids, starts)
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        self._steps += 1
+        if self._steps == 2:
+            self._fault()
+        return super().step(actions, active)
+
+
+class Unbuildable(ToyReach):
+    """Its configuration is wrong."""
+
+    def __init__(self, num_envs: int) -> None:
+        raise UserError("env.train.init_params.id = NoTask: there is no such task", "name another")

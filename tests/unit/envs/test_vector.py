@@ -1,0 +1,336 @@
+"""Envs in real sub-processes: the same results as in one process, and every way to fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from rlinf.data.types import ChunkResult, Observation, Start
+from rlinf.envs.base import Simulator
+from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
+from rlinf.envs.toy.reach import ToyReach
+from rlinf.envs.vector import ProcessBatch
+from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from tests.unit.envs import faulty
+
+Make = Callable[[int], Simulator]
+
+SIZE = 5  # B; two processes get 3 and 2
+RULES = EpisodeRules(max_episode_steps=7, final="always", env_offset=10, record=14)
+POINTS = partial(ToyReach, obs_dim=4, action_dim=2, image_size=8)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
+    """Makes batches of two processes, and closes them."""
+    made = []
+
+    def make(simulator: Make, step_timeout_s: float = 30.0) -> ProcessBatch:
+        batch = ProcessBatch(simulator, SIZE, RULES, 2, tmp_path / "logs/out.log", step_timeout_s)
+        made.append(batch)
+        return batch
+
+    yield make
+    for batch in made:
+        batch.close()
+
+
+def starts(first: int, count: int = SIZE) -> list[Start]:
+    return [Start(0, -1, seed) for seed in range(first, first + count)]
+
+
+def run(batch: EnvBatch, chunks: int, seed: int) -> Iterator[ChunkResult]:
+    """Chunks of three actions; now and then an env that could move does not."""
+    rng = np.random.default_rng(seed)
+    for chunk in range(chunks):
+        actions = rng.uniform(-1, 1, (SIZE, 3, 2)).astype(np.float32)
+        following = [None, *starts(100 * chunk, SIZE - 1)]  # env 0 waits once it has ended
+        yield batch.run_chunk(actions, rng.random(SIZE) < 0.8, following)
+
+
+def assert_equal(one: object, other: object) -> None:
+    """Equal to the last bit, through all dataclasses and tuples."""
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal(a, b)
+    elif isinstance(one, (Observation, ChunkResult)):
+        for name in type(one).__slots__:
+            assert_equal(getattr(one, name), getattr(other, name))
+    else:
+        assert one == other
+
+
+def children() -> list[psutil.Process]:
+    """Living simulator processes of this process."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "rlinf.envs.processes" in child.cmdline()
+    ]
+
+
+# --- the same as in one process ------------------------------------------------------------------
+
+
+def test_sub_processes_give_what_one_process_gives(processes):
+    here, there = EpisodeBatch(POINTS(SIZE), RULES), processes(POINTS)
+    assert (there.num_envs, there.action_dim, there.tasks) == (SIZE, 2, here.tasks)
+    ids = np.arange(SIZE)
+    assert_equal(there.start(ids, starts(0)), here.start(ids, starts(0)))
+    episodes = 0
+    for mine, theirs in zip(run(here, 8, 1), run(there, 8, 1), strict=True):
+        assert_equal(theirs, mine)
+        episodes += len(mine.episodes)
+    assert episodes >= SIZE  # so that resets, ends and final observations were compared as well
+    assert_equal(there.state(), here.state())
+    mine, theirs = here.take_frames(), there.take_frames()
+    assert {frame.env for frame in mine} == {10, 11, 12, 13}
+    assert_equal(sorted(theirs, key=frame_key), sorted(mine, key=frame_key))
+    assert there.take_frames() == []
+
+
+def frame_key(frame) -> tuple[int, bytes]:
+    return frame.env, frame.picture.tobytes() + bytes([frame.step])
+
+
+def test_envs_start_in_any_order_and_only_those_that_are_named(processes):
+    here, there = EpisodeBatch(POINTS(SIZE), RULES), processes(POINTS)
+    ids = np.array([4, 0, 2])
+    assert_equal(there.start(ids, starts(0, 3)), here.start(ids, starts(0, 3)))
+    assert [state.running for state in there.state()] == [True, False, True, False, True]
+    none = there.start(np.zeros(0, np.int64), [])
+    assert len(none) == 0
+
+
+def test_a_restored_batch_continues_like_the_first(processes):
+    first, second = processes(POINTS), processes(POINTS)
+    first.start(np.arange(SIZE), starts(0))
+    for result in run(first, 5, 2):
+        last = result
+    assert_equal(second.restore(first.state()), first.restore(first.state()))
+    assert len(last.observation) < SIZE  # not all envs were running
+    for mine, theirs in zip(run(first, 4, 3), run(second, 4, 3), strict=True):
+        assert_equal(theirs, mine)
+
+
+def test_nothing_is_recorded_when_nothing_shall_be(processes):
+    batch = processes(POINTS)
+    batch.set_record(0)
+    batch.start(np.arange(SIZE), starts(0))
+    list(run(batch, 2, 1))
+    assert batch.take_frames() == []
+
+
+def test_later_chunks_do_not_write_into_earlier_results(processes):
+    batch = processes(POINTS)
+    observation = batch.start(np.arange(SIZE), starts(0))
+    before = observation.images.copy()
+    assert before.any()
+    list(run(batch, 3, 1))
+    np.testing.assert_array_equal(observation.images, before)
+
+
+def test_more_processes_than_envs_are_not_started(tmp_path):
+    before = len(children())
+    batch = ProcessBatch(POINTS, 2, RULES, 8, tmp_path / "log", 30.0)
+    assert len(children()) - before == 2
+    batch.close()
+
+
+def test_threads_drive_batches_of_their_own(processes):
+    batches = [processes(POINTS) for _ in range(2)]
+    results: list[list[ChunkResult]] = [[], []]
+
+    def drive(index: int) -> None:
+        batches[index].start(np.arange(SIZE), starts(0))
+        results[index].extend(run(batches[index], 20, 1))
+
+    threads = [threading.Thread(target=drive, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results[0]) == 20
+    assert_equal(results[0], results[1])
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+def fail(batch: ProcessBatch) -> None:
+    batch.start(np.arange(SIZE), starts(5))
+    actions = np.full((SIZE, 3, 2), 0.25, np.float32)
+    batch.run_chunk(actions, np.ones(SIZE, bool), [None] * SIZE)
+
+
+def test_an_env_that_raises_is_named_with_start_and_action_and_traceback(processes):
+    batch = processes(partial(faulty.Faulty, "env error"))
+    with pytest.raises(EnvironmentFailure) as caught:
+        fail(batch)
+    message = str(caught.value)
+    assert "env 11 failed at step 2 from Start(task=0, trial=-1, seed=6)" in message
+    assert "with action [0.25, 0.25]: ArithmeticError('contact solver diverged')" in message
+    assert "in _broken_contact" in message
+    assert not children()
+
+
+def test_an_env_that_raises_at_reset_is_named_with_its_start(processes):
+    batch = processes(partial(faulty.Faulty, "env error"))
+    with pytest.raises(EnvironmentFailure, match=r"env 11 failed to reset to Start.*seed=8"):
+        batch.start(np.array([0, 1]), [Start(0, -1, 7), Start(0, faulty.UNLUCKY, 8)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending", "words"),
+    [
+        ("bug", "exit code 1", "ArithmeticError: contact solver diverged"),
+        ("exit", "exit code 7", "It left no traceback."),
+        ("kill", "signal SIGKILL", "It left no traceback."),
+        ("crash", "signal SIGSEGV", "in _crash"),
+    ],
+)
+def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, ending, words):
+    batch = processes(partial(faulty.Faulty, fault))
+    with pytest.raises(WorkerDied) as caught:
+        fail(batch)
+    message = str(caught.value)
+    # Both sub-processes fail; which is noticed first is chance.
+    where = "simulator process of envs 1[03] to 1[24]"
+    assert re.search(f"{where} ended with {ending} during run_chunk", message)
+    assert words in message
+    assert "logs/out.log" in message
+    assert not children()
+
+
+@pytest.mark.parametrize("fault", ["hang", "native hang"])
+def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fault):
+    batch = processes(partial(faulty.Faulty, fault), step_timeout_s=1.0)
+    begun = time.monotonic()
+    with pytest.raises(WorkerDied, match=r"(?s)Timeout \(0:00:01\).*in hang"):
+        fail(batch)
+    assert time.monotonic() - begun < 5
+    assert not children()
+
+
+def test_a_process_that_is_stopped_is_killed_when_its_time_is_up(processes, monkeypatch):
+    monkeypatch.setattr("rlinf.envs.processes.GRACE_S", 0.2)
+    batch = processes(partial(faulty.Faulty, "stop"), step_timeout_s=0.5)
+    with pytest.raises(WorkerDied, match=r"gave no answer to run_chunk within 0\.5 s"):
+        fail(batch)
+    assert not children()
+
+
+def test_a_process_that_dies_while_idle_is_noticed_at_the_next_call(processes):
+    batch = processes(POINTS)
+    children()[0].kill()
+    with pytest.raises(WorkerDied, match="SIGKILL"):
+        fail(batch)
+
+
+def test_a_batch_that_failed_refuses_to_go_on(processes):
+    batch = processes(partial(faulty.Faulty, "exit"))
+    with pytest.raises(WorkerDied, match="exit code 7"):
+        fail(batch)
+    with pytest.raises(WorkerDied, match="have ended"):
+        batch.state()
+    batch.close()
+
+
+def test_a_wrong_configuration_arrives_as_the_users_error(processes):
+    with pytest.raises(UserError, match="NoTask") as caught:
+        processes(faulty.Unbuildable)
+    assert caught.value.fix == "name another"
+    assert not children()
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def test_what_sub_processes_print_goes_to_the_log(processes, tmp_path, capfd):
+    fail(processes(partial(faulty.Faulty, "print")))
+    log = (tmp_path / "logs/out.log").read_text()
+    assert log.count("from Python") == log.count("from native code") == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_close_leaves_no_process_and_no_open_file(tmp_path):
+    me = psutil.Process()
+    before = me.num_fds()
+    batch = ProcessBatch(POINTS, SIZE, RULES, 2, tmp_path / "log", 30.0)
+    batch.close()
+    batch.close()
+    del batch
+    assert not children()
+    assert me.num_fds() == before
+
+
+def test_ctrl_c_does_not_end_sub_processes(processes):
+    batch = processes(POINTS)
+    for child in children():
+        child.send_signal(signal.SIGINT)
+    fail(batch)
+
+
+OWNER = """
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+import numpy as np
+from rlinf.data.types import Start
+from rlinf.envs.episode import EpisodeRules
+from rlinf.envs.vector import ProcessBatch
+from tests.unit.envs.faulty import Faulty
+
+made = []
+make = partial(Faulty, sys.argv[1])
+thread = threading.Thread(
+    target=lambda: made.append(
+        ProcessBatch(make, 2, EpisodeRules(9), 2, Path(sys.argv[2]), 600.0)
+    )
+)
+thread.start()
+thread.join()  # the sub-processes must outlive the thread that started them
+batch = made[0]
+batch.start(np.arange(2), [Start(0, -1, 1)] * 2)
+print("hangs now", flush=True)
+batch.run_chunk(np.zeros((2, 3, 2), np.float32), np.ones(2, bool), [None] * 2)
+print("came through", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("doing", ["print", "native hang"])
+def test_sub_processes_die_with_their_owner(tmp_path, doing):
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, doing, str(tmp_path / "log")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with owner:
+        assert owner.stdout.readline() == b"hangs now\n"
+        if doing == "print":
+            assert owner.stdout.readline() == b"came through\n"
+        orphans = psutil.Process(owner.pid).children()
+        assert len(orphans) == 2
+        owner.kill()
+    _, alive = psutil.wait_procs(orphans, timeout=2)
+    assert not alive
