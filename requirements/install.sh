@@ -121,7 +121,9 @@ has_nvidia_gpu() { [ -e /proc/driver/nvidia/version ]; }
 fingerprint() {
     local gpu=no
     has_nvidia_gpu && gpu=yes
-    { cat pyproject.toml requirements/*.txt && echo "$repo $gpu"; } | sha256sum | cut -d ' ' -f 1
+    # Settings of development tools, at the end of pyproject.toml, do not count.
+    { sed '/^\[tool\./,$d' pyproject.toml && cat requirements/*.txt && echo "$repo $gpu"; } |
+        sha256sum | cut -d ' ' -f 1
 }
 
 # The stamp holds the fingerprint and the extras of the last installation that went through.
