@@ -388,8 +388,8 @@ class ImitationConfig(Section):
     disturbance: NonNegative = 0.0
     """Largest disturbance of an executed action now and then, of 1: demonstrations then show how
     to come back."""
-    disturb_every: Count = 6
-    """Steps from one disturbance to the next, at least."""
+    disturb_every: Count = 7
+    """Undisturbed steps between two disturbances; at least one chunk."""
     gamma: Fraction = 0.95
     """Discount per chunk of the returns the critic learns from."""
     label_smoothing_bins: NonNegative = 0.0

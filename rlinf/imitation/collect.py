@@ -68,30 +68,27 @@ def record_episode(
 ) -> Demonstrations:
     """One episode in env 0, from its present state.
 
-    Now and then the expert's action is replaced by a disturbed one, so that the samples show how
-    to come back; chunks with a disturbed action in them are not learned from (Laskey et al. 2017,
-    DART, in its simplest form).
+    Every `disturb_every` steps a disturbed action is executed in place of the expert's, so that the
+    samples show how to come back (in the spirit of DART, Laskey et al. 2017). Only chunks without
+    a disturbance in them become samples.
     """
     only = np.zeros(1, np.int64)
     actions: list[np.ndarray] = []
     seen: dict[int, Observation] = {}
-    disturbed: set[int] = set()
-    solved, idle, quiet = False, 0, int(rng.integers(0, settings.disturb_every))
+    solved, idle = False, 0
+    last_quiet = settings.disturb_every - chunk  # a chunk that begins later would be disturbed
+    quiet = int(rng.integers(0, last_quiet + 1))  # steps since the last disturbance
     while len(actions) < limit and not solved and idle < 2 * chunk:
-        step = len(actions)
         wanted = executed = expert.act()
+        if quiet >= settings.disturb_every and not expert.is_done():
+            executed, quiet = _disturb(wanted, settings.disturbance, rng), -1
+        elif quiet <= last_quiet:
+            seen[len(actions)] = simulator.observe(only)
         actions.append(wanted)
-        if quiet >= settings.disturb_every and step > 0 and not expert.is_done():
-            executed = _disturb(wanted, settings.disturbance, rng)
-            disturbed.add(step)
-            quiet = -1
-        elif step == 0 or quiet % 2 == 0:
-            seen[step] = simulator.observe(only)
         quiet += 1
         idle += expert.is_done()
-        result = simulator.step(executed[None], np.ones(1, bool))
-        solved = bool(result.success[0])
-    return _samples(seen, actions, disturbed, chunk, solved, settings.gamma)
+        solved = bool(simulator.step(executed[None], np.ones(1, bool)).success[0])
+    return _samples(seen, actions, chunk, solved, settings.gamma)
 
 
 def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +101,6 @@ def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.nd
 def _samples(
     seen: dict[int, Observation],
     actions: Sequence[np.ndarray],
-    disturbed: set[int],
     chunk: int,
     solved: bool,
     gamma: float,
@@ -112,15 +108,13 @@ def _samples(
     """The observations of an episode with the chunks of actions that were wanted after them."""
     length = len(actions)
     padded = np.stack([*actions, *[actions[-1]] * chunk])
-    steps = [t for t in seen if disturbed.isdisjoint(range(t, t + chunk))]
-    shown = [seen[t] for t in steps] or [seen[0].take(np.zeros(0, np.int64))]
+    steps = list(seen)
+    shown = list(seen.values())
     return Demonstrations(
         images=np.concatenate([o.images for o in shown]),
         state=np.concatenate([o.state for o in shown]),
-        instruction=next(iter(seen.values())).instructions[0],
-        actions=np.array([padded[t : t + chunk] for t in steps], np.float32).reshape(
-            len(steps), chunk, padded.shape[1]
-        ),
+        instruction=shown[0].instructions[0],
+        actions=np.stack([padded[t : t + chunk] for t in steps]),
         values=np.array([solved * gamma ** ((length - t) / chunk) for t in steps], np.float32),
         episodes=1,
         success=float(solved),

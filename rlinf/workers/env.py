@@ -13,8 +13,11 @@ from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
+from rlinf.envs.video import write_video
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
+
+VIDEO_FPS = 10  # half the speed of most tasks: easier to follow
 
 
 class EnvWorker:
@@ -69,7 +72,10 @@ class EnvWorker:
     def evaluate(
         self, starts: Sequence[Start], repeat: int, version: int, step: int
     ) -> list[EpisodeResult]:
-        """One episode from each of this worker's starts, each exactly once."""
+        """One episode from each of this worker's starts, each exactly once.
+
+        A video shows the first episodes.
+        """
         running = [
             self.threads.submit(stage.run, starts[index :: self.stages], repeat, version)
             for index, stage in enumerate(self.evaluating)
@@ -96,28 +102,30 @@ class EnvWorker:
     def _batches(self, purpose: Purpose) -> Iterator[tuple[int, EnvBatch]]:
         """This worker's sub-envs, one batch per stage, each with the global index of its first."""
         env, plan = self._section(purpose)
-        bootstrap = self.config.algorithm.bootstrap
+        judged = purpose == "train" and self.config.algorithm.adv_type == "gae"
         for stage in range(self.stages):
             first = (self.rank * self.stages + stage) * plan.per_stage
-            yield (
-                first,
-                make_batch(
-                    env,
-                    plan.per_stage,
-                    env_offset=first,
-                    final=bootstrap if purpose == "train" and self._critic() else "none",
-                    processes=max(1, plan.simulator_processes // self.stages),
-                    log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
-                ),
+            batch = make_batch(
+                env,
+                plan.per_stage,
+                env_offset=first,
+                final=self.config.algorithm.bootstrap if judged else "none",
+                processes=-(-plan.simulator_processes // self.stages),
+                log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
             )
+            if env.video_cfg.save_video:
+                batch.set_record(env.video_cfg.num_envs_shown)
+            yield first, batch
 
     def _section(self, purpose: Purpose) -> tuple[EnvConfig, EnvPlan]:
         if purpose == "train":
             return self.config.env.train, self.plan.train
         return self.config.env.eval, self.plan.eval
 
-    def _critic(self) -> bool:
-        return self.config.algorithm.adv_type == "gae"
-
     def _write_video(self, purpose: Purpose, step: int, stages: Sequence[Stage]) -> None:
-        """Writes what the first worker's sub-envs recorded, where the configuration wants it."""
+        """Writes what this worker's sub-envs recorded, if anything."""
+        frames = [frame for stage in stages for frame in stage.batch.take_frames()]
+        if frames:
+            video = self._section(purpose)[0].video_cfg
+            name = f"step_{step:05d}-worker_{self.rank}.mp4"
+            write_video(frames, video, Path(video.video_base_dir) / name, VIDEO_FPS)

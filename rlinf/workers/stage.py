@@ -172,6 +172,7 @@ class EvalStage(Stage):
     ) -> None:
         super().__init__(batch, policy, first_env)
         self.seed = config.actor.seed
+        self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 
     def run(self, starts: Sequence[Start], repeat: int, version: int) -> list[EpisodeResult]:
         """The episodes of `starts`, dealt out to the envs in turn.
@@ -182,6 +183,7 @@ class EvalStage(Stage):
         size = self.batch.num_envs
         queues = [list(starts[env::size]) for env in range(size)]
         current = [queue.pop(0) for queue in queues if queue]
+        self.batch.set_record(self.shown)
         self.begin(current)
         chunks = np.zeros(size, np.int64)  # of the current episode of each env
         episodes: list[EpisodeResult] = []
@@ -192,6 +194,8 @@ class EvalStage(Stage):
             upcoming = [queue[0] if queue else None for queue in queues]
             *_, result = self.advance(keys, None, "eval", version, upcoming)
             episodes.extend(result.episodes)
+            if len(episodes) >= size:  # a video of the first episodes is enough
+                self.batch.set_record(0)
             chunks += 1
             for env in np.flatnonzero((result.terminated | result.truncated).any(axis=1)):
                 if queues[env]:
