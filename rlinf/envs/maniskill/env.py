@@ -16,6 +16,7 @@ from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import RowFailed
+from rlinf.envs.maniskill.fresh_physics import reset_exactly
 from rlinf.envs.maniskill.instructions import instruction_of
 from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
 from rlinf.errors import UserError
@@ -47,7 +48,7 @@ class ManiSkillCpu:
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         for env, start in zip(ids.tolist(), starts, strict=True):
             try:
-                self._envs[env].reset(seed=start.seed)
+                reset_exactly(self._envs[env], start.seed)
             except Exception as error:
                 raise RowFailed(env) from error
 
