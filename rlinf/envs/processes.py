@@ -30,7 +30,7 @@ from io import FileIO
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 
@@ -250,10 +250,18 @@ def _main(log_file: Path, channel: int, arrays: int, last_words: int, life: int)
 
     def tell(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
         words.write("".join(traceback.format_exception(kind, error, at)).encode())
-        os._exit(1)  # at once: libraries that are half broken may hang while they unload
+        _exit(1)
 
     sys.excepthook = tell
     _serve(Connection(channel), FileIO(arrays, "r+b"), words)
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends at once: simulators take seconds to unload, and hang when something is broken."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

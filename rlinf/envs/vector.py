@@ -22,7 +22,7 @@ from rlinf.envs.episode import EnvState, EpisodeBatch, EpisodeRules, Frame
 from rlinf.envs.processes import GRACE_S, HostProcess, replies
 from rlinf.errors import WorkerDied
 
-START_TIMEOUT_S = 300.0  # imports, compiling shaders, simulating long episodes again
+START_TIMEOUT_S = 600.0  # to import, compile shaders, or simulate long episodes again
 
 
 class ProcessBatch:

@@ -185,8 +185,12 @@ def test_an_env_that_raises_is_named_with_start_and_action_and_traceback(process
     with pytest.raises(EnvironmentFailure) as caught:
         fail(batch)
     message = str(caught.value)
-    assert "env 11 failed at step 2 from Start(task=0, trial=-1, seed=6)" in message
-    assert "with action [0.25, 0.25]: ArithmeticError('contact solver diverged')" in message
+    # One env of each sub-process fails; which is noticed first is chance.
+    start = (
+        r"(11 failed at step 2 from Start\(.*seed=6\)|14 failed at step 2 from Start\(.*seed=9\))"
+    )
+    action = r"with action \[0.25, 0.25\]: ArithmeticError\('contact solver diverged'\)"
+    assert re.match(f"env {start} {action}", message)
     assert "in _broken_contact" in message
     assert not children()
 

@@ -68,7 +68,7 @@ def stage_of(tmp_path: Path) -> Callable[..., TrainStage]:
         worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
         final = "none" if config.algorithm.adv_type == "grpo" else config.algorithm.bootstrap
         env = config.env.train
-        batch = make_batch(env, env.total_num_envs, 0, final, 1, tmp_path / "env.log")
+        batch = make_batch(env, env.total_num_envs, 0, final, 0, tmp_path / "env.log")
         return TrainStage(config, batch, LocalPolicy(worker), 0)
 
     return build

@@ -95,7 +95,7 @@ def test_an_ended_env_is_neither_simulated_nor_asked_about(toy: Toy, stage_of: S
 
 def evaluate(config: Config, envs: int, folder: Path) -> dict[tuple[int, ...], object]:
     worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(folder))
-    batch = make_batch(config.env.eval, envs, 0, "none", 1, folder / "eval.log")
+    batch = make_batch(config.env.eval, envs, 0, "none", 0, folder / "eval.log")
     starts = evaluation_starts(5, 1, 11)
     episodes = EvalStage(config, batch, LocalPolicy(worker), 0).run(starts, 0, version=0)
     assert sorted(e.start for e in episodes) == sorted(starts)  # each exactly once
