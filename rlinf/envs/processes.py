@@ -89,9 +89,10 @@ class HostProcess:
         sub-process ends itself when a request takes longer than `timeout_s` seconds.
         """
         self._doing = member
+        # Pickled on its own: the clock must run while reading it, which can mean long imports.
+        call = pickle.dumps((member, tuple(arguments)))
         try:
-            self.channel.send(timeout_s)  # apart: to read a request can mean to import for long
-            self.channel.send((member, tuple(arguments)))
+            self.channel.send((timeout_s, call))
         except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
@@ -205,11 +206,11 @@ def _serve(channel: Connection, arrays: FileIO, last_words: FileIO) -> None:
 
     while True:
         try:
-            timeout_s = channel.recv()
+            timeout_s, request = channel.recv()
         except (EOFError, ConnectionResetError):
             break
         faulthandler.dump_traceback_later(timeout_s, exit=True, file=last_words)
-        reply = _result_or_error(call, *channel.recv())
+        reply = _result_or_error(call, *pickle.loads(request))
         faulthandler.cancel_dump_traceback_later()
         buffers: list[pickle.PickleBuffer] = []
         message = pickle.dumps(reply, protocol=5, buffer_callback=buffers.append)
