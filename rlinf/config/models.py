@@ -124,13 +124,16 @@ class TinyVlaConfig(ModelConfig):
         return Spaces("images", None, (self.image_size, self.image_size), self.action_dim)
 
     def num_parameters(self) -> int:
-        """Close to the real number; the vision towers count with their 3x3 and 8x8 kernels."""
-        width, tokens = self.width, 256 + 512 + self.num_action_chunks * self.action_dim
-        vision = 12_300 + 432 * width + 96 * width + 2.5 * width**2
-        grid = (self.image_size // 16) ** 2 * width
+        width, grid = self.width, (self.image_size // 16) ** 2
+        coarse, seen = width // 2, self.num_views * grid * width
+        vision = 12_240 + 433 * width + 193 * coarse + (width + coarse + 1) * width
+        vision += (width + 1 + grid) * width
+        tokens = (self.num_views + 520 + self.num_action_chunks * self.action_dim) * width
+        summary = (seen + 1) * 256 + 257 * width
         trunk = self.depth * (12 * width**2 + 13 * width)
-        critic = 516 * width + 129 * self.num_values if self.add_value_head else 0
-        return int(vision + grid + trunk + tokens * width + critic)
+        actions = 2 * width + 256 * (width + 1)
+        critic = (seen + width) * 130 + 128 + 129 * self.num_values
+        return vision + tokens + summary + trunk + actions + critic * self.add_value_head
 
     def observation_bytes(self) -> int:
         return self.num_views * self.image_size**2 * 3

@@ -19,7 +19,6 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class TinyVlaConfig:
     width: int = 96  # D
     layers: int = 1
     heads: int = 4
-    value_level: Literal["action", "chunk"] = "chunk"  # one value per action, or per chunk
+    values: int = 1  # values per observation: 1, C, or 0 for no critic
 
 
 class TinyVla(nn.Module):
@@ -62,8 +61,7 @@ class TinyVla(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.action_head = nn.Linear(width, config.bins)
-        values = config.chunk if config.value_level == "action" else 1
-        self.value_head = ValueHead(seen + width, values)
+        self.value_head = ValueHead(seen + width, config.values) if config.values else None
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and values of N observations.
@@ -73,7 +71,7 @@ class TinyVla(nn.Module):
             text: [N, L] int64, from `tokenize`.
 
         Returns:
-            logits [N, C, A, bins] and values [N, C] or [N, 1], float32. The value of action i is an
+            logits [N, C, A, bins] and values [N, values], float32. The value of action i is an
             estimate of the return from before that action on.
         """
         config = self.config
@@ -86,8 +84,10 @@ class TinyVla(nn.Module):
             tokens = block(tokens)
         hidden = self.norm(tokens[:, -slots:])
         logits = self.action_head(hidden)
-        values = self.value_head(torch.cat((seen.flatten(1), hidden.mean(dim=1)), dim=1))
-        return logits.view(samples, config.chunk, config.action_dim, config.bins), values
+        logits = logits.view(samples, config.chunk, config.action_dim, config.bins)
+        if self.value_head is None:
+            return logits, logits.new_zeros(samples, 0)
+        return logits, self.value_head(torch.cat((seen.flatten(1), hidden.mean(dim=1)), dim=1))
 
     def see(self, images: Tensor) -> Tensor:
         """[N, V, H, W, 3] uint8 to [N, V*G*G, D], views one after the other."""

@@ -30,7 +30,6 @@ class TinyVlaPolicy(ImitablePolicy):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
-        self.has_critic = config.add_value_head
         self.network = TinyVla(
             TinyVlaConfig(
                 image_size=config.image_size,
@@ -40,7 +39,7 @@ class TinyVlaPolicy(ImitablePolicy):
                 width=config.width,
                 layers=config.depth,
                 heads=config.num_heads,
-                value_level=config.value_type,
+                values=config.num_values if config.add_value_head else 0,
             )
         )
         self.bins = self.network.config.bins
@@ -91,7 +90,7 @@ class TinyVlaPolicy(ImitablePolicy):
         labels = torch.from_numpy(self.encode(actions)).to(self.device)
         logdist = logits.log_softmax(-1)[:, :, self.live]
         loss = -(self._label_weights(smoothing)[labels[:, :, self.live]] * logdist).sum(-1).mean()
-        if not self.has_critic:
+        if not predicted.shape[1]:
             return loss
         returns = torch.from_numpy(values).to(self.device)[:, None]
         return loss + functional.mse_loss(predicted, returns.expand_as(predicted))
@@ -116,11 +115,11 @@ class TinyVlaPolicy(ImitablePolicy):
         return self.low + unit * (self.high - self.low)
 
     def value_parameters(self) -> list[nn.Parameter]:
-        return list(self.network.value_head.parameters()) if self.has_critic else []
+        head = self.network.value_head
+        return list(head.parameters()) if head is not None else []
 
     def _forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Logits [B, C, A, bins] and values [B, C or 1 or 0]."""
         images = torch.from_numpy(observation.images).to(self.device)
         text = tokenize(observation.instructions).to(self.device)
-        logits, values = self.network(images, text)
-        return logits, values if self.has_critic else values[:, :0]
+        return self.network(images, text)

@@ -123,4 +123,4 @@ def test_memory_counts_simulators_and_observations(load_toy: Load, name: str) ->
 def test_the_parameter_count_is_that_of_the_policy(model: MlpConfig | TinyVlaConfig) -> None:
     policy = resolve(MODELS, model.model_type)(model)
     count = sum(parameter.numel() for parameter in policy.parameters())
-    assert model.num_parameters() == pytest.approx(count, rel=0.02)
+    assert model.num_parameters() == count
