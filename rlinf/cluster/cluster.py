@@ -32,6 +32,7 @@ def start(config: ClusterConfig) -> Iterator[Cluster]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # workers are what the machine is for
     if config.ray_port is not None:
         os.environ["RAY_GCS_SERVER_PORT"] = str(config.ray_port)
     try:
