@@ -1,11 +1,9 @@
 """Episodes on top of a simulator: chunks, step limits, resets, rewards and results.
 
 This is the only module that knows when an episode ends and what happens then; simulators only
-step. Both rollout modes are exact for chunks of more than one action:
-
-- partial reset (`auto_reset`): an env that ends inside a chunk executes none of the chunk's
-  remaining actions and begins its next episode when the chunk is over;
-- fixed episodes: an env that ends waits until its owner starts it again.
+step. An env that ends inside a chunk executes none of the chunk's remaining actions. When the
+chunk is over it begins the episode its owner named for that case (partial reset), or waits until
+its owner starts it again (fixed episodes).
 
 An observation is rendered once per chunk, after its last action, and once more for ended envs
 whose value the learner needs (`EpisodeRules.final`).
@@ -169,7 +167,7 @@ class EpisodeBatch:
         ids = np.asarray(ids, np.int64)
         self._reset(ids, starts)
         self._record(ids, np.zeros(self.num_envs))
-        return self._simulator.observe(ids)
+        return self._observe(ids)
 
     def run_chunk(
         self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
@@ -190,7 +188,7 @@ class EpisodeBatch:
             truncated=chunk.truncated,
             valid=chunk.valid,
             active=goes_on,
-            observation=self._simulator.observe(np.flatnonzero(goes_on)),
+            observation=self._observe(np.flatnonzero(goes_on)),
             final=final,
             final_rows=final_rows,
             episodes=tuple(sorted(chunk.episodes, key=lambda episode: episode.env)),
@@ -218,7 +216,7 @@ class EpisodeBatch:
                 if lengths[env] > i:
                     actions[env] = state.actions[i]
             self._advance(actions, lengths > i)
-        return self._simulator.observe(ids)
+        return self._observe(ids)
 
     def set_record(self, count: int) -> None:
         shown = min(max(count - self._rules.env_offset, 0), self.num_envs)
@@ -236,12 +234,9 @@ class EpisodeBatch:
             return
         try:
             self._simulator.reset(ids, starts)
-        except RowFailed as failure:
-            start = dict(zip(ids.tolist(), starts, strict=True))[failure.row]
-            raise EnvironmentFailure(
-                f"env {self._rules.env_offset + failure.row} failed to reset to {start}: "
-                f"{failure.__cause__!r}"
-            ) from failure
+        except RowFailed as failed:
+            start = dict(zip(ids.tolist(), starts, strict=True))[failed.row]
+            raise self._failure(failed, f"to reset to {start}") from failed
         self._books.begin(ids, starts)
 
     def _reset_ended(self, ended: np.ndarray, next_starts: Sequence[Start | None]) -> None:
@@ -269,7 +264,7 @@ class EpisodeBatch:
         wanted = {"none": ended & False, "truncated": truncated, "always": ended}
         rows = np.flatnonzero(wanted[self._rules.final])
         if len(rows):
-            chunk.final.append(self._simulator.observe(rows))
+            chunk.final.append(self._observe(rows))
             chunk.final_rows.append(rows)
         chunk.episodes.extend(
             self._result(int(env), bool(terminated[env])) for env in np.flatnonzero(ended)
@@ -282,12 +277,13 @@ class EpisodeBatch:
         actions = actions.astype(np.float32, copy=False)
         try:
             result = self._simulator.step(actions, live)
-        except RowFailed as failure:
-            env = failure.row
-            raise EnvironmentFailure(
-                f"env {rules.env_offset + env} failed at step {books.elapsed[env] + 1} from "
-                f"{books.start[env]} with action {actions[env].tolist()}: {failure.__cause__!r}"
-            ) from failure
+        except RowFailed as failed:
+            env = failed.row
+            raise self._failure(
+                failed,
+                f"at step {books.elapsed[env] + 1} from {books.start[env]} "
+                f"with action {actions[env].tolist()}",
+            ) from failed
         books.actions[live, books.elapsed[live]] = actions[live]
         books.elapsed += live
         scores = result.rewards.astype(np.float64)
@@ -298,6 +294,19 @@ class EpisodeBatch:
         books.success = np.where(live, result.success, books.success)
         books.success_once |= live & result.success
         return rewards, result
+
+    def _observe(self, ids: np.ndarray) -> Observation:
+        try:
+            return self._simulator.observe(ids)
+        except RowFailed as failed:
+            env = failed.row
+            raise self._failure(
+                failed, f"to show step {self._books.elapsed[env]} from {self._books.start[env]}"
+            ) from failed
+
+    def _failure(self, failed: RowFailed, doing: str) -> EnvironmentFailure:
+        env = self._rules.env_offset + failed.row
+        return EnvironmentFailure(f"env {env} failed {doing}: {failed.__cause__!r}")
 
     def _result(self, env: int, terminated: bool) -> EpisodeResult:
         books = self._books
@@ -315,7 +324,7 @@ class EpisodeBatch:
         """`final` and `final_rows` of the chunk, ordered by row."""
         if not chunk.final:
             nothing = np.zeros(0, np.int64)
-            return self._simulator.observe(nothing), nothing
+            return self._observe(nothing), nothing
         rows = np.concatenate(chunk.final_rows)
         order = np.argsort(rows)
         return Observation.concatenate(chunk.final).take(order), rows[order]
