@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium
 import mani_skill.envs  # noqa: F401  registers the tasks
 import numpy as np
+from mani_skill.envs.utils.observations import parse_obs_mode_to_struct
 from mani_skill.utils import sapien_utils
 from mani_skill.utils.registration import REGISTERED_ENVS
 
@@ -61,7 +62,7 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
                 ) from error
         raise
     env: BaseEnv = made.unwrapped
-    env._obs_mode = "none"  # observations are computed and rendered by `look` alone
+    _set_observation_mode(env, "none")  # observations are computed by `look` alone
     return env
 
 
@@ -71,9 +72,9 @@ def look(env: BaseEnv, params: ManiskillParams) -> Observation:
     With `obs_mode: state` the state is the task's flat state vector and there are no images; with
     `rgb` there is an image per camera, and the state is the robot's joint positions.
     """
-    env._obs_mode = params.obs_mode
+    _set_observation_mode(env, params.obs_mode)
     shown = env.get_obs()
-    env._obs_mode = "none"
+    _set_observation_mode(env, "none")
     texts = instructions(env, params)
     if params.obs_mode == "state":
         images = np.zeros((env.num_envs, 0, 0, 0, 3), np.uint8)
@@ -95,6 +96,12 @@ def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
 def to_numpy(value: Any) -> np.ndarray:
     """A copy that later steps do not write into; ManiSkill reuses its tensors."""
     return np.array(value.cpu() if hasattr(value, "cpu") else value)
+
+
+def _set_observation_mode(env: BaseEnv, mode: str) -> None:
+    """What the env computes in `step` and `get_obs`; ManiSkill has no public way to change it."""
+    env._obs_mode = mode
+    env.obs_mode_struct = parse_obs_mode_to_struct(mode)
 
 
 def _cameras(params: ManiskillParams) -> dict[str, Any]:
