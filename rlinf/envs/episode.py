@@ -43,6 +43,7 @@ class Frame(NamedTuple):
     step: int  # env steps since the episode's start; 0 is the start state
     reward: float  # of this step
     success: bool  # the task is solved in this state
+    ended: bool  # the episode is over
     instruction: str
     picture: np.ndarray  # [H, W, 3] uint8
 
@@ -87,7 +88,7 @@ class EnvBatch(Protocol):
         """From now on the envs with a global index below `count` are recorded."""
 
     def take_frames(self) -> list[Frame]:
-        """The frames recorded since the last call, in order of time."""
+        """The frames recorded since the last call; those of each env in order of time."""
 
     def close(self) -> None:
         """Frees the simulators; it may be called twice."""
@@ -342,6 +343,7 @@ class EpisodeBatch:
                     step=int(books.elapsed[env]),
                     reward=float(rewards[env]),
                     success=bool(books.success[env]),
+                    ended=not books.running[env],
                     instruction=self.tasks[books.start[env].task],
                     picture=picture,
                 )

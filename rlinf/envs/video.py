@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
-from typing import NamedTuple
 
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
@@ -47,13 +46,6 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 class EncoderFailed(RuntimeError):
     """ffmpeg is missing, broke off or did not finish; the message is its own."""
-
-
-class Cell(NamedTuple):
-    """What the tile of one env shows at one tick."""
-
-    frame: Frame
-    last: bool  # of its episode, or of the recording
 
 
 def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: int) -> Path | None:
@@ -87,7 +79,18 @@ def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: i
     return path
 
 
-def columns(frames: Iterable[Frame]) -> list[list[Cell]]:
+def first_episodes(frames: Iterable[Frame]) -> list[Frame]:
+    """The frames of the first recorded episode of each env."""
+    kept, over = [], set[int]()
+    for frame in frames:
+        if frame.env not in over:
+            kept.append(frame)
+        if frame.ended:
+            over.add(frame.env)
+    return kept
+
+
+def columns(frames: Iterable[Frame]) -> list[list[Frame]]:
     """What each env shows at each tick, by ascending env; all columns are of equal length.
 
     The episodes of an env follow each other without a gap. An env with fewer pictures than
@@ -97,16 +100,7 @@ def columns(frames: Iterable[Frame]) -> list[list[Cell]]:
     for frame in frames:
         by_env.setdefault(frame.env, []).append(frame)
     ticks = max(map(len, by_env.values()), default=0)
-    return [_column(by_env[env], ticks) for env in sorted(by_env)]
-
-
-def _column(frames: list[Frame], ticks: int) -> list[Cell]:
-    following = [*frames[1:], None]
-    cells = [
-        Cell(frame, later is None or later.step <= frame.step)
-        for frame, later in zip(frames, following, strict=True)
-    ]
-    return cells + cells[-1:] * (ticks - len(cells))
+    return [by_env[e] + by_env[e][-1:] * (ticks - len(by_env[e])) for e in sorted(by_env)]
 
 
 def draw_grids(frames: Sequence[Frame], info: bool) -> Iterator[np.ndarray]:
@@ -118,10 +112,10 @@ def draw_grids(frames: Sequence[Frame], info: bool) -> Iterator[np.ndarray]:
     width = frames[0].picture.shape[1]
     factor = max(1, math.ceil(_MIN_TILE / width))
     caption = Caption(factor * width, {frame.instruction for frame in frames}) if info else None
-    for cells in zip(*columns(frames), strict=True):
-        tiles = [magnify(cell.frame.picture, factor) for cell in cells]
+    for shown in zip(*columns(frames), strict=True):
+        tiles = [magnify(frame.picture, factor) for frame in shown]
         if caption is not None:
-            tiles = [caption.add(tile, cell) for tile, cell in zip(tiles, cells, strict=True)]
+            tiles = [caption.add(tile, frame) for tile, frame in zip(tiles, shown, strict=True)]
         yield tile_grid(tiles)
 
 
@@ -170,19 +164,19 @@ class Caption:
         self._lines = {text: wrap(text, self._font, room, _MAX_LINES) for text in instructions}
         self._most = max(map(len, self._lines.values()))
 
-    def add(self, picture: np.ndarray, cell: Cell) -> np.ndarray:
+    def add(self, picture: np.ndarray, frame: Frame) -> np.ndarray:
         """[H, W, 3] -> [H + strip, W, 3] uint8."""
         height, width, _ = picture.shape
         strip = (self._most + 1) * self._line + self._margin
         image = Image.new("RGB", (width, height + strip), _BACKGROUND)
         image.paste(Image.fromarray(picture))
         draw = ImageDraw.Draw(image)
-        frame, top = cell.frame, height + self._margin // 2
+        top = height + self._margin // 2
         draw.text((self._margin, top), f"step {frame.step}", _TEXT, self._font)
         draw.text((width // 2, top), f"reward {frame.reward:.3g}", _TEXT, self._font)
         for index, line in enumerate(self._lines[frame.instruction], start=1):
             draw.text((self._margin, top + index * self._line), line, _FAINT, self._font)
-        if frame.success or cell.last:
+        if frame.success or frame.ended:
             self._mark(draw, width, frame.success)
         return np.asarray(image)
 

@@ -13,7 +13,7 @@ from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
-from rlinf.envs.video import write_video
+from rlinf.envs.video import first_episodes, write_video
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 
@@ -125,6 +125,8 @@ class EnvWorker:
     def _write_video(self, purpose: Purpose, step: int, stages: Sequence[Stage]) -> None:
         """Writes what this worker's sub-envs recorded, if anything."""
         frames = [frame for stage in stages for frame in stage.batch.take_frames()]
+        if purpose == "eval":
+            frames = first_episodes(frames)
         if frames:
             video = self._section(purpose)[0].video_cfg
             name = f"step_{step:05d}-worker_{self.rank}.mp4"

@@ -40,7 +40,9 @@ def long_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("mode", [(), FIXED_EPISODES], ids=["partial reset", "fixed episodes"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, mode: tuple[str, ...]):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, mode: tuple[str, ...]
+):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     runs.run("train", TOY, whole, *runs.SMALL, *mode, "runner.max_steps=4")
     runs.run("train", TOY, parts, *runs.SMALL, *mode, "runner.max_steps=2")
@@ -69,9 +71,7 @@ def test_a_signal_saves_and_leaves_no_process(
 
 
 @pytest.mark.parametrize("worker", ["EnvWorker", "RolloutWorker", "ActorWorker"])
-def test_a_killed_worker_ends_the_run_with_its_name(
-    long_run: subprocess.Popen[str], worker: str
-):
+def test_a_killed_worker_ends_the_run_with_its_name(long_run: subprocess.Popen[str], worker: str):
     started = runs.descendants(long_run)
     os.kill(runs.find_worker(long_run, worker).pid, signal.SIGKILL)
     output, _ = long_run.communicate(timeout=30)

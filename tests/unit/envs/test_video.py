@@ -18,7 +18,15 @@ from rlinf.data.types import Start
 from rlinf.envs import video
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules, Frame
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.envs.video import columns, draw_grids, magnify, tile_grid, wrap, write_video
+from rlinf.envs.video import (
+    columns,
+    draw_grids,
+    first_episodes,
+    magnify,
+    tile_grid,
+    wrap,
+    write_video,
+)
 
 STEPS = 12  # step limit of the episodes
 CHUNK = 4
@@ -52,10 +60,10 @@ def decode(path: Path) -> tuple[dict, np.ndarray]:
     )
 
 
-def still(env: int, step: int, success: bool = False, size: int = 64) -> Frame:
+def still(env: int, step: int, success: bool = False, ended: bool = False, size: int = 64) -> Frame:
     """A grey picture whose brightness tells which one it is."""
     picture = np.full((size, size, 3), 40 * env + step, np.uint8)
-    return Frame(env, step, 0.5, success, "push the cube", picture)
+    return Frame(env, step, 0.5, success, ended or success, "push the cube", picture)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -113,12 +121,11 @@ def test_the_mark_and_the_text_are_large_enough_to_be_seen(size: int) -> None:
 
 
 def test_an_env_that_ended_early_holds_its_last_picture_with_its_outcome() -> None:
-    frames = [still(0, 0), still(1, 0), still(0, 1, success=True), still(1, 1), still(1, 2)]
+    frames = [still(0, 0), still(1, 0), still(0, 1, success=True), still(1, 1)]
+    frames.append(still(1, 2, ended=True))
     first, second = columns(frames)
-    assert [cell.frame.step for cell in first] == [0, 1, 1]
-    assert [cell.frame.step for cell in second] == [0, 1, 2]
-    assert [cell.last for cell in first] == [False, True, True]
-    assert [cell.last for cell in second] == [False, False, True]
+    assert [frame.step for frame in first] == [0, 1, 1]
+    assert [frame.step for frame in second] == [0, 1, 2]
     before, held, end = draw_grids(frames, info=True)
     solved, failed = slice(4, 260), slice(264, 520)
     assert np.array_equal(held[:, solved], end[:, solved])
@@ -145,20 +152,23 @@ def test_held_pictures_of_a_real_recording_survive_the_encoder(tmp_path: Path) -
 
 def test_with_auto_reset_the_next_episode_follows_at_once() -> None:
     frames = record(num_envs=1, chunks=6, auto_reset=True)
-    (cells,) = columns(frames)
-    assert [cell.frame for cell in cells] == frames
-    ends = [i for i, cell in enumerate(cells) if cell.last]
+    assert columns(frames) == [frames]
+    ends = [i for i, frame in enumerate(frames) if frame.ended]
     assert len(ends) > 1
     for end in ends[:-1]:
-        assert cells[end].frame.success
-        assert cells[end + 1].frame.step == 0
-    assert ends[-1] == len(cells) - 1
+        assert frames[end].success
+        assert frames[end + 1].step == 0
+
+
+def test_the_first_episode_of_each_env_can_be_cut_out() -> None:
+    frames = [still(0, 0), still(1, 0), still(0, 1, ended=True), still(0, 0), still(1, 1)]
+    assert [(f.env, f.step) for f in first_episodes(frames)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
 def test_envs_are_tiled_by_index_whatever_order_their_frames_come_in() -> None:
     one_by_one = [still(2, 0), still(2, 1), still(0, 0), still(0, 1)]
     mixed = [still(0, 0), still(2, 0), still(0, 1), still(2, 1)]
-    assert [column[0].frame.env for column in columns(one_by_one)] == [0, 2]
+    assert [column[0].env for column in columns(one_by_one)] == [0, 2]
     for a, b in zip(draw_grids(one_by_one, True), draw_grids(mixed, True), strict=True):
         assert np.array_equal(a, b)
 

@@ -1,0 +1,77 @@
+"""The main job, shortened: images from ManiSkill, imitation, PPO on Ray; success must rise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import runs
+
+pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
+
+HALF_WAY = ("runner.max_steps=6", "runner.val_check_interval=6", "env.eval.num_trials=64")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a finished run, and what it printed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    cache = f"imitation.cache_dir={folder / 'cache'}"
+    output = runs.run("train", "quickstart", folder / "run", *HALF_WAY, cache, timeout=900)
+    return folder / "run", output
+
+
+def test_success_rises_over_that_of_the_warm_up(finished: tuple[Path, str]):
+    folder, _ = finished
+    before, after = (
+        json.loads((folder / "eval" / f"step_{step}.json").read_text()) for step in (0, 6)
+    )
+    assert before["overall"]["episodes"] == after["overall"]["episodes"] == 64
+    assert after["overall"]["success"] >= before["overall"]["success"] + 0.1
+    starts = [json.dumps(episode["start"]) for episode in after["episodes"]]
+    assert len(set(starts)) == 64  # each start once
+
+
+def test_the_last_lines_say_what_was_reached_and_where_everything_is(finished: tuple[Path, str]):
+    folder, output = finished
+    assert "before" in output and "after" in output and "95% interval" in output
+    for path in ("tensorboard", "export", "video/eval", "report.html"):
+        assert str(folder / path) in output and (folder / path).exists()
+    assert "vk::" not in output and "Traceback" not in output
+
+
+def test_a_video_of_the_evaluation_can_be_played(finished: tuple[Path, str]):
+    folder, _ = finished
+    videos = sorted((folder / "video" / "eval").glob("*.mp4"))
+    assert [video.stem for video in videos] == ["step_00000-worker_0", "step_00006-worker_0"]
+    import imageio_ffmpeg
+
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(videos[-1]))
+    assert 5 < frames <= 60 and seconds > 0.5
+
+
+def test_the_exported_policy_evaluates_to_the_same_result(finished: tuple[Path, str]):
+    folder, _ = finished
+    again = folder.parent / "again"
+    trials = "env.eval.num_trials=64"
+    runs.run("eval", "quickstart", again, f"runner.ckpt_path={folder / 'export'}", trials)
+    first = json.loads((folder / "eval" / "step_6.json").read_text())
+    second = json.loads((again / "eval" / "step_0.json").read_text())
+    assert second["episodes"] == first["episodes"]
+
+
+def test_a_missing_renderer_is_a_message_and_not_a_trace(tmp_path: Path):
+    process = runs.start("train", "quickstart", tmp_path, "actor.model.model_path=/nowhere")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2 and "/nowhere" in output and "Traceback" not in output
+
+
+def test_a_misspelt_key_ends_before_anything_starts(tmp_path: Path):
+    process = subprocess.run(
+        [runs.RLINF, "train", "quickstart", "algorithm.gama=0.9"], capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert "algorithm.gamma" in process.stderr and "Traceback" not in process.stderr
