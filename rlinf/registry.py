@@ -20,7 +20,7 @@ MODELS: dict[str, str] = {
 """`actor.model.model_type` -> policy class, built from its configuration section."""
 
 SIMULATORS: dict[str, str] = {
-    "maniskill": "rlinf.envs.maniskill.env:ManiSkillCpu",
+    "maniskill": "rlinf.envs.maniskill.backends:make_maniskill",
     "toy_reach": "rlinf.envs.toy.reach:make_toy_reach",
 }
 """`env.*.simulator_type` -> what builds a `Simulator` from (number of envs, `init_params`)."""

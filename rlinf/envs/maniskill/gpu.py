@@ -1,0 +1,109 @@
+"""ManiSkill 3 tasks on a GPU: PhysX steps all envs of one simulator at once.
+
+What was run: every line, on the CPU backend with one env, where it gives what `ManiSkillCpu` gives.
+What was not: PhysX on a GPU, and with it several envs in one simulator. GPU physics is not exactly
+repeatable (envs in equal states drift apart by rounding), so the members of a group share their
+start but not every bit of what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from rlinf.config.simulators import ManiskillParams
+from rlinf.data.types import Observation, Start
+from rlinf.envs.base import StepResult
+from rlinf.envs.maniskill.building import instructions, look, make_env, to_numpy
+from rlinf.errors import UserError
+
+if TYPE_CHECKING:
+    from mani_skill.agents.controllers.base_controller import BaseController
+
+
+class ManiSkillGpu:
+    """B envs of one task in one simulator. Images are rendered only by `observe` and `frames`.
+
+    Args:
+        num_envs: B.
+        params: the task.
+        backend: `cpu` allows one env; it is there for tests on machines without a GPU.
+    """
+
+    def __init__(
+        self, num_envs: int, params: ManiskillParams, backend: Literal["gpu", "cpu"] = "gpu"
+    ) -> None:
+        if params.light_visuals:
+            raise UserError(
+                "env.*.init_params.light_visuals = True: GPU simulation draws the stock meshes",
+                "set it to False, or sim_backend to cpu",
+            )
+        self.num_envs = num_envs
+        self._params = params
+        self._env = make_env(params, num_envs, backend)
+        self.tasks: Sequence[str] = instructions(self._env, params)[:1]
+        self.action_dim: int = self._env.single_action_space.shape[0]
+        self._relative = relative_dimensions(self._env.agent.controller, self.action_dim)
+        self._last = np.zeros((num_envs, self.action_dim), np.float32)
+
+    def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        # One by one: many tasks draw from torch, which ManiSkill seeds once per call, so that in a
+        # joint reset a start would depend on which other envs are reset with it.
+        for env, start in zip(ids.tolist(), starts, strict=True):
+            only = torch.tensor([env], device=self._env.device)
+            # A seed for every env is asked for; those of the others are not used.
+            self._env.reset(seed=[start.seed] * self.num_envs, options={"env_idx": only})
+        self._last[ids] = 0
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        self._last = holding(actions, active, self._last, self._relative)
+        _, reward, terminated, _, info = self._env.step(
+            torch.from_numpy(self._last).to(self._env.device)
+        )
+        success = info.get("success", torch.zeros_like(terminated))
+        return StepResult(
+            rewards=np.where(active, to_numpy(reward), 0).astype(np.float32),
+            terminated=active & to_numpy(terminated),
+            success=active & to_numpy(success),
+        )
+
+    def observe(self, ids: np.ndarray) -> Observation:
+        if len(ids) == 0:
+            return Observation(
+                np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()
+            )
+        return look(self._env, self._params).take(ids)
+
+    def frames(self, ids: np.ndarray) -> np.ndarray:
+        return to_numpy(self._env.render_rgb_array())[ids]
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def holding(
+    actions: np.ndarray, active: np.ndarray, last: np.ndarray, relative: np.ndarray
+) -> np.ndarray:
+    """Actions [B, A] that move the active envs and let the others hold still.
+
+    Args:
+        actions: [B, A] for the active envs.
+        active: [B] bool.
+        last: [B, A] actions of the step before.
+        relative: [A] bool, dimensions in which 0 means "stay"; in the others, such as the width of
+            a gripper, it is the last action again.
+    """
+    still = np.where(relative, 0, last)
+    return np.where(active[:, None], actions, still).astype(np.float32)
+
+
+def relative_dimensions(controller: BaseController, action_dim: int) -> np.ndarray:
+    """[A] bool: the action dimensions that say how far to move, not where to be."""
+    relative = np.zeros(action_dim, bool)
+    for name, (first, end) in controller.action_mapping.items():
+        config = controller.controllers[name].config
+        relative[first:end] = getattr(config, "use_delta", False)
+    return relative
