@@ -95,7 +95,7 @@ def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
 
 def to_numpy(value: Any) -> np.ndarray:
     """A copy that later steps do not write into; ManiSkill reuses its tensors."""
-    return np.array(value.cpu() if hasattr(value, "cpu") else value)
+    return np.array(value.cpu().numpy() if hasattr(value, "cpu") else value)
 
 
 def _set_observation_mode(env: BaseEnv, mode: str) -> None:

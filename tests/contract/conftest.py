@@ -1,0 +1,96 @@
+"""The simulators that the conformance tests run on, built once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from rlinf.config.simulators import Camera, ManiskillParams
+from rlinf.data.types import Start
+from rlinf.envs.base import Simulator
+from rlinf.envs.toy.reach import ToyReach
+
+NUM_ENVS = 3
+
+PICK_STATE = ManiskillParams(
+    id="PickCube-v1", obs_mode="state", reward_mode="normalized_dense", light_visuals=True
+)
+PUSH_IMAGE = ManiskillParams(
+    id="PushCube-v1",
+    obs_mode="rgb",
+    light_visuals=True,
+    camera=Camera(eye=(0.4, 0.2, 0.42), target=(0.03, 0.0, 0.02), fov=0.72, width=64, height=48),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A simulator of three envs, and what is known about it."""
+
+    simulator: Simulator
+    image_shape: tuple[int, ...]  # [V, H, W, 3]
+    state_size: int
+    # The actions [n, A] that solve the task from a start; None where we have no expert.
+    solve: Callable[[Simulator, Start], np.ndarray] | None
+
+
+def _toy(image_size: int) -> Case:
+    shape = (1, image_size, image_size, 3) if image_size else (0, 0, 0, 3)
+    return Case(ToyReach(NUM_ENVS, image_size=image_size), shape, 42, _solve_toy)
+
+
+def _solve_toy(simulator: Simulator, start: Start) -> np.ndarray:
+    """Straight to the goal: the first eight entries of the state are goal - point."""
+    only = np.zeros(1, np.int64)
+    simulator.reset(only, [start])
+    away = simulator.observe(only).state[0, :8]
+    return np.tile(away / np.abs(away).max(), (20, 1)).astype(np.float32)
+
+
+def _pick_state() -> Case:
+    maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
+    return Case(maniskill.ManiSkillCpu(NUM_ENVS, PICK_STATE), (0, 0, 0, 3), 42, None)
+
+
+def _push_image() -> Case:
+    maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
+    simulator = maniskill.ManiSkillCpu(NUM_ENVS, PUSH_IMAGE)
+    return Case(simulator, (1, 48, 64, 3), 9, _solve_push)
+
+
+def _solve_push(simulator: Simulator, start: Start) -> np.ndarray:
+    """What the scripted expert does until its push is long enough."""
+    from rlinf.envs.maniskill.demonstrators import PushDemonstrator
+    from rlinf.envs.maniskill.env import ManiSkillCpu
+    from rlinf.envs.maniskill.experts import PushFlaw
+
+    assert isinstance(simulator, ManiSkillCpu)
+    simulator.reset(np.zeros(1, np.int64), [start])
+    sound = PushFlaw(sound_share=1.0, reach_low=0.0, reach_high=0.0)
+    expert = PushDemonstrator(simulator, sound, np.random.default_rng(0))
+    actions = np.zeros((24, simulator.action_dim), np.float32)
+    for step in range(len(actions)):
+        actions[step] = expert.act()
+        moved = np.repeat(actions[step][None], NUM_ENVS, axis=0)
+        simulator.step(moved, np.arange(NUM_ENVS) == 0)
+    return actions
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "toy": lambda: _toy(0),
+    "toy_image": lambda: _toy(16),
+    "maniskill_state": _pick_state,
+    "maniskill_image": _push_image,
+}
+
+
+@pytest.fixture(scope="session", params=CASES)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """One simulator after the other; closed twice at the end, which must do no harm."""
+    built = CASES[request.param]()
+    yield built
+    built.simulator.close()
+    built.simulator.close()

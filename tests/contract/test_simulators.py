@@ -1,0 +1,203 @@
+"""What every simulator adapter must do. A new adapter is one more case in `conftest.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
+from rlinf.envs.episode import EpisodeBatch, EpisodeRules
+from tests.contract.conftest import NUM_ENVS, Case
+
+ALL = np.arange(NUM_ENVS)
+EVERYONE = np.ones(NUM_ENVS, bool)
+A, B, C = Start(0, -1, 1), Start(0, -1, 2), Start(0, -1, 52)
+
+
+def moves(case: Case, steps: int, seed: int) -> np.ndarray:
+    """[steps, A] random actions that press down, so that there are contacts."""
+    actions = np.random.default_rng(seed).uniform(-1, 1, (steps, case.simulator.action_dim))
+    actions[4:, 2] = -np.abs(actions[4:, 2])
+    return actions.astype(np.float32)
+
+
+def play(case: Case, env: int, start: Start, actions: np.ndarray) -> list[float]:
+    """Runs an episode in one env and returns its rewards."""
+    case.simulator.reset(np.array([env]), [start])
+    return [
+        float(case.simulator.step(np.repeat(action[None], NUM_ENVS, 0), env == ALL).rewards[env])
+        for action in actions
+    ]
+
+
+def assert_same(a: Observation, b: Observation) -> None:
+    np.testing.assert_array_equal(a.state, b.state)
+    np.testing.assert_array_equal(a.images, b.images)
+    assert a.instructions == b.instructions
+
+
+def differ(a: Observation, b: Observation) -> bool:
+    return not (np.array_equal(a.state, b.state) and np.array_equal(a.images, b.images))
+
+
+def test_an_observation_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, C])
+    shown = case.simulator.observe(np.array([0, 2]))
+    assert shown.images.dtype == np.uint8
+    assert shown.images.shape == (2, *case.image_shape)
+    assert shown.state.dtype == np.float32
+    assert shown.state.shape == (2, case.state_size)
+    assert np.isfinite(shown.state).all()
+    assert len(shown) == 2
+    assert all(text in case.simulator.tasks for text in shown.instructions)
+
+
+def test_an_image_has_contrast_and_shows_where_things_are(case: Case) -> None:
+    if not case.image_shape[0]:
+        pytest.skip("no camera")
+    case.simulator.reset(ALL, [A, B, C])
+    images = case.simulator.observe(ALL).images
+    assert (images.std(axis=(1, 2, 3, 4)) > 5).all()
+    assert (images[0] != images[1]).any()
+
+
+def test_a_step_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, C])
+    result = case.simulator.step(np.zeros((NUM_ENVS, case.simulator.action_dim)), EVERYONE)
+    for values, dtype in (
+        (result.rewards, np.float32),
+        (result.terminated, np.bool_),
+        (result.success, np.bool_),
+    ):
+        assert values.shape == (NUM_ENVS,)
+        assert values.dtype == dtype
+
+
+def test_equal_starts_and_actions_give_equal_episodes_whatever_came_before(case: Case) -> None:
+    """The members of a group, and an episode that a resumed run simulates again."""
+    actions = moves(case, 22, seed=1001)
+    rewards = play(case, 0, A, actions)
+    play(case, 1, C, moves(case, 12, seed=1052))
+    assert play(case, 1, A, actions) == rewards
+    shown = case.simulator.observe(np.array([0, 1]))
+    assert_same(shown.take(np.array([0])), shown.take(np.array([1])))
+
+
+def test_different_starts_differ(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, A])
+    first, second, third = (case.simulator.observe(np.array([env])) for env in range(3))
+    assert differ(first, second)
+    assert_same(first, third)
+
+
+def test_a_reset_leaves_other_envs_untouched_and_its_env_shows_nothing_of_the_past(
+    case: Case,
+) -> None:
+    case.simulator.reset(ALL, [A, A, B])
+    for action in moves(case, 3, seed=0):
+        case.simulator.step(np.repeat(action[None], NUM_ENVS, 0), EVERYONE)
+    before = case.simulator.observe(ALL)
+    case.simulator.reset(np.array([1]), [B])
+    after = case.simulator.observe(ALL)
+    others = np.array([0, 2])
+    assert_same(before.take(others), after.take(others))
+    case.simulator.reset(np.array([2]), [B])
+    fresh = case.simulator.observe(np.array([2]))
+    assert_same(after.take(np.array([1])), fresh)
+
+
+def test_inactive_envs_do_not_move_and_report_nothing(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, C])
+    before = case.simulator.observe(ALL)
+    result = case.simulator.step(moves(case, NUM_ENVS, seed=0), ALL == 1)
+    after = case.simulator.observe(ALL)
+    others = np.array([0, 2])
+    assert_same(before.take(others), after.take(others))
+    assert differ(before.take(np.array([1])), after.take(np.array([1])))
+    for values in (result.rewards, result.terminated, result.success):
+        assert not values[others].any()
+
+
+def test_what_was_shown_or_reported_is_not_written_into_later(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, C])
+    shown = case.simulator.observe(ALL)
+    result = case.simulator.step(moves(case, NUM_ENVS, seed=0), EVERYONE)
+    kept = [array.copy() for array in (shown.images, shown.state, result.rewards)]
+    case.simulator.step(moves(case, NUM_ENVS, seed=1), EVERYONE)
+    case.simulator.observe(ALL)
+    for array, copy in zip((shown.images, shown.state, result.rewards), kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_frames_are_pictures_for_people(case: Case) -> None:
+    case.simulator.reset(ALL, [A, B, C])
+    pictures = case.simulator.frames(np.array([0, 2]))
+    assert pictures.dtype == np.uint8
+    assert pictures.ndim == 4 and pictures.shape[0] == 2 and pictures.shape[3] == 3
+    assert pictures.std() > 5
+
+
+def solution(case: Case) -> np.ndarray:
+    if case.solve is None:
+        pytest.skip("no expert for this task")
+    return case.solve(case.simulator, A)
+
+
+def run_in_chunks(
+    case: Case, actions: np.ndarray, length: int, limit: int
+) -> tuple[list[ChunkResult], EpisodeResult]:
+    """The episode from A in env 0, with reset to B, in chunks of `length` until it ends."""
+    rules = EpisodeRules(max_episode_steps=limit, final="always")
+    batch = EpisodeBatch(case.simulator, rules)
+    batch.start(np.zeros(1, np.int64), [A])
+    results: list[ChunkResult] = []
+    for first in range(0, len(actions), length):
+        part = np.repeat(actions[None, first : first + length], NUM_ENVS, axis=0)
+        results.append(batch.run_chunk(part, ALL == 0, [B] * NUM_ENVS))
+        if results[-1].episodes:
+            return results, results[-1].episodes[0]
+    pytest.fail("the episode did not end")
+
+
+@pytest.mark.parametrize("length", [4, 6])
+def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case, length: int) -> None:
+    actions = solution(case)
+    singles, episode = run_in_chunks(case, actions, 1, limit=24)
+    assert episode.terminated and episode.success_once and episode.success_at_end
+    results, chunked = run_in_chunks(case, actions, length, limit=24)
+    assert chunked == episode
+    valid = np.concatenate([result.valid[0] for result in results])
+    assert valid.sum() == episode.length == len(singles)
+    assert np.flatnonzero(np.concatenate([r.terminated[0] for r in results])) == episode.length - 1
+    rewards = np.concatenate([result.rewards[0] for result in results])
+    np.testing.assert_array_equal(rewards[: episode.length], [r.rewards[0, 0] for r in singles])
+    assert_same(results[-1].final, singles[-1].final)
+
+
+def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(case: Case) -> None:
+    actions = moves(case, 8, seed=3)
+    results, episode = run_in_chunks(case, actions, 4, limit=6)
+    assert (episode.length, episode.terminated) == (6, False)
+    assert results[-1].truncated[0].tolist() == [False, True, False, False]
+    play(case, 1, A, actions[:6])
+    assert_same(results[-1].final, case.simulator.observe(np.array([1])))
+    case.simulator.reset(np.array([1]), [B])
+    assert_same(results[-1].observation, case.simulator.observe(np.array([1])))
+
+
+def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
+    actions = np.repeat(moves(case, 22, seed=1001)[None], NUM_ENVS, axis=0)
+    rules = EpisodeRules(max_episode_steps=50, final="none")
+    batch = EpisodeBatch(case.simulator, rules)
+    batch.start(ALL, [A, B, C])
+    batch.run_chunk(actions[:, :15], EVERYONE, [None] * NUM_ENVS)
+    states = batch.state()
+    expected = batch.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
+
+    other = EpisodeBatch(case.simulator, rules)
+    other.start(ALL, [B, C, A])
+    other.run_chunk(actions[:, 9:15], EVERYONE, [None] * NUM_ENVS)
+    other.restore(states)
+    again = other.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
+    np.testing.assert_array_equal(again.rewards, expected.rewards)
+    assert_same(again.observation, expected.observation)
