@@ -1,0 +1,53 @@
+"""The GPU adapter, as far as it can be tested without one: on the CPU backend with one env."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlinf.config.simulators import ManiskillParams
+from rlinf.data.types import Start
+from rlinf.errors import UserError
+
+pytest.importorskip("mani_skill")
+
+from rlinf.envs.maniskill.env import ManiSkillCpu
+from rlinf.envs.maniskill.gpu import ManiSkillGpu, holding
+
+PICK = ManiskillParams(id="PickCube-v1", obs_mode="state", reward_mode="normalized_dense")
+ONLY, ON = np.zeros(1, np.int64), np.ones(1, bool)
+
+
+def test_inactive_envs_stay_where_they_are() -> None:
+    """Two relative dimensions and a gripper; env 0 moves, env 1 rests with its gripper closed."""
+    actions = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    last = np.array([[0.7, 0.8, 0.9], [1.0, 1.0, -1.0]])
+    held = holding(actions, np.array([True, False]), last, np.array([True, True, False]))
+    np.testing.assert_allclose(held, [[0.1, 0.2, 0.3], [0.0, 0.0, -1.0]])
+
+
+def test_light_visuals_are_refused() -> None:
+    with pytest.raises(UserError, match="light_visuals"):
+        ManiSkillGpu(1, PICK.model_copy(update={"light_visuals": True}))
+
+
+@pytest.mark.slow
+def test_it_gives_what_the_cpu_adapter_gives_and_holds_the_arm_still() -> None:
+    gpu, cpu = ManiSkillGpu(1, PICK, backend="cpu"), ManiSkillCpu(1, PICK)
+    for simulator in (gpu, cpu):
+        simulator.reset(ONLY, [Start(0, -1, 5)])
+    for action in np.random.default_rng(0).uniform(-1, 1, (10, 1, 7)).astype(np.float32):
+        a, b = gpu.step(action, ON), cpu.step(action, ON)
+        assert a.rewards == b.rewards
+        assert (a.terminated, a.success) == (b.terminated, b.success)
+    np.testing.assert_array_equal(gpu.observe(ONLY).state, cpu.observe(ONLY).state)
+    assert gpu.action_dim == cpu.action_dim and gpu.tasks == cpu.tasks
+
+    joints = [gpu.observe(ONLY).state[0, :7]]
+    for _ in range(5):
+        result = gpu.step(action, ~ON)
+        assert not (result.rewards.any() or result.terminated.any() or result.success.any())
+        joints.append(gpu.observe(ONLY).state[0, :7])
+    assert np.abs(joints[-1] - joints[-2]).max() < 1e-3  # radians; it settles
+    gpu.close()
+    cpu.close()
