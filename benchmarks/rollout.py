@@ -1,0 +1,64 @@
+"""What the pipeline costs, and what it reaches of what its parts could do.
+
+See README.md beside this file for what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import light
+import record
+from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+
+
+def main() -> int:
+    """Measures one case, prints a table, and writes a result where asked."""
+    arguments = _parser().parse_args()
+    with tempfile.TemporaryDirectory(prefix="rlinf-benchmark-") as folder:
+        try:
+            numbers, table = arguments.run(arguments, Path(folder))
+        except (UserError, EnvironmentFailure, WorkerDied) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return int(error.exit_code)
+    console = Console()
+    console.print(table)
+    if arguments.write:
+        console.print(f"written to {record.write(arguments.case, record.record(numbers))}")
+    return 0
+
+
+def _light(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
+    numbers = light.measure(arguments.rounds, arguments.iterations, folder, arguments.overrides)
+    return numbers, light.table(numbers)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
+    for name, run, rounds, description in (
+        ("light", _light, 5, "a training on a toy simulator against a plain single-process loop"),
+    ):
+        case = cases.add_parser(name, help=description, description=description)
+        case.set_defaults(run=run)
+        case.add_argument("--rounds", type=int, default=rounds, help="turns (default %(default)s)")
+        case.add_argument("--write", action="store_true", help="write a file into results/")
+        if name == "light":
+            case.add_argument(
+                "--iterations", type=int, default=5, help="per turn and side (default %(default)s)"
+            )
+        case.add_argument(
+            "overrides", metavar="key=value", nargs="*", help="changes to the configuration"
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
