@@ -99,7 +99,10 @@ class TrainStage(Stage):
         self.epochs = config.algorithm.rollout_epoch
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.adv_type == "gae"
-        self.begun = np.zeros(batch.num_envs, np.int64)  # episodes so far, with partial reset
+        # With partial reset: episodes each env has begun, and what it begins when the present one
+        # ends. Drawn when it changes: drawing every env's in every chunk costs as much as a step.
+        self.begun = np.zeros(batch.num_envs, np.int64)
+        self.upcoming: list[Start | None] = [None] * batch.num_envs
 
     def collect(self, step: int, version: int) -> list[Trajectory]:
         """The rollout epochs of an iteration, one trajectory each."""
@@ -112,25 +115,28 @@ class TrainStage(Stage):
     def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
         """Continues from `state`; the episodes are simulated again, without rendering."""
         self.begun[:] = begun
+        if self.env.auto_reset:
+            self._draw_upcoming(self._everyone())
         self.active = np.array([state.running for state in states])
         self.observation = self.batch.restore(states)
 
     def _collect_epoch(self, step: int, epoch: int, version: int) -> Trajectory:
         if not self.env.auto_reset:
-            self.begin(self._starts(step, epoch, np.zeros_like(self.begun)))
+            self.begin(self._starts(step, epoch, self._everyone()))
         elif not self.begun.any():
-            self.begin(self._starts(0, 0, self.begun))
-            self.begun += 1
+            self.begin(self._starts(0, 0, self._everyone()))
+            self._count(self._everyone())
         recording = Recording(self.chunks, self.batch.num_envs, version)
         final, final_rows = None, np.zeros(0, np.int64)
         for t in range(self.chunks):
             if not self.active.any():
                 break
             keys = derive(self.seed, _TRAIN, step, epoch, t, self.envs)
-            ref, rows, reply, result = self.advance(keys, final, "train", version, self._next())
+            ref, rows, reply, result = self.advance(keys, final, "train", version, self.upcoming)
             recording.set_final_values(final_rows, reply.final_values)  # of the chunk before
             recording.add(ref, rows, reply.chunk, result)
-            self._count(result)
+            if self.env.auto_reset:
+                self._count(np.flatnonzero((result.terminated | result.truncated).any(axis=1)))
             final, final_rows = result.final if len(result.final) else None, result.final_rows
         self._value_the_end(recording, final, final_rows)
         return recording.finish()
@@ -148,20 +154,23 @@ class TrainStage(Stage):
             recording.set_next_values(rows[:ends], values[:ends])
             recording.set_final_values(final_rows, values[ends:])
 
-    def _starts(self, step: int, epoch: int, episodes: np.ndarray) -> list[Start]:
-        indices = group_indices(self.envs, self.env.group_size)
+    def _everyone(self) -> np.ndarray:
+        return np.arange(self.batch.num_envs)
+
+    def _starts(self, step: int, epoch: int, rows: np.ndarray) -> list[Start]:
+        """The start of the next episode of each of the envs `rows` ([K] int64)."""
+        indices = group_indices(self.envs[rows], self.env.group_size)
         tasks = len(self.batch.tasks)
-        return training_starts(self.env.seed, step, epoch, indices, episodes, tasks)
+        return training_starts(self.env.seed, step, epoch, indices, self.begun[rows], tasks)
 
-    def _next(self) -> Sequence[Start | None]:
-        """The start each env gets if its episode ends in the next chunk."""
-        if not self.env.auto_reset:
-            return [None] * self.batch.num_envs
-        return self._starts(0, 0, self.begun)
+    def _count(self, rows: np.ndarray) -> None:
+        """The envs `rows` have begun an episode, which takes them one further."""
+        self.begun[rows] += 1
+        self._draw_upcoming(rows)
 
-    def _count(self, result: ChunkResult) -> None:
-        if self.env.auto_reset:
-            self.begun += (result.terminated | result.truncated).any(axis=1)
+    def _draw_upcoming(self, rows: np.ndarray) -> None:
+        for row, start in zip(rows.tolist(), self._starts(0, 0, rows), strict=True):
+            self.upcoming[row] = start
 
 
 class EvalStage(Stage):
