@@ -18,10 +18,11 @@ from safetensors.numpy import load_file
 
 RLINF = Path(sys.executable).parent / "rlinf"
 
-# 16 envs in 2 workers and 2 stages, 2 rollout workers, 2 actor ranks, on any machine.
 SMALL = (
     "cluster.cpu_slots=2",
-    "cluster.component_placement=all",
+    "cluster.component_placement.env=0",
+    "cluster.component_placement.rollout=0",
+    "cluster.component_placement.actor=0",
     "rollout.pipeline_stage_num=2",
     "runner.val_check_interval=-1",
     "env.train.total_num_envs=16",

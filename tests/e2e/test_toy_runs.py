@@ -15,12 +15,8 @@ import pytest
 from tests.e2e import runs
 
 TOY = "toy_ppo_mlp"
-FIXED_EPISODES = (
-    "env.train.auto_reset=false",
-    "env.train.max_steps_per_rollout_epoch=20",
-    "actor.global_batch_size=160",
-    "actor.micro_batch_size=40",
-)
+# Gradients of two ranks add up over gloo.
+TWO_RANKS = ("cluster.component_placement.actor=0-1",)
 
 
 @pytest.fixture
@@ -39,30 +35,23 @@ def long_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         runs.kill_all(process)
 
 
-@pytest.mark.parametrize("mode", [(), FIXED_EPISODES], ids=["partial reset", "fixed episodes"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, mode: tuple[str, ...]
-):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    runs.run("train", TOY, whole, *runs.SMALL, *mode, "runner.max_steps=4")
-    runs.run("train", TOY, parts, *runs.SMALL, *mode, "runner.max_steps=2")
-    runs.run(
-        "train", TOY, parts, *runs.SMALL, *mode, "runner.max_steps=4", "runner.resume_dir=auto"
-    )
+    runs.run("train", TOY, whole, *runs.SMALL, *TWO_RANKS, "runner.max_steps=4")
+    runs.run("train", TOY, parts, *runs.SMALL, *TWO_RANKS, "runner.max_steps=2")
+    again = ("runner.max_steps=4", "runner.resume_dir=auto")
+    runs.run("train", TOY, parts, *runs.SMALL, *TWO_RANKS, *again)
     assert runs.without_times(runs.metrics(parts)) == runs.without_times(runs.metrics(whole))
     expected, resumed = runs.policy(whole, 4), runs.policy(parts, 4)
     for name, weights in expected.items():
         assert np.array_equal(weights, resumed[name]), name
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves_no_process(
-    long_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
-):
+def test_sigterm_saves_and_leaves_no_process(long_run: subprocess.Popen[str], tmp_path: Path):
     started = runs.descendants(long_run)
-    long_run.send_signal(number)
+    long_run.send_signal(signal.SIGTERM)
     output, _ = long_run.communicate(timeout=30)
-    assert long_run.returncode == 128 + number, output
+    assert long_run.returncode == 143, output
     assert "runner.resume_dir=auto continues this run" in output
     _, alive = psutil.wait_procs(started, timeout=5)
     assert not alive
