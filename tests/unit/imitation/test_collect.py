@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlinf.config.schema import ImitationConfig
+from rlinf.data.types import Start
+from rlinf.envs.toy.reach import STEP, ToyReach
+from rlinf.imitation.collect import record_episode
+from rlinf.imitation.demonstrations import Demonstrations
+
+A, C, LIMIT = 3, 2, 30
+
+
+class StraightToGoal:
+    """Knows where the goal is; stops when it is there."""
+
+    def __init__(self, simulator: ToyReach) -> None:
+        self._simulator = simulator
+
+    def act(self) -> np.ndarray:
+        way = self._simulator._goal[0] - self._simulator._point[0]
+        return np.clip(way / STEP, -1, 1).astype(np.float32)
+
+    def is_done(self) -> bool:
+        return False
+
+
+def settings(**changes: object) -> ImitationConfig:
+    return ImitationConfig(expert="test", num_demonstrations=1, steps=1, **changes)
+
+
+def record(**changes: object) -> tuple[Demonstrations, ToyReach]:
+    simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
+    simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
+    rng = np.random.default_rng(0)
+    expert = StraightToGoal(simulator)
+    return record_episode(simulator, expert, settings(**changes), C, LIMIT, rng), simulator
+
+
+def test_a_sample_is_what_was_seen_and_the_actions_that_followed():
+    samples, _ = record(disturb_every=100)
+    assert samples.success == 1.0 and samples.episodes == 1
+    # The state holds goal - point first: two steps later it has shrunk by both actions.
+    for now, later in zip(range(len(samples) - 2), range(2, len(samples)), strict=True):
+        moved = samples.state[now, :A] - samples.state[later, :A]
+        assert moved == pytest.approx(STEP * samples.actions[now].sum(axis=0), abs=1e-5)
+
+
+def test_no_sample_holds_a_disturbed_action():
+    samples, _ = record(disturb_every=3, disturbance=1.0)
+    # Every action is the expert's own: straight to the goal from where it was executed.
+    for state, actions in zip(samples.state, samples.actions, strict=True):
+        way = state[:A].copy()
+        for action in actions:
+            assert action == pytest.approx(np.clip(way / STEP, -1, 1), abs=1e-4)
+            way -= STEP * action
+
+
+def test_the_return_of_a_success_is_discounted_per_chunk_and_that_of_a_failure_is_zero():
+    samples, _ = record(disturb_every=100, gamma=0.5)
+    steps_left = np.log(samples.values) / np.log(0.5) * C
+    assert np.diff(steps_left) == pytest.approx(-1.0)
+    simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
+    simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
+    rng = np.random.default_rng(0)
+    failure = record_episode(simulator, _Idle(), settings(), C, LIMIT, rng)
+    assert failure.success == 0 and not failure.values.any()
+    assert np.array_equal(failure.actions, np.zeros_like(failure.actions))
+
+
+class _Idle:
+    def act(self) -> np.ndarray:
+        return np.zeros(A, np.float32)
+
+    def is_done(self) -> bool:
+        return True
+
+
+def test_saved_demonstrations_come_back_unchanged(tmp_path):
+    samples, _ = record()
+    both = Demonstrations.concatenate([samples, samples])
+    both.save(tmp_path / "demonstrations.npz")
+    loaded = Demonstrations.load(tmp_path / "demonstrations.npz")
+    assert np.array_equal(loaded.actions, both.actions) and loaded.episodes == 2
+    assert loaded.instruction == samples.instruction
