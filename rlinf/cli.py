@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    _wait_passively()
     loaded = _load(arguments.config, arguments.overrides)
     with _run_folder(loaded.config):
         from rlinf.runners.train import train
@@ -86,11 +88,20 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    _wait_passively()
     loaded = _load(arguments.config, ["runner.only_eval=true", *arguments.overrides])
     with _run_folder(loaded.config):
         from rlinf.runners.evaluate import evaluate
 
         return evaluate(loaded.config, loaded.plan)
+
+
+def _wait_passively() -> None:
+    """Lets OpenMP threads sleep while they wait; it has to be said before torch is imported.
+
+    A thread that spins takes its core from the simulators that share it.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _load(name: str, overrides: Sequence[str]) -> Loaded:

@@ -30,6 +30,9 @@ EXPERTS: dict[str, str] = {
 }
 """`imitation.expert` -> function (simulator, settings, rng) that gives an expert for env 0."""
 
+EXPERT_TASKS: dict[str, tuple[str, str]] = {"push_cube": ("maniskill", "PushCube-v1")}
+"""`imitation.expert` -> `simulator_type` and `init_params.id` of the task it can do."""
+
 
 def resolve(table: Mapping[str, str], name: str) -> Any:
     """Imports and returns what `name` stands for in one of the tables above."""

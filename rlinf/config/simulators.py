@@ -23,6 +23,10 @@ class SimulatorParams(Section):
     def uses_processes(self, on_accelerator: bool) -> bool:
         """Whether sub-envs live in sub-processes of the env worker."""
 
+    def task_id(self) -> str:
+        """The simulator's name of the task; empty where there is only one."""
+        return ""
+
     @abstractmethod
     def process_bytes(self) -> int:
         """Host memory of one sub-process, or of the simulator inside the env worker."""
@@ -83,6 +87,9 @@ class ManiskillParams(SimulatorParams):
             return Spaces("state", None, None, None)
         size = (self.camera.height, self.camera.width) if self.camera is not None else None
         return Spaces("images", None, size, None)
+
+    def task_id(self) -> str:
+        return self.id
 
     def uses_processes(self, on_accelerator: bool) -> bool:
         return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)

@@ -86,6 +86,18 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
         (["rollout.model_dir=/models/a"], ["set actor.model.model_path=/models/a"]),
         (["actor.model.obs_dim=7"], ["env.train.init_params has obs_dim 42", "needs 7"]),
         (["env.eval.init_params.action_dim=7"], ["env.eval.init_params has action_dim 7"]),
+        (
+            ["+imitation.expert=push_cub", "+imitation.num_demonstrations=1", "+imitation.steps=1"],
+            ["imitation with actor.model.model_type = mlp", "no such expert", "write push_cube"],
+        ),
+        (
+            [
+                "+imitation.expert=push_cube",
+                "+imitation.num_demonstrations=1",
+                "+imitation.steps=1",
+            ],
+            ["it can do PushCube-v1 of maniskill, env.train is another task of toy_reach"],
+        ),
         (["runner.max_epochs=-1"], []),
         (["runner.max_epochs=-1", "runner.max_steps=-1"], ["would never end"]),
     ],
