@@ -56,13 +56,14 @@ class TinyVlaPolicy(ImitablePolicy):
     @torch.inference_mode()
     def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
         logits, values = self._forward(observation)
-        logdist = tokens.log_distribution(logits, sampling)
+        logdist = tokens.log_distribution(logits[:, :, self.live], sampling)
         uniform = torch.from_numpy(noise.uniform(self.chunk, self.action_dim)).to(self.device)
-        drawn = tokens.draw(logdist, uniform, sampling)
+        drawn = tokens.draw(logdist, uniform[:, :, self.live], sampling)
+        sampled = self._with_dead(drawn)
         return ActionChunk(
-            actions=self.decode(drawn).cpu().numpy(),
-            sampled=drawn.cpu().numpy(),
-            logprobs=tokens.token_logprobs(logdist, drawn).cpu().numpy(),
+            actions=self.decode(sampled).cpu().numpy(),
+            sampled=sampled.cpu().numpy(),
+            logprobs=self._with_dead(tokens.token_logprobs(logdist, drawn)).cpu().numpy(),
             values=values.cpu().numpy(),
             version=self.version,
         )
@@ -75,9 +76,13 @@ class TinyVlaPolicy(ImitablePolicy):
         self, observation: Observation, sampled: np.ndarray, sampling: Sampling
     ) -> Evaluation:
         logits, values = self._forward(observation)
-        logdist = tokens.log_distribution(logits, sampling)
-        given = torch.from_numpy(sampled).to(self.device)
-        return Evaluation(tokens.token_logprobs(logdist, given), tokens.entropy(logdist), values)
+        logdist = tokens.log_distribution(logits[:, :, self.live], sampling)
+        given = torch.from_numpy(sampled).to(self.device)[:, :, self.live]
+        return Evaluation(
+            self._with_dead(tokens.token_logprobs(logdist, given)),
+            self._with_dead(tokens.entropy(logdist)),
+            values,
+        )
 
     def imitation_loss(
         self,
@@ -88,7 +93,7 @@ class TinyVlaPolicy(ImitablePolicy):
     ) -> Tensor:
         logits, predicted = self._forward(observation)
         labels = torch.from_numpy(self.encode(actions)).to(self.device)
-        logdist = logits.log_softmax(-1)[:, :, self.live]
+        logdist = logits[:, :, self.live].log_softmax(-1)
         loss = -(self._label_weights(smoothing)[labels[:, :, self.live]] * logdist).sum(-1).mean()
         if not predicted.shape[1]:
             return loss
@@ -117,6 +122,12 @@ class TinyVlaPolicy(ImitablePolicy):
     def value_parameters(self) -> list[nn.Parameter]:
         head = self.network.value_head
         return list(head.parameters()) if head is not None else []
+
+    def _with_dead(self, values: Tensor) -> Tensor:
+        """[..., live dimensions] to [..., A], with zeros where a dimension is constant."""
+        full = values.new_zeros(*values.shape[:-1], self.action_dim)
+        full[..., self.live] = values
+        return full
 
     def _forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Logits [B, C, A, bins] and values [B, C or 1 or 0]."""
