@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import exchange
 import light
 import record
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
@@ -40,11 +41,17 @@ def _light(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any],
     return numbers, light.table(numbers)
 
 
+def _exchange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
+    numbers = exchange.measure(arguments.rounds, folder, arguments.overrides)
+    return numbers, exchange.table(numbers)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
     for name, run, rounds, description in (
         ("light", _light, 5, "a training on a toy simulator against a plain single-process loop"),
+        ("exchange", _exchange, 10, "what asking the policy costs beyond the policy's own time"),
     ):
         case = cases.add_parser(name, help=description, description=description)
         case.set_defaults(run=run)

@@ -180,7 +180,7 @@ def _require(service: str) -> None:
     if importlib.util.find_spec(service) is None:
         raise UserError(
             f"runner.logger.logger_backends contains {service}: the library is not installed",
-            f"uv pip install -e '.[{service}]' -c requirements/constraints.txt",
+            f"bash requirements/install.sh --extra {service}",
         )
 
 

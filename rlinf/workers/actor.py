@@ -51,11 +51,11 @@ class ActorWorker:
             fetch: turns references to observations into observations.
         """
         prepare_process(f"actor{rank}", log_dir)
-        prepare_torch(threads)
+        device = prepare_torch(threads)
         self.config, self.fetch, self.ranks = config, fetch, Ranks(rank, world)
         self.optim = config.actor.optim
         self.total_updates = self.optim.total_training_steps or updates
-        self.policy = build_policy(config.actor.model, seed=config.actor.seed)
+        self.policy = build_policy(config.actor.model, seed=config.actor.seed).to(device)
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
         value = {id(p) for p in self.policy.value_parameters()}
@@ -125,7 +125,7 @@ class ActorWorker:
     def load(self, folder: str) -> None:
         """Continues from what `save` wrote."""
         load_policy(self.policy, Path(folder))
-        state = torch.load(Path(folder) / "optimizer.pt", weights_only=True)
+        state = torch.load(Path(folder) / "optimizer.pt", weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.policy.version = state["version"]
 

@@ -6,6 +6,10 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def prepare_process(name: str, log_dir: str) -> None:
@@ -25,10 +29,15 @@ def prepare_process(name: str, log_dir: str) -> None:
     logging.getLogger(__name__).info("%s starts in %s", name, sys.executable)
 
 
-def prepare_torch(threads: int) -> None:
-    """Threads and arithmetic of a process that computes; env workers do without torch."""
+def prepare_torch(threads: int) -> torch.device:
+    """Threads and arithmetic of a process that computes; env workers do without torch.
+
+    Returns:
+        The GPU of the process's placement, or the CPU where it has none.
+    """
     import torch
 
     torch.set_num_threads(threads)
     # A subnormal costs a hundred times a normal number on a CPU, and late in training they occur.
     torch.set_flush_denormal(True)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -31,8 +31,9 @@ class Ranks:
         timeout = timedelta(seconds=timeout_s)
         host, _, port = address.rpartition(":")
         store = self._store or TCPStore(host, int(port), timeout=timeout)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
-            "gloo", store=store, rank=self.rank, world_size=self.world, timeout=timeout
+            backend, store=store, rank=self.rank, world_size=self.world, timeout=timeout
         )
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:

@@ -24,8 +24,8 @@ class RolloutWorker:
 
     def __init__(self, config: Config, rank: int, threads: int, log_dir: str) -> None:
         prepare_process(f"rollout{rank}", log_dir)
-        prepare_torch(threads)
-        self.policy: Policy = build_policy(config.actor.model, seed=config.actor.seed)
+        device = prepare_torch(threads)
+        self.policy: Policy = build_policy(config.actor.model, seed=config.actor.seed).to(device)
         self.policy.eval()
         self.policy.requires_grad_(True)
         self.sampling = {

@@ -129,9 +129,11 @@ def test_what_was_shown_or_reported_is_not_written_into_later(case: Case) -> Non
         np.testing.assert_array_equal(array, copy)
 
 
-def test_frames_are_pictures_for_people(case: Case) -> None:
+def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: Case) -> None:
     case.simulator.reset(ALL, [A, B, C])
+    before = case.simulator.observe(ALL)
     pictures = case.simulator.frames(np.array([0, 2]))
+    assert_same(case.simulator.observe(ALL), before)
     assert pictures.dtype == np.uint8
     assert pictures.ndim == 4 and pictures.shape[0] == 2 and pictures.shape[3] == 3
     assert pictures.std() > 5
