@@ -105,6 +105,8 @@ def _forced(override: Override, folder: Path) -> str:
             "remove it; runner.logger.log_path says where logs go",
         )
     is_group = any((root / key).is_dir() for root in (folder, CONFIG_DIR))
+    if is_group and not override.is_delete() and override.value() is None:
+        return f"~{key}"  # a group that is set to null is left out
     if is_group or override.package is not None or override.is_delete():
         return text
     value = text.partition("=")[2]

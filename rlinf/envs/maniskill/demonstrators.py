@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rlinf.config.schema import ImitationConfig
+from rlinf.envs.base import Simulator
 from rlinf.envs.maniskill.env import ManiSkillCpu
 from rlinf.envs.maniskill.experts import PushExpert, PushFlaw
+from rlinf.errors import UserError
 
 
 class PushDemonstrator:
@@ -27,9 +29,14 @@ class PushDemonstrator:
 
 
 def push_cube(
-    simulator: ManiSkillCpu, settings: ImitationConfig, rng: np.random.Generator
+    simulator: Simulator, settings: ImitationConfig, rng: np.random.Generator
 ) -> PushDemonstrator:
     """The expert of one episode, with the flaw of the configuration."""
+    if not isinstance(simulator, ManiSkillCpu):
+        raise UserError(
+            "imitation.expert = push_cube: it reads the state of a CPU simulation",
+            "set env.train.init_params.sim_backend=cpu",
+        )
     return PushDemonstrator(
         simulator, PushFlaw(settings.sound_share, *settings.flawed_reach_m), rng
     )

@@ -76,7 +76,8 @@ def test_cpu_simulators_share_the_cores_of_their_worker(load_toy: Load, laptop: 
     assert capped.plan.train.simulator_processes == 16
     told = load_toy(*images, "env.train.num_processes=3")
     assert told.plan.train.simulator_processes == 3
-    on_gpus = load_toy(*images, machine=Machine(Node(1, 8), 10**11))
+    auto = ("env.train.init_params.sim_backend=auto", "env.train.init_params.light_visuals=false")
+    on_gpus = load_toy(*images, *auto, machine=Machine(Node(1, 8), 10**11))
     assert on_gpus.plan.train.simulator_processes == 0
 
 

@@ -150,3 +150,9 @@ def test_arithmetic_and_placement_are_told_together(errors_of: Errors) -> None:
     message = errors_of("cluster.component_placement.env=7", "algorithm.kl_beta=0.1")
     assert "cluster.component_placement.env = 7" in message
     assert "algorithm.kl_beta" in message
+
+
+def test_a_section_that_is_a_group_can_be_left_out_with_null(tmp_path: Path) -> None:
+    folder = f"runner.logger.log_path={tmp_path / 'run'}"
+    assert load("quickstart", [folder]).config.imitation is not None
+    assert load("quickstart", [folder, "imitation=null"]).config.imitation is None

@@ -91,7 +91,7 @@ def test_a_key_in_the_netrc_file_counts_as_credentials(host, tmp_path, monkeypat
 
 def test_a_missing_library_is_a_user_error_with_the_install_command(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"wandb: the library is not installed\n.*\.\[wandb\]"):
+    with pytest.raises(UserError, match=r"wandb: the library is not installed\n.*--extra wandb"):
         MetricWriters(tmp_path, ["wandb"], "project", "run", {})
 
 
