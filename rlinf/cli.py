@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before or after the part of a run that stops in good order
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

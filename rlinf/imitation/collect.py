@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.factory import make_simulator
 from rlinf.envs.processes import quiet_process
+from rlinf.errors import WorkerDied
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.registry import EXPERTS, resolve
 
@@ -52,10 +54,17 @@ def collect(
     ]
     # A forked renderer does not work, and this process may hold one.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         min(processes, len(jobs)), context, _start_process, (settings, env, chunk, log_file)
-    ) as pool:
+    )
+    try:
         yield from pool.map(_run_job, jobs)
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            f"a process that collects demonstrations died: {error}; {log_file} may say why"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)  # who stops early does not wait for the rest
 
 
 def record_episode(
