@@ -185,7 +185,7 @@ def _numbers(metrics: Mapping[str, float]) -> list[str]:
     """The metrics worth a place in the display, formatted."""
     shown = (
         ("env/return", "return {:.2f}"),
-        ("env/steps_per_second", "{:.0f} env steps/s"),
+        ("time/env_steps_per_second", "{:.0f} env steps/s"),
     )
     return [text.format(metrics[name]) for name, text in shown if name in metrics]
 

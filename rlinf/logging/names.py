@@ -105,7 +105,9 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("eval/reward", "return over length of an episode"),
     MetricName("eval/num_episodes", "episodes evaluated", "sum"),
     MetricName("eval/task_*/success_once", "success_once of one task, by its index"),
-    MetricName("time/env_steps_per_second", "env/steps over time/step"),
+    MetricName(
+        "time/env_steps_per_second", "env/steps over seconds of sync, rollout, advantages, update"
+    ),
     MetricName("time/*", "seconds of a phase of the iteration; time/step is all of it"),
     MetricName("faults/*", "things that went wrong and were survived, by kind", "sum"),
 )

@@ -12,6 +12,8 @@ from rlinf.logging.console import Console, open_console
 from rlinf.logging.writers import MetricWriters
 from rlinf.runners.stopping import StopRequest
 
+TRAINING_PHASES = ("sync", "rollout", "advantages", "update")  # of every step
+
 
 class Run:
     """What is open from the first line of a run to the last.
@@ -63,9 +65,10 @@ class Run:
         assert self._writers is not None
         spent = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         spent["time/step"] = sum(self._seconds.values())
-        self._seconds = {}
         metrics = {**metrics, **spent}
-        metrics["time/env_steps_per_second"] = metrics["env/steps"] / spent["time/step"]
+        training = sum(self._seconds.get(name, 0.0) for name in TRAINING_PHASES)
+        metrics["time/env_steps_per_second"] = metrics["env/steps"] / training
+        self._seconds = {}
         self._writers.write(step, metrics)
         self.console.step(step, total, metrics)
 

@@ -18,7 +18,7 @@ from rlinf.logging.outcomes import Outcome, difference_interval
 
 BEFORE = Outcome("before", success=0.25, low=0.18, high=0.33, episodes=128)
 AFTER = Outcome("after", success=0.625, low=0.54, high=0.70, episodes=128)
-METRICS = {"env/success_once": 0.5, "env/return": 1.25, "env/steps_per_second": 812.4}
+METRICS = {"env/success_once": 0.5, "env/return": 1.25, "time/env_steps_per_second": 812.4}
 
 
 def shown(stream):
