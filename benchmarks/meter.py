@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -48,7 +48,7 @@ def spend(root: int, leave_out: int | None, count: int, work: Callable[[], objec
     before, began = snapshot(root, leave_out), time.perf_counter()
     work()
     wall, after = time.perf_counter() - began, snapshot(root, leave_out)
-    cpu: Counter[str] = Counter()
+    cpu: defaultdict[str, float] = defaultdict(float)
     for process, (role, seconds) in after.items():
         cpu[role] += seconds - before.get(process, (role, 0.0))[1]
     return Spent(count, wall, dict(cpu))
@@ -87,7 +87,7 @@ def _role(process: psutil.Process, parent: str) -> str:
 
 def shares(spent: list[Spent]) -> dict[str, float]:
     """CPU seconds of one repetition by role, over all measurements together, largest first."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     for one in spent:
         total.update(one.cpu_s)
     repetitions = sum(one.count for one in spent)
