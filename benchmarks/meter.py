@@ -89,9 +89,11 @@ def shares(spent: list[Spent]) -> dict[str, float]:
     """CPU seconds of one repetition by role, over all measurements together, largest first."""
     total: defaultdict[str, float] = defaultdict(float)
     for one in spent:
-        total.update(one.cpu_s)
+        for role, seconds in one.cpu_s.items():
+            total[role] += seconds
     repetitions = sum(one.count for one in spent)
-    return {role: seconds / repetitions for role, seconds in total.most_common()}
+    ordered = sorted(total.items(), key=lambda item: -item[1])
+    return {role: seconds / repetitions for role, seconds in ordered}
 
 
 def spread(values: list[float]) -> dict[str, float]:
