@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from launch import launch
 from meter import Spent, shares, spend, spread
 from rlinf.cluster import cluster
 from rlinf.cluster.group import RemotePolicy, WorkerGroup
-from rlinf.config.load import Loaded, load
-from rlinf.config.schema import Component
+from rlinf.config.load import load
 from rlinf.data.random import derive
 from rlinf.data.types import ActReply, Observation
 from rlinf.workers.process import prepare_process
@@ -71,6 +71,9 @@ class Asker:
         self.policy = policy
         self.random = np.random.default_rng(0)
 
+    def ready(self) -> None:
+        """Answers once the constructor is through."""
+
     def ask(self, envs: int, count: int) -> list[tuple[float, float]]:
         """Seconds to write the observation, and to get the actions, of each exchange."""
         images = self.random.integers(256, size=(envs, 1, PIXELS, PIXELS, 3), dtype=np.uint8)
@@ -94,7 +97,15 @@ def measure(turns: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any
     numbers: dict[str, Any] = {"turns": turns, "exchanges_per_turn": EXCHANGES}
     found: dict[int, list[tuple[Turn, Spent]]] = {envs: [] for envs in ENVS}
     with cluster.start(loaded.config.cluster) as machines:
-        rollout, asker = launch(loaded, machines, folder)
+        threads = loaded.plan.cores["rollout"]
+        rollout = launch(
+            *(loaded, machines, folder, "rollout", TimedRollout),
+            config=loaded.config,
+            rank=0,
+            threads=threads,
+        )
+        policy = RemotePolicy(rollout.handles, 0, loaded.config.runner.worker_timeout_s)
+        asker = launch(loaded, machines, folder, "env", Asker, policy=policy)
         for turn in range(turns + 1):
             for envs in ENVS:
                 measured = _turn(rollout, asker, envs)
@@ -103,27 +114,6 @@ def measure(turns: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any
     numbers["batches"] = {f"{envs} envs": _summary(rows) for envs, rows in found.items()}
     numbers["target_overhead_median_ms"] = TARGET_MS
     return numbers
-
-
-def launch(
-    loaded: Loaded, machines: cluster.Cluster, folder: Path
-) -> tuple[WorkerGroup, WorkerGroup]:
-    """The two groups, of one process each."""
-    config, plan = loaded.config, loaded.plan
-
-    def group(name: Component, worker: type, **arguments: Any) -> WorkerGroup:
-        return WorkerGroup(
-            name,
-            worker,
-            plan.placement[name][:1],
-            lambda rank: {"log_dir": str(folder), **arguments},
-            lambda placement: cluster.environment(placement, plan.cores[name]),
-            machines.node_ids,
-        )
-
-    rollout = group("rollout", TimedRollout, config=config, rank=0, threads=plan.cores["rollout"])
-    policy = RemotePolicy(rollout.handles, 0, config.runner.worker_timeout_s)
-    return rollout, group("env", Asker, policy=policy)
 
 
 def table(numbers: dict[str, Any]) -> Table:
