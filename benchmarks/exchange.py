@@ -6,7 +6,6 @@ write the observation, send the request, wait, read the reply. The policy is the
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,16 +134,10 @@ def table(numbers: dict[str, Any]) -> Table:
 
 def _turn(rollout: WorkerGroup, asker: WorkerGroup, envs: int) -> tuple[Turn, Spent]:
     rollout.call("forget").result()
-    answer: list[tuple[float, float]] = []
-
-    def ask() -> None:
-        answer.extend(asker.call("ask", envs, EXCHANGES).result()[0])
-
-    spent = spend(os.getpid(), None, EXCHANGES, ask)
-    thought = rollout.call("thought").result()[0]
-    put, asked = zip(*answer, strict=True)
-    own, own_cpu = zip(*thought, strict=True)
-    return Turn(list(put), list(asked), list(own), list(own_cpu)), spent
+    asked, spent = spend(lambda: asker.call("ask", envs, EXCHANGES).result()[0], EXCHANGES)
+    put, ask = zip(*asked, strict=True)
+    own, own_cpu = zip(*rollout.call("thought").result()[0], strict=True)
+    return Turn(list(put), list(ask), list(own), list(own_cpu)), spent
 
 
 def _summary(rows: list[tuple[Turn, Spent]]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ A vectorised toy simulator and a small network leave nothing but the framework's
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -47,8 +46,8 @@ def measure(rounds: int, iterations: int, folder: Path, overrides: Sequence[str]
         train(WARM_UP)
         plain.iterate(WARM_UP)
         for _ in range(rounds):
-            ours.append(spend(os.getpid(), plain.pid, iterations, lambda: train(iterations)))
-            theirs.append(spend(plain.pid, None, iterations, lambda: plain.iterate(iterations)))
+            ours.append(spend(lambda: train(iterations), iterations, leave_out=plain.pid)[1])
+            theirs.append(spend(lambda: plain.iterate(iterations), iterations, plain.pid)[1])
         reward = plain.rewards[-1]
     last = read_metrics(loaded.config.runner.logger.run_dir / METRICS_FILE)[-1]
     return {

@@ -6,11 +6,14 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 Snapshot = Mapping[tuple[int, float], tuple[str, float]]  # (pid, start) -> role, CPU seconds
 
@@ -38,20 +41,23 @@ class Spent:
         return sum(self.cpu_s.values()) / self.count
 
 
-def spend(root: int, leave_out: int | None, count: int, work: Callable[[], object]) -> Spent:
+def spend(
+    work: Callable[[], T], count: int = 1, root: int | None = None, leave_out: int | None = None
+) -> tuple[T, Spent]:
     """Does `work`, which is `count` repetitions of something, and says what it took.
 
     Args:
-        root: the process whose CPU seconds count, with all its descendants.
+        root: the process whose CPU seconds count, with all its descendants; None for this one.
         leave_out: a descendant that does not count, nor do its own.
     """
+    root = os.getpid() if root is None else root
     before, began = snapshot(root, leave_out), time.perf_counter()
-    work()
+    result = work()
     wall, after = time.perf_counter() - began, snapshot(root, leave_out)
     cpu: defaultdict[str, float] = defaultdict(float)
     for process, (role, seconds) in after.items():
         cpu[role] += seconds - before.get(process, (role, 0.0))[1]
-    return Spent(count, wall, dict(cpu))
+    return result, Spent(count, wall, dict(cpu))
 
 
 def snapshot(root: int, leave_out: int | None = None) -> Snapshot:
@@ -85,7 +91,7 @@ def _role(process: psutil.Process, parent: str) -> str:
     return "other of Ray" if parent in (LAUNCHER, *_DAEMONS) else f"{parent}'s processes"
 
 
-def shares(spent: list[Spent]) -> dict[str, float]:
+def shares(spent: Sequence[Spent]) -> dict[str, float]:
     """CPU seconds of one repetition by role, over all measurements together, largest first."""
     total: defaultdict[str, float] = defaultdict(float)
     for one in spent:
@@ -96,7 +102,7 @@ def shares(spent: list[Spent]) -> dict[str, float]:
     return {role: seconds / repetitions for role, seconds in ordered}
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
     """Smallest, median and 90th percentile."""
     ordered = sorted(values)
     return {

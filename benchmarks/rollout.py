@@ -11,13 +11,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 import exchange
+import floors
 import light
 import record
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+
+EXCHANGE_TURNS = 10
 
 
 def main() -> int:
@@ -32,13 +35,24 @@ def main() -> int:
     console = Console()
     console.print(table)
     if arguments.write:
-        console.print(f"written to {record.write(arguments.case, record.record(numbers))}")
+        console.print(
+            f"written to {record.write(f'rollout-{arguments.case}', record.record(numbers))}"
+        )
     return 0
 
 
 def _light(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
     numbers = light.measure(arguments.rounds, arguments.iterations, folder, arguments.overrides)
     return numbers, light.table(numbers)
+
+
+def _quickstart(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Group]:
+    rates = floors.measure(arguments.rounds, folder, arguments.overrides)
+    asking = exchange.measure(EXCHANGE_TURNS, folder, ())
+    return (
+        {"rates": rates, "exchange": asking},
+        Group(floors.table(rates), exchange.table(asking)),
+    )
 
 
 def _exchange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
@@ -50,8 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
     for name, run, rounds, description in (
-        ("light", _light, 5, "a training on a toy simulator against a plain single-process loop"),
-        ("exchange", _exchange, 10, "what asking the policy costs beyond the policy's own time"),
+        ("light", _light, 5, "training on a toy simulator against a plain loop"),
+        ("quickstart", _quickstart, 3, "the pipeline against its parts, and one exchange"),
+        (
+            "exchange",
+            _exchange,
+            EXCHANGE_TURNS,
+            "what asking the policy costs beyond the policy's own time",
+        ),
     ):
         case = cases.add_parser(name, help=description, description=description)
         case.set_defaults(run=run)

@@ -1,0 +1,39 @@
+"""One worker process, started as a run starts its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlinf.cluster.cluster import Cluster, environment
+from rlinf.cluster.group import WorkerGroup
+from rlinf.config.load import Loaded
+from rlinf.config.schema import Component
+
+
+def launch(
+    loaded: Loaded,
+    machines: Cluster,
+    folder: Path,
+    name: Component,
+    worker: type,
+    **arguments: Any,
+) -> WorkerGroup:
+    """A group of one process, where the configuration puts the first one of a component.
+
+    Args:
+        folder: for log files.
+        name: the component it stands in for.
+        arguments: of `worker`, besides `log_dir`.
+    """
+    config, plan = loaded.config, loaded.plan
+    group = WorkerGroup(
+        name,
+        worker,
+        plan.placement[name][:1],
+        lambda rank: {"log_dir": str(folder / "workers"), **arguments},
+        lambda placement: environment(placement, plan.cores[name]),
+        machines.node_ids,
+    )
+    group.call("ready").result(timeout_s=config.runner.worker_timeout_s)
+    return group
