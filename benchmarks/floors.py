@@ -145,13 +145,26 @@ def parts(
     workers.start()
     workers.env.call("start").result(timeout_s=config.runner.worker_timeout_s)
     simulator = launch(
-        *(loaded, machines, run.folder, "env", SimulatorAlone),
-        **{"config": config, "plan": plan, "rank": 0, "world": 1},
+        loaded,
+        machines,
+        run.folder,
+        "env",
+        SimulatorAlone,
+        config=config,
+        plan=plan,
+        rank=0,
+        world=1,
         policy=RandomActions(model.num_action_chunks, model.action_dim),
     )
     policy = launch(
-        *(loaded, machines, run.folder, "rollout", PolicyAlone),
-        **{"config": config, "rank": 0, "threads": plan.cores["rollout"]},
+        loaded,
+        machines,
+        run.folder,
+        "rollout",
+        PolicyAlone,
+        config=config,
+        rank=0,
+        threads=plan.cores["rollout"],
     )
     size = config.env.train.init_params.spaces().image_size
     assert size is not None and len(workers.env) == 1, "images, and one env worker"
