@@ -32,24 +32,24 @@ CONFIG = "quickstart"
 STAGES = (1, 2)
 TARGET = 0.85  # of the slower floor, with two stages
 
-Part = Callable[[int], int]  # number of an iteration -> env steps it made
+Part = Callable[[int], int]  # number of an iteration -> env steps executed in it
 
 
 class Measured(NamedTuple):
-    """An iteration of a part, or of the pipeline."""
+    """An iteration of a part, or of the pipeline. All have equally many chunks to do."""
 
-    env_steps: int
+    env_steps: int  # executed; fewer than the chunks have where episodes end inside one
     spent: Spent
 
     @property
     def rate(self) -> float:
-        """Env steps per second."""
-        return self.env_steps / self.spent.wall_s
+        """Iterations per second."""
+        return 1.0 / self.spent.wall_s
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds of an env step."""
-        return self.spent.cpu_each_s / self.env_steps
+        """CPU seconds."""
+        return self.spent.cpu_each_s
 
 
 class RandomActions:
@@ -182,22 +182,26 @@ def parts(
 
 
 def table(numbers: dict[str, Any]) -> Table:
-    """Env steps per second, and what the pipeline reaches."""
-    shown = Table(title="env steps per second (medians of rounds)")
+    """Rates, and what the pipeline reaches."""
+    shown = Table(title="the quickstart's rollout (medians of rounds)")
     for column in ("", *(f"{stages} stages" for stages in numbers["stages"]), "target"):
         shown.add_column(column, justify="left" if not column else "right")
     layouts = list(numbers["stages"].values())
-    for name, title in (("simulator", "simulator alone"), ("policy", "policy alone")):
-        shown.add_row(title, *(f"{a['env_steps_per_s'][name]['median']:.0f}" for a in layouts))
-    shown.add_row("cores' bound", *(f"{a['cores_bound']['median']:.0f}" for a in layouts))
     shown.add_row(
-        "pipeline",
-        *(f"{a['env_steps_per_s']['pipeline']['median']:.0f}" for a in layouts),
+        "env steps/s", *(f"{a['env_steps_per_s']['median']:.0f}" for a in layouts), end_section=True
+    )
+    for name in ("simulator", "policy", "pipeline"):
+        seconds = [f"{layout['wall_s'][name]['median']:.2f}" for layout in layouts]
+        shown.add_row(f"s, {name}{'' if name == 'pipeline' else ' alone'}", *seconds)
+    shown.add_row(
+        "s, if the cores never waited",
+        *(f"{a['cores_bound_s']['median']:.2f}" for a in layouts),
         end_section=True,
     )
     for name, title, target in (
-        ("of_slower_floor", "pipeline / slower floor", f">= {TARGET} with 2"),
-        ("of_smallest_bound", "pipeline / smallest bound", ""),
+        ("of_slower_floor", "rate / that of the slower part", f">= {TARGET} with 2"),
+        ("of_smallest_bound", "rate / that of the tightest bound", ""),
+        ("cpu_of_parts", "CPU s of the parts / of the pipeline", ""),
     ):
         shown.add_row(title, *(f"{a[name]['median']:.2f}" for a in layouts), target)
     return shown
@@ -208,20 +212,22 @@ def _env_steps(trajectories: Sequence[Trajectory]) -> int:
 
 
 def _summary(rows: list[dict[str, Measured]]) -> dict[str, Any]:
-    """Rates, and the pipeline's share of what the others say is possible, round by round."""
+    """Seconds of an iteration, and the pipeline's share of what is possible, round by round."""
     cores = this_machine().node.cpu_slots
-    bounds = [cores / (row["simulator"].cpu_s + row["policy"].cpu_s) for row in rows]
+    parts_cpu = [row["simulator"].cpu_s + row["policy"].cpu_s for row in rows]
+    bounds = [cores / seconds for seconds in parts_cpu]
     slower = [min(row["simulator"].rate, row["policy"].rate) for row in rows]
-    reached = [row["pipeline"].rate for row in rows]
+    pipeline = [row["pipeline"] for row in rows]
+    reached = [measured.rate for measured in pipeline]
     return {
-        "env_steps_per_s": {name: spread([row[name].rate for row in rows]) for name in rows[0]},
-        "cpu_ms_per_env_step": {
-            name: spread([1e3 * row[name].cpu_s for row in rows]) for name in rows[0]
-        },
-        "cores_bound": spread(bounds),
+        "env_steps_per_s": spread([m.env_steps * m.rate for m in pipeline]),
+        "wall_s": {name: spread([row[name].spent.wall_s for row in rows]) for name in rows[0]},
+        "cpu_s": {name: spread([row[name].cpu_s for row in rows]) for name in rows[0]},
+        "cores_bound_s": spread([1.0 / bound for bound in bounds]),
         "of_slower_floor": spread([a / b for a, b in zip(reached, slower, strict=True)]),
         "of_smallest_bound": spread(
             [a / min(b, c) for a, b, c in zip(reached, slower, bounds, strict=True)]
         ),
-        "pipeline_cpu_s_by_process": shares([row["pipeline"].spent for row in rows]),
+        "cpu_of_parts": spread([a / m.cpu_s for a, m in zip(parts_cpu, pipeline, strict=True)]),
+        "pipeline_cpu_s_by_process": shares([measured.spent for measured in pipeline]),
     }
