@@ -37,6 +37,23 @@ def seed31(*parts: ArrayLike) -> np.ndarray:
     return (derive(*parts) >> np.uint64(33)).astype(np.int64)
 
 
+def distinct(count: int, bound: int, *parts: int) -> np.ndarray:
+    """`count` different numbers below `bound`, in random order: [count] int64.
+
+    Fewer numbers of the same parts are the first of these.
+    """
+    assert count <= bound
+    found = np.zeros(0, np.uint64)
+    drawn = 0
+    while len(found) < count:
+        block = derive(*parts, drawn + np.arange(2 * count)) % np.uint64(bound)
+        drawn += len(block)
+        found = np.concatenate([found, block])
+        _, first = np.unique(found, return_index=True)
+        found = found[np.sort(first)]
+    return found[:count].astype(np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """The random numbers of B rows, each row from its own key."""

@@ -87,7 +87,7 @@ class Start(NamedTuple):
     """Which start an episode has. Equal starts give equal episodes under equal actions."""
 
     task: int  # index into the simulator's task list
-    trial: int  # index of the start within the task; -1 where only the seed counts
+    trial: int  # index of the start within the task; -1 where the task does not number them
     seed: int  # of everything else the simulator draws at reset
 
 

@@ -30,7 +30,8 @@ class Simulator(Protocol):
 
     num_envs: int
     action_dim: int
-    tasks: Sequence[str]  # instruction of each task; most simulators have one
+    tasks: Sequence[str]  # name of each task, its instruction where it has just one
+    num_trials: int  # starts that each task has; 0 where any seed is a start of its own
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         """Begins new episodes in the envs `ids` ([K] int64); the others are left untouched."""
@@ -45,6 +46,9 @@ class Simulator(Protocol):
 
     def observe(self, ids: np.ndarray) -> Observation:
         """Renders and returns the observation of the envs `ids`: [K] rows. Costly: on demand."""
+
+    def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
+        """[K] task texts of the present episodes of the envs `ids`; costs nothing."""
 
     def frames(self, ids: np.ndarray) -> np.ndarray:
         """[K, H, W, 3] uint8 pictures for a person, for videos."""

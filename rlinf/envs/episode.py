@@ -61,7 +61,8 @@ class EnvBatch(Protocol):
 
     num_envs: int
     action_dim: int
-    tasks: Sequence[str]  # instruction of each task
+    tasks: Sequence[str]  # name of each task
+    num_trials: int  # starts that each task has; 0 where any seed is a start of its own
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         """Begins an episode in each of the envs `ids` ([K] int64) and shows them: [K] rows."""
@@ -158,6 +159,7 @@ class EpisodeBatch:
         self.num_envs = simulator.num_envs
         self.action_dim = simulator.action_dim
         self.tasks = simulator.tasks
+        self.num_trials = simulator.num_trials
         self._simulator = simulator
         self._rules = rules
         self._books = _Books.empty(self.num_envs, rules.max_episode_steps, self.action_dim)
@@ -336,7 +338,8 @@ class EpisodeBatch:
         if len(shown) == 0:
             return
         books = self._books
-        for env, picture in zip(shown, self._simulator.frames(shown), strict=True):
+        texts, pictures = self._simulator.instructions(shown), self._simulator.frames(shown)
+        for env, text, picture in zip(shown, texts, pictures, strict=True):
             self._frames.append(
                 Frame(
                     env=self._rules.env_offset + int(env),
@@ -344,7 +347,7 @@ class EpisodeBatch:
                     reward=float(rewards[env]),
                     success=bool(books.success[env]),
                     ended=not books.running[env],
-                    instruction=self.tasks[books.start[env].task],
+                    instruction=text,
                     picture=picture,
                 )
             )

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from rlinf.data.random import derive, seed31
+from rlinf.data.random import derive, distinct, seed31
 from rlinf.data.types import Start
+from rlinf.errors import UserError
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def training_starts(
             a group share their starts.
         episodes: [K] int, episodes that the env began before in this rollout epoch.
         num_tasks: tasks of the simulator; each is equally likely.
-        num_trials: starts that each task has; 0 where only the seed counts.
+        num_trials: starts that each task has; 0 where any seed is a start of its own.
     """
     key = derive(seed, step, epoch, indices, episodes)
     tasks = derive(key, 0) % np.uint64(num_tasks)
@@ -51,10 +52,32 @@ def group_indices(envs: np.ndarray, group_size: int) -> np.ndarray:
     return np.asarray(envs, np.int64) // group_size
 
 
-def evaluation_starts(seed: int, num_tasks: int, num_trials: int) -> list[Start]:
-    """Every (task, trial) exactly once, task by task: num_tasks x num_trials starts."""
-    tasks, trials = np.divmod(np.arange(num_tasks * num_trials), num_trials)
-    seeds = seed31(seed, tasks, trials) | 1
+def evaluation_starts(
+    seed: int, num_tasks: int, num_trials: int, available: int = 0
+) -> list[Start]:
+    """Every (task, trial) exactly once, task by task: num_tasks x num_trials starts.
+
+    Args:
+        seed: of the evaluation (`env.eval.seed`).
+        num_tasks: tasks of the simulator.
+        num_trials: episodes per task.
+        available: starts that each task has; 0 where any seed is a start of its own. If there are
+            more than `num_trials`, a random part of them that depends on `seed` alone.
+
+    Raises:
+        UserError: there are fewer than `num_trials`.
+    """
+    if available and num_trials > available:
+        raise UserError(
+            f"env.eval.num_trials = {num_trials}: each task has {available} different starts",
+            f"set env.eval.num_trials={available}; algorithm.eval_rollout_epoch repeats them",
+        )
+    tasks, numbers = np.divmod(np.arange(num_tasks * num_trials), num_trials)
+    trials = numbers
+    if num_trials < available:
+        parts = [distinct(num_trials, available, seed, task) for task in range(num_tasks)]
+        trials = np.concatenate(parts)
+    seeds = seed31(seed, tasks, numbers) | 1
     return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
 
 

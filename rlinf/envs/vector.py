@@ -67,7 +67,8 @@ class ProcessBatch:
         self._call("build", builds, self._start_timeout_s)
         self.action_dim: int
         self.tasks: Sequence[str]
-        self.action_dim, self.tasks = self._call("describe")[0]
+        self.num_trials: int
+        self.action_dim, self.tasks, self.num_trials = self._call("describe")[0]
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         ids = np.asarray(ids, np.int64)
@@ -150,8 +151,8 @@ class ProcessBatch:
 
 
 class _HostedBatch(EpisodeBatch):
-    def describe(self) -> tuple[int, Sequence[str]]:
-        return self.action_dim, self.tasks
+    def describe(self) -> tuple[int, Sequence[str], int]:
+        return self.action_dim, self.tasks, self.num_trials
 
 
 def _build(make: Callable[[int], Simulator], num_envs: int, rules: EpisodeRules) -> _HostedBatch:

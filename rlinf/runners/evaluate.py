@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from rlinf.cluster import cluster
@@ -38,10 +37,15 @@ class Evaluator:
             label: what a reader calls the policy.
         """
         env = self.config.env.eval
-        starts = partial(evaluation_starts, env.seed, num_trials=env.num_trials)
         with self.run.phase("eval"):
             repeats = self.config.algorithm.eval_rollout_epoch
-            tasks, episodes = self.workers.evaluate(lambda n: starts(num_tasks=n), repeats, step)
+            tasks, episodes = self.workers.evaluate(
+                lambda tasks, available: evaluation_starts(
+                    env.seed, tasks, env.num_trials, available
+                ),
+                repeats,
+                step,
+            )
         result = evaluation(label, episodes, tasks)
         write_result(self.run.folder, step, result, tasks, episodes)
         self.history = [row for row in self.history if row[0] < step] + [(step, result.overall)]

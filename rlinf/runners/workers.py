@@ -70,18 +70,18 @@ class Workers:
         return Metrics.merge(per_rank)
 
     def evaluate(
-        self, starts: Callable[[int], Sequence[Start]], repeats: int, step: int
+        self, starts: Callable[[int, int], Sequence[Start]], repeats: int, step: int
     ) -> tuple[list[str], list[EpisodeResult]]:
         """Runs every start once per repeat.
 
         Args:
-            starts: from the number of tasks to the starts.
+            starts: from the number of tasks, and of the starts that each has, to those to run.
 
         Returns:
             The tasks, and one result per episode.
         """
-        tasks: list[str] = self._wait(self.env.call("start_evaluation"))[0]
-        todo, world = starts(len(tasks)), len(self.env)
+        tasks, available = self._wait(self.env.call("start_evaluation"))[0]
+        todo, world = starts(len(tasks), available), len(self.env)
         episodes: list[EpisodeResult] = []
         for repeat in range(repeats):
             arguments = [(share(todo, r, world), repeat, self.version, step) for r in range(world)]

@@ -53,14 +53,19 @@ class EnvWorker:
         ]
         return list(self.training[0].batch.tasks)
 
-    def start_evaluation(self) -> list[str]:
-        """Builds the evaluation simulators, if they are not there; returns the tasks."""
+    def start_evaluation(self) -> tuple[list[str], int]:
+        """Builds the evaluation simulators, if they are not there.
+
+        Returns:
+            The tasks, and the starts that each has (`Simulator.num_trials`).
+        """
         if not self.evaluating:
             self.evaluating = [
                 EvalStage(self.config, batch, self.policy, first)
                 for first, batch in self._batches("eval")
             ]
-        return list(self.evaluating[0].batch.tasks)
+        batch = self.evaluating[0].batch
+        return list(batch.tasks), batch.num_trials
 
     def rollout(self, step: int, version: int) -> list[Trajectory]:
         """One iteration: R rollout epochs of T chunks in every stage, a trajectory for each."""

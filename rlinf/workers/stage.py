@@ -160,8 +160,8 @@ class TrainStage(Stage):
     def _starts(self, step: int, epoch: int, rows: np.ndarray) -> list[Start]:
         """The start of the next episode of each of the envs `rows` ([K] int64)."""
         indices = group_indices(self.envs[rows], self.env.group_size)
-        tasks = len(self.batch.tasks)
-        return training_starts(self.env.seed, step, epoch, indices, self.begun[rows], tasks)
+        tasks, trials = len(self.batch.tasks), self.batch.num_trials
+        return training_starts(self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials)
 
     def _count(self, rows: np.ndarray) -> None:
         """The envs `rows` have begun an episode, which takes them one further."""

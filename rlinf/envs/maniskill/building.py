@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium
 import mani_skill.envs  # noqa: F401  registers the tasks
 import numpy as np
+import torch
+from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 from mani_skill.envs.utils.observations import parse_obs_mode_to_struct
 from mani_skill.utils import sapien_utils
 from mani_skill.utils.registration import REGISTERED_ENVS
 
 from rlinf.config.simulators import ManiskillParams
-from rlinf.data.types import Observation
+from rlinf.data.types import Observation, Start
 from rlinf.envs.maniskill.instructions import instruction_of
 from rlinf.errors import UserError
 
@@ -91,6 +93,20 @@ def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
     if hasattr(env, "get_language_instruction"):  # some tasks have one for every episode
         return tuple(env.get_language_instruction())
     return (instruction_of(params.id),) * env.num_envs
+
+
+def num_starts(env: BaseEnv) -> int:
+    """Different starts of a task that numbers them; 0 where the seed draws one."""
+    if isinstance(env, BaseBridgeEnv):
+        return len(env.xyz_configs) * len(env.quat_configs)
+    return 0
+
+
+def reset_options(start: Start) -> dict[str, Any]:
+    """ManiSkill's options for a reset of one env to a start."""
+    if start.trial < 0:
+        return {}
+    return {"episode_id": torch.tensor([start.trial], dtype=torch.int64)}
 
 
 def to_numpy(value: Any) -> np.ndarray:

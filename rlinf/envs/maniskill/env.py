@@ -11,7 +11,7 @@ from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
-from rlinf.envs.maniskill.building import instructions, look, make_env, to_numpy
+from rlinf.envs.maniskill.building import instructions, look, make_env, num_starts, to_numpy
 from rlinf.envs.maniskill.fresh_physics import reset_exactly
 from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
 
@@ -30,12 +30,13 @@ class ManiSkillCpu:
         self._params = params
         self._envs = [_make(params) for _ in range(num_envs)]
         self.tasks: Sequence[str] = instructions(self._envs[0], params)
+        self.num_trials = num_starts(self._envs[0])
         self.action_dim: int = self._envs[0].action_space.shape[-1]
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         for env, start in zip(ids.tolist(), starts, strict=True):
             with blame(env):
-                reset_exactly(self._envs[env], start.seed)
+                reset_exactly(self._envs[env], start)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         result = StepResult(
@@ -61,6 +62,9 @@ class ManiSkillCpu:
                 np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()
             )
         return Observation.concatenate(seen)
+
+    def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
+        return tuple(instructions(self._envs[env], self._params)[0] for env in ids.tolist())
 
     def frames(self, ids: np.ndarray) -> np.ndarray:
         pictures = [to_numpy(self._envs[env].render_rgb_array())[0] for env in ids.tolist()]

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING
 
 import sapien
 
+from rlinf.data.types import Start
+from rlinf.envs.maniskill.building import reset_options
+
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
 
 
-def reset_exactly(env: BaseEnv, seed: int) -> None:
-    """Resets a CPU env so that equal seeds and actions give equal bits, in whatever process."""
+def reset_exactly(env: BaseEnv, start: Start) -> None:
+    """Resets a CPU env so that equal starts and actions give equal bits, in whatever process."""
     for body in _moving_bodies(env):
         body.put_to_sleep()  # also forgets for how long it has been at rest
     _move_to_new_scene(env)
-    env.reset(seed=seed)
+    env.reset(seed=start.seed, options=reset_options(start))
     for body in _moving_bodies(env):
         body.wake_up()
 

@@ -17,7 +17,14 @@ import torch
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
-from rlinf.envs.maniskill.building import instructions, look, make_env, to_numpy
+from rlinf.envs.maniskill.building import (
+    instructions,
+    look,
+    make_env,
+    num_starts,
+    reset_options,
+    to_numpy,
+)
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ class ManiSkillGpu:
         self._params = params
         self._env = make_env(params, num_envs, backend)
         self.tasks: Sequence[str] = instructions(self._env, params)[:1]
+        self.num_trials = num_starts(self._env)
         self.action_dim: int = self._env.single_action_space.shape[0]
         self._relative = relative_dimensions(self._env.agent.controller, self.action_dim)
         self._last = np.zeros((num_envs, self.action_dim), np.float32)
@@ -55,7 +63,9 @@ class ManiSkillGpu:
         for env, start in zip(ids.tolist(), starts, strict=True):
             only = torch.tensor([env], device=self._env.device)
             # A seed for every env is asked for; those of the others are not used.
-            self._env.reset(seed=[start.seed] * self.num_envs, options={"env_idx": only})
+            self._env.reset(
+                seed=[start.seed] * self.num_envs, options={"env_idx": only, **reset_options(start)}
+            )
         self._last[ids] = 0
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
@@ -76,6 +86,10 @@ class ManiSkillGpu:
                 np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()
             )
         return look(self._env, self._params).take(ids)
+
+    def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
+        texts = instructions(self._env, self._params)
+        return tuple(texts[env] for env in ids.tolist())
 
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return to_numpy(self._env.render_rgb_array())[ids]

@@ -47,6 +47,7 @@ class ToyReach:
         self.num_envs = num_envs
         self.action_dim = action_dim
         self.tasks: Sequence[str] = (_INSTRUCTION,)
+        self.num_trials = 0
         self._obs_dim = obs_dim
         self._dense = reward == "dense"
         self._image_size = image_size
@@ -83,7 +84,10 @@ class ToyReach:
             images = self._draw(ids, self._image_size)[:, None]
         else:
             images = np.zeros((len(ids), 0, 0, 0, 3), np.uint8)
-        return Observation(images, state, (_INSTRUCTION,) * len(ids))
+        return Observation(images, state, self.instructions(ids))
+
+    def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
+        return (_INSTRUCTION,) * len(ids)
 
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return self._draw(ids, _FRAME_SIZE)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlinf.data.random import Noise, derive, seed31
+from rlinf.data.random import Noise, derive, distinct, seed31
 
 KEYS = derive(7, np.arange(1000))
 
@@ -43,3 +43,12 @@ def test_simulator_seeds_fit_into_31_bits():
     seeds = seed31(KEYS)
     assert seeds.dtype == np.int64 and seeds.min() >= 0 and seeds.max() < 2**31
     assert len(np.unique(seeds)) == 1000
+
+
+def test_distinct_numbers_are_all_there_when_all_are_asked_for_and_begin_alike():
+    assert sorted(distinct(7, 7, 3)) == list(range(7))
+    many = distinct(1000, 11_540_480_000, 3)
+    assert len(set(many.tolist())) == 1000
+    assert many.dtype == np.int64 and many.max() > 2**33
+    assert distinct(10, 11_540_480_000, 3).tolist() == many[:10].tolist()
+    assert distinct(10, 11_540_480_000, 4).tolist() != many[:10].tolist()

@@ -27,6 +27,7 @@ class Scripted:
 
     action_dim = 1
     tasks: Sequence[str] = ("count",)
+    num_trials = 0
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs
@@ -56,6 +57,9 @@ class Scripted:
         return Observation(
             np.zeros((len(ids), 0, 0, 0, 3), np.uint8), state.astype(np.float32), ("",) * len(ids)
         )
+
+    def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
+        return ("",) * len(ids)
 
     def frames(self, ids: np.ndarray) -> np.ndarray:
         self.pictured.append(ids.tolist())

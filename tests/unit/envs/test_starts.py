@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rlinf.envs.starts import evaluation_starts, group_indices, share, training_starts
+from rlinf.errors import UserError
 
 
 def starts_of(indices: list[int], step: int = 0, episode: int = 0, **options: int) -> list:
@@ -42,6 +44,23 @@ def test_evaluation_has_every_task_and_trial_once() -> None:
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2),
     ]  # fmt: skip
     assert len({start.seed for start in starts}) == 6
+
+
+def test_an_evaluation_takes_a_random_part_of_the_starts_there_are_each_once() -> None:
+    def trials(count: int, seed: int = 0) -> list[int]:
+        return [start.trial for start in evaluation_starts(seed, 1, count, available=802_816)]
+
+    assert len(set(trials(256))) == 256
+    assert max(trials(256)) > 700_000 and min(trials(256)) < 100_000
+    assert trials(256) != trials(256, seed=1)
+    assert trials(20) == trials(256)[:20]
+    every = evaluation_starts(0, num_tasks=2, num_trials=5, available=5)
+    assert [start.trial for start in every] == [0, 1, 2, 3, 4] * 2
+
+
+def test_an_evaluation_of_more_starts_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match="each task has 5 different starts"):
+        evaluation_starts(0, num_tasks=2, num_trials=6, available=5)
 
 
 def test_no_evaluation_seed_can_be_a_training_seed() -> None:

@@ -92,6 +92,7 @@ def children() -> list[psutil.Process]:
 def test_sub_processes_give_what_one_process_gives(processes):
     here, there = EpisodeBatch(POINTS(SIZE), RULES), processes(POINTS)
     assert (there.num_envs, there.action_dim, there.tasks) == (SIZE, 2, here.tasks)
+    assert there.num_trials == here.num_trials
     ids = np.arange(SIZE)
     assert_equal(there.start(ids, starts(0)), here.start(ids, starts(0)))
     episodes = 0
