@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import Observation
 
 
@@ -30,11 +31,9 @@ class Demonstrations:
         """What the samples `rows` ([n] int64) saw."""
         return Observation(self.images[rows], self.state[rows], (self.instruction,) * len(rows))
 
-    def action_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """1 % and 99 % quantile of each action dimension: [A] float32 each."""
-        flat = self.actions.reshape(-1, self.actions.shape[-1])
-        low, high = np.quantile(flat, [0.01, 0.99], axis=0).astype(np.float32)
-        return low, high
+    def action_statistics(self) -> ActionStatistics:
+        """Of the actions of all samples."""
+        return ActionStatistics.of(self.actions.reshape(-1, self.actions.shape[-1]), self.episodes)
 
     @staticmethod
     def concatenate(parts: Sequence[Demonstrations]) -> Demonstrations:

@@ -27,8 +27,7 @@ def fit(
     Args:
         on_step: gets the number of steps made and the loss, after each.
     """
-    low, high = demonstrations.action_range()
-    policy.set_action_statistics(low, high)
+    policy.set_action_statistics(demonstrations.action_statistics())
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.lr)
     policy.train()
     for step in range(settings.steps):
@@ -37,12 +36,15 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * factor
         optimizer.zero_grad(set_to_none=True)
-        loss = policy.imitation_loss(
+        learned = policy.imitate(
             demonstrations.observation(rows),
             demonstrations.actions[rows],
             demonstrations.values[rows],
             settings.label_smoothing_bins,
         )
+        loss = learned.token_loss.mean()
+        if learned.value_loss.numel():
+            loss = loss + learned.value_loss.mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from rlinf.data.random import Noise
+from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
 
 
@@ -68,25 +70,45 @@ class Policy(nn.Module, ABC):
         return next(self.parameters()).device
 
 
+@dataclass(frozen=True, slots=True)
+class Imitation:
+    """What learning by imitation needs of N demonstrated chunks; all float32.
+
+    Every sample has equally many numbers of each kind, so a mean over samples is a mean over all.
+    """
+
+    token_loss: Tensor  # [N, K] cross-entropy of each learned token, with gradient
+    value_loss: Tensor  # [N, V] squared error of the critic, with gradient; [N, 0] without critic
+    correct: Tensor  # [N, k] 1 where the most likely action token is the demonstrated one, else 0
+    error: Tensor  # [N, C, a] |most likely action - demonstrated| of the live dimensions, env units
+
+
+pytree.register_dataclass(Imitation)  # so that sharding finds the tensors it must watch
+
+
 class ImitablePolicy(Policy):
-    """A policy that can also learn from demonstrations."""
+    """A policy that can also learn from demonstrations: two methods, for `rlinf sft`.
+
+    Which weights learn is a matter of `requires_grad`: all, or adapters alone. Statistics are part
+    of what the policy saves, so that it acts alike wherever it is loaded.
+    """
 
     @abstractmethod
-    def set_action_statistics(self, low: np.ndarray, high: np.ndarray) -> None:
-        """Sets the range ([A] each, env units) of the actions there are."""
+    def set_action_statistics(self, statistics: ActionStatistics) -> None:
+        """Takes over the range of the actions there are, before the first step."""
 
     @abstractmethod
-    def imitation_loss(
+    def imitate(
         self,
         observation: Observation,
         actions: np.ndarray,
         values: np.ndarray,
         smoothing: float,
-    ) -> Tensor:
-        """Loss of the demonstrated chunks, with gradient.
+    ) -> Imitation:
+        """Compares the policy with N demonstrated chunks.
 
         Args:
-            actions: [N, C, A] float32, env units.
+            actions: [N, C, A] float32, env units; past an episode's end its last action.
             values: [N] float32, discounted returns of the demonstrations, for the critic.
             smoothing: standard deviation of the labels in bins; 0 for hard labels.
         """

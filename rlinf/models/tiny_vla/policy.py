@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rlinf.config.models import TinyVlaConfig as ModelConfig
 from rlinf.data.random import Noise
+from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, ImitablePolicy, Sampling
+from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
 from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
 
 
@@ -47,10 +47,9 @@ class TinyVlaPolicy(ImitablePolicy):
         self.register_buffer("high", torch.ones(self.action_dim))
         self.register_buffer("live", torch.ones(self.action_dim, dtype=torch.bool))
 
-    def set_action_statistics(self, low: np.ndarray, high: np.ndarray) -> None:
-        """Sets the range ([A] each, env units) that the tokens of each dimension cover."""
-        self.low.copy_(torch.from_numpy(low))
-        self.high.copy_(torch.from_numpy(high))
+    def set_action_statistics(self, statistics: ActionStatistics) -> None:
+        self.low.copy_(torch.from_numpy(statistics.q01))
+        self.high.copy_(torch.from_numpy(statistics.q99))
         self.live.copy_(self.high > self.low)
 
     @torch.inference_mode()
@@ -84,21 +83,26 @@ class TinyVlaPolicy(ImitablePolicy):
             values,
         )
 
-    def imitation_loss(
+    def imitate(
         self,
         observation: Observation,
         actions: np.ndarray,
         values: np.ndarray,
         smoothing: float,
-    ) -> Tensor:
+    ) -> Imitation:
         logits, predicted = self._forward(observation)
-        labels = torch.from_numpy(self.encode(actions)).to(self.device)
-        logdist = logits[:, :, self.live].log_softmax(-1)
-        loss = -(self._label_weights(smoothing)[labels[:, :, self.live]] * logdist).sum(-1).mean()
-        if not predicted.shape[1]:
-            return loss
+        live = logits[:, :, self.live]
+        labels = torch.from_numpy(self.encode(actions)).to(self.device)[:, :, self.live]
+        loss = -(self._label_weights(smoothing)[labels] * live.log_softmax(-1)).sum(-1)
         returns = torch.from_numpy(values).to(self.device)[:, None]
-        return loss + functional.mse_loss(predicted, returns.expand_as(predicted))
+        chosen = live.detach().argmax(-1)
+        wanted = torch.from_numpy(actions).to(self.device)
+        return Imitation(
+            token_loss=loss.flatten(1),
+            value_loss=(predicted - returns) ** 2,
+            correct=(chosen == labels).float().flatten(1),
+            error=(self.decode(self._with_dead(chosen)) - wanted).abs()[:, :, self.live],
+        )
 
     def _label_weights(self, smoothing: float) -> Tensor:
         """[bins, bins]: row i is the label distribution of bin i, a Gaussian cut at the ends."""

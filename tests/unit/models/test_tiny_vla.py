@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from rlinf.config.models import TinyVlaConfig
+from rlinf.data.statistics import ActionStatistics
+from rlinf.data.types import Observation
 from rlinf.models.tiny_vla.policy import TinyVlaPolicy
 
 
@@ -14,8 +16,10 @@ def policy() -> TinyVlaPolicy:
         model_type="tiny_vla", image_size=32, action_dim=3, num_action_chunks=2, width=32, depth=1
     )
     policy = TinyVlaPolicy(config)
+    low, high = np.array([-1, 0, 0.5], np.float32), np.array([1, 4, 0.5], np.float32)
+    middle = (low + high) / 2
     policy.set_action_statistics(
-        np.array([-1, 0, 0.5], np.float32), np.array([1, 4, 0.5], np.float32)
+        ActionStatistics(low, high, low, high, middle, high - middle, actions=2, episodes=1)
     )
     return policy
 
@@ -39,3 +43,17 @@ def test_actions_outside_the_statistics_get_the_outermost_bin(policy: TinyVlaPol
 
 def test_a_dimension_without_range_is_not_live(policy: TinyVlaPolicy):
     assert policy.live.tolist() == [True, True, False]
+
+
+def test_a_policy_that_knows_nothing_pays_the_entropy_of_256_bins(policy: TinyVlaPolicy):
+    torch.nn.init.zeros_(policy.network.action_head.weight)
+    torch.nn.init.zeros_(policy.network.action_head.bias)
+    seen = Observation(np.zeros((3, 1, 32, 32, 3), np.uint8), np.zeros((3, 0)), ("push",) * 3)
+    # Equal logits: the first bin counts as the most likely one, whose centre is -1 + 1/256.
+    actions = np.full((3, 2, 3), 1.0, np.float32)
+    learned = policy.imitate(seen, actions, np.ones(3, np.float32), smoothing=0.0)
+    assert learned.token_loss.shape == (3, 2 * 2)  # the constant dimension is not learned
+    assert learned.token_loss.detach().numpy() == pytest.approx(np.log(256))
+    assert learned.correct.shape == (3, 2 * 2) and not learned.correct.any()
+    assert learned.error.shape == (3, 2, 2)
+    assert learned.error[..., 0].numpy() == pytest.approx(2 - 1 / 256)
