@@ -177,7 +177,7 @@ def parts(
     return {
         "simulator": lambda step: _env_steps(simulator.call("rollout", step, 0).result()[0]),
         "policy": answer,
-        "pipeline": lambda step: _env_steps(workers.collect(step)),
+        "pipeline": lambda step: _env_steps(workers.collect(step)[0]),
     }
 
 

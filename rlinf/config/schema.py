@@ -121,7 +121,9 @@ class RunnerConfig(Section):
     ckpt_path: str | None = None
     """Policy weights to start from (a checkpoint or an exported policy), optimizer and step new."""
     worker_timeout_s: Seconds = 600.0
-    """Longest wait for an answer of any worker, in seconds, before the run ends."""
+    """Longest wait for an answer of any worker, in seconds, before it counts as dead."""
+    max_failures: Index = 3
+    """Failures in a row, of one simulator process or of any worker, that the run repairs itself."""
     logger: LoggerConfig = LoggerConfig()
     """Where results go."""
 

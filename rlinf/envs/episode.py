@@ -53,7 +53,7 @@ class EnvState(NamedTuple):
 
     start: Start
     actions: np.ndarray  # [n, A] float32 executed since the start
-    running: bool  # False: the episode ended, or none was begun; the other fields do not matter
+    running: bool  # False: the episode ended, or none was begun; the other fields say nothing
 
 
 class EnvBatch(Protocol):
@@ -63,6 +63,7 @@ class EnvBatch(Protocol):
     action_dim: int
     tasks: Sequence[str]  # name of each task
     num_trials: int  # starts that each task has; 0 where any seed is a start of its own
+    restarts: int  # sub-processes replaced so far
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         """Begins an episode in each of the envs `ids` ([K] int64) and shows them: [K] rows."""
@@ -155,6 +156,8 @@ class _ChunkArrays:
 class EpisodeBatch:
     """B envs of one simulator in this process; see `EnvBatch` for its methods."""
 
+    restarts = 0  # there are no sub-processes
+
     def __init__(self, simulator: Simulator, rules: EpisodeRules) -> None:
         self.num_envs = simulator.num_envs
         self.action_dim = simulator.action_dim
@@ -199,12 +202,11 @@ class EpisodeBatch:
 
     def state(self) -> list[EnvState]:
         books = self._books
+        nothing = EnvState(Start(0, -1, 0), books.actions[0, :0].copy(), running=False)
         return [
-            EnvState(
-                books.start[env],
-                books.actions[env, : books.elapsed[env]].copy(),
-                bool(books.running[env]),
-            )
+            EnvState(books.start[env], books.actions[env, : books.elapsed[env]].copy(), True)
+            if books.running[env]
+            else nothing
             for env in range(self.num_envs)
         ]
 

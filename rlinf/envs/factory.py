@@ -27,6 +27,7 @@ def make_batch(
     final: Literal["none", "truncated", "always"],
     processes: int,
     log_file: Path,
+    retries: int = 0,
 ) -> EnvBatch:
     """B envs and their episodes.
 
@@ -37,6 +38,7 @@ def make_batch(
         final: ended episodes whose last observation is needed, see `EpisodeRules`.
         processes: sub-processes the envs are spread over; 0 keeps them in this process.
         log_file: for what the sub-processes print.
+        retries: how often in a row a sub-process that failed is replaced.
     """
     rules = EpisodeRules(
         max_episode_steps=config.max_episode_steps,
@@ -49,4 +51,5 @@ def make_batch(
     make = partial(make_simulator, config)
     if processes == 0:
         return EpisodeBatch(make(num_envs), rules)
-    return ProcessBatch(make, num_envs, rules, processes, log_file, config.step_timeout_s)
+    timeout_s = config.step_timeout_s
+    return ProcessBatch(make, num_envs, rules, processes, log_file, timeout_s, retries)

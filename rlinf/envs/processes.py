@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -148,19 +148,26 @@ class HostProcess:
         )
 
 
-def replies(hosts: Sequence[HostProcess], timeout_s: float) -> list[Any]:
-    """The replies of several sub-processes; raises as soon as one of them fails."""
+def outcomes(hosts: Mapping[int, HostProcess], timeout_s: float) -> dict[int, Any]:
+    """What several sub-processes reply to a request: the result, or how the sub-process failed.
+
+    Raises:
+        UserError: as raised by a hosted object, at once.
+    """
     deadline = time.monotonic() + timeout_s + GRACE_S
-    waiting = {host.channel: index for index, host in enumerate(hosts)}
-    results: list[Any] = [None] * len(hosts)
+    waiting = {host.channel: index for index, host in hosts.items()}
+    results: dict[int, Any] = {}
     while waiting:
         ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise hosts[min(waiting.values())].silence(timeout_s)
+            return results | {i: hosts[i].silence(timeout_s) for i in waiting.values()}
         for channel in ready:
             assert isinstance(channel, Connection)
             index = waiting.pop(channel)
-            results[index] = hosts[index].reply()
+            try:
+                results[index] = hosts[index].reply()
+            except (EnvironmentFailure, WorkerDied) as failure:
+                results[index] = failure
     return results
 
 

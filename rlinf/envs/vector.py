@@ -2,12 +2,17 @@
 
 Each of P sub-processes holds an `EpisodeBatch` of a contiguous share of the B envs, and all work
 at the same time: one message to each and one back for a chunk, images in shared memory.
+
+A sub-process that dies, hangs or raises is replaced: simulators are deterministic, so the new one
+simulates the running episodes again and does the call that failed once more. Nothing is lost and
+no number changes.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -19,17 +24,23 @@ import numpy as np
 from rlinf.data.types import ChunkResult, Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvState, EpisodeBatch, EpisodeRules, Frame
-from rlinf.envs.processes import GRACE_S, HostProcess, replies
-from rlinf.errors import WorkerDied
+from rlinf.envs.history import History
+from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
+from rlinf.errors import EnvironmentFailure, WorkerDied
 
+_log = logging.getLogger(__name__)
 START_TIMEOUT_S = 600.0  # to import, compile shaders, or simulate long episodes again
 
 
 class ProcessBatch:
     """B envs in sub-processes; see `EnvBatch` for its methods.
 
-    When one sub-process fails all are ended, and the batch is of no further use. Different
+    When the batch raises, all sub-processes are ended and it is of no further use. Different
     batches may be used by different threads.
+
+    Raises:
+        EnvironmentFailure: a sub-process failed `retries + 1` times in a row.
+        WorkerDied: one ended before its simulator had ever shown anything.
     """
 
     def __init__(
@@ -40,6 +51,7 @@ class ProcessBatch:
         processes: int,
         log_file: Path,
         step_timeout_s: float,
+        retries: int = 0,
     ) -> None:
         """Starts the sub-processes and waits until their simulators are built.
 
@@ -51,24 +63,32 @@ class ProcessBatch:
             processes: P, at most; no more than there are envs are started.
             log_file: what the sub-processes print is appended to it.
             step_timeout_s: longest duration of a chunk or a reset, in seconds.
+            retries: how often in a row a sub-process that worked before is replaced.
         """
         self.num_envs = num_envs
         rows = np.array_split(np.arange(num_envs), min(processes, num_envs))
         self._shares = [slice(int(share[0]), int(share[-1]) + 1) for share in rows]
         self._step_timeout_s = step_timeout_s
         self._start_timeout_s = max(START_TIMEOUT_S, step_timeout_s)
-        self._hosts: list[HostProcess] = []
-        builds: list[tuple[Callable[[], _HostedBatch]]] = []
+        self._retries, self._log_file = retries, log_file
+        self._builds: list[tuple[Callable[[], _HostedBatch]]] = []
+        self._names: list[str] = []
         for share in self._shares:
             own = replace(rules, env_offset=rules.env_offset + share.start)
             last = rules.env_offset + share.stop - 1
-            self._hosts.append(HostProcess(f"envs {own.env_offset} to {last}", log_file))
-            builds.append((partial(_build, make, share.stop - share.start, own),))
-        self._call("build", builds, self._start_timeout_s)
+            self._names.append(f"envs {own.env_offset} to {last}")
+            self._builds.append((partial(_build, make, share.stop - share.start, own),))
+        self._hosts = [HostProcess(name, log_file) for name in self._names]
+        self._failed = [0] * len(self._hosts)  # times in a row, of each sub-process
+        self._shown = False  # the simulators have worked: a failure may be an accident
+        self._record = rules.record
+        self.restarts = 0
+        self._call("build", self._builds, self._start_timeout_s)
         self.action_dim: int
         self.tasks: Sequence[str]
         self.num_trials: int
         self.action_dim, self.tasks, self.num_trials = self._call("describe")[0]
+        self._history = History(num_envs, self.action_dim)
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         ids = np.asarray(ids, np.int64)
@@ -80,6 +100,8 @@ class ProcessBatch:
                 for share, pick in zip(self._shares, picks, strict=True)
             ],
         )
+        self._shown = True
+        self._history.begin(ids, starts)
         return _join(parts).take(np.argsort(np.concatenate(picks)))
 
     def run_chunk(
@@ -93,7 +115,7 @@ class ProcessBatch:
             return np.concatenate([getattr(part, field) for part in parts])
 
         final_rows = [s.start + p.final_rows for s, p in zip(self._shares, parts, strict=True)]
-        return ChunkResult(
+        result = ChunkResult(
             rewards=stack("rewards"),
             terminated=stack("terminated"),
             truncated=stack("truncated"),
@@ -104,15 +126,21 @@ class ProcessBatch:
             final_rows=np.concatenate(final_rows),
             episodes=tuple(chain.from_iterable(part.episodes for part in parts)),
         )
+        self._history.run(actions, result, next_starts)
+        return result
 
     def state(self) -> list[EnvState]:
-        return list(chain.from_iterable(self._call("state")))
+        return self._history.states()
 
     def restore(self, states: Sequence[EnvState]) -> Observation:
         shares = [(states[s],) for s in self._shares]
-        return _join(self._call("restore", shares, self._start_timeout_s))
+        shown = _join(self._call("restore", shares, self._start_timeout_s))
+        self._shown = True
+        self._history.restore(states)
+        return shown
 
     def set_record(self, count: int) -> None:
+        self._record = count
         self._call("set_record", [(count,)] * len(self._shares))
 
     def take_frames(self) -> list[Frame]:
@@ -133,12 +161,60 @@ class ProcessBatch:
         arguments = arguments or [()] * len(self._hosts)
         timeout_s = timeout_s or self._step_timeout_s
         try:
-            for host, own in zip(self._hosts, arguments, strict=True):
-                host.request(method, own, timeout_s)
-            return replies(self._hosts, timeout_s)
+            results = self._ask(dict(enumerate(arguments)), method, timeout_s)
+            while failed := {i: r for i, r in results.items() if isinstance(r, Exception)}:
+                results |= self._restart(failed)
+                again = {i: arguments[i] for i in failed if results[i] is None}
+                results |= self._ask(again, method, timeout_s)
         except BaseException:
             self._end(patience_s=0)  # what they are in the middle of is of no use any more
             raise
+        self._failed = [0] * len(self._hosts)
+        return [results[index] for index in range(len(self._hosts))]
+
+    def _ask(
+        self, arguments: Mapping[int, tuple[Any, ...]], method: str, timeout_s: float
+    ) -> dict[int, Any]:
+        """Calls a method in some sub-processes; its result, or how the sub-process failed."""
+        results: dict[int, Any] = {}
+        for index, own in arguments.items():
+            try:
+                self._hosts[index].request(method, own, timeout_s)
+            except WorkerDied as died:
+                results[index] = died
+        asked = {i: self._hosts[i] for i in arguments if i not in results}
+        return results | outcomes(asked, timeout_s)
+
+    def _restart(self, failed: Mapping[int, Exception]) -> dict[int, Exception | None]:
+        """Replaces sub-processes and brings the new ones to where the old ones were.
+
+        Returns:
+            None for each that is back, or how it failed again.
+        """
+        for index, error in failed.items():
+            self._failed[index] += 1
+            if not self._shown:
+                raise error
+            if self._failed[index] > self._retries:
+                times = f"{self._failed[index]} times in a row"
+                raise EnvironmentFailure(f"{self._names[index]} failed {times}:\n{error}")
+            _log.warning("%s start again after: %s", self._names[index], error)
+            self._hosts[index].hang_up()
+            self._hosts[index].end(time.monotonic())
+            self._hosts[index] = HostProcess(self._names[index], self._log_file)
+            self.restarts += 1
+        states = self._history.states()
+        steps: list[tuple[str, Callable[[int], tuple[Any, ...]]]] = [
+            ("build", lambda i: self._builds[i]),
+            ("set_record", lambda i: (self._record,)),
+            ("restore", lambda i: (states[self._shares[i]],)),
+        ]
+        results: dict[int, Exception | None] = dict.fromkeys(failed)
+        for method, arguments in steps:
+            back = {i: arguments(i) for i, error in results.items() if error is None}
+            replies = self._ask(back, method, self._start_timeout_s)
+            results |= {i: r if isinstance(r, Exception) else None for i, r in replies.items()}
+        return results
 
     def _end(self, patience_s: float) -> None:
         """Ends all sub-processes, by force those that take longer than `patience_s`."""

@@ -8,6 +8,7 @@ from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.run import Run, open_run
@@ -26,11 +27,11 @@ def training_loop(
         with run.phase("sync"):
             workers.sync_weights()
         with run.phase("rollout"):
-            trajectories = workers.collect(step)
+            trajectories, faults = workers.collect(step)
         with run.phase("advantages"):
             samples, metrics = make_samples(trajectories, config)
         with run.phase("update"):
-            metrics |= workers.update(samples, step).reduce()
+            metrics |= Metrics.merge([faults, workers.update(samples, step)]).reduce()
         saver.complete(step + 1)
         if due(config.runner.val_check_interval, step + 1, total):
             workers.sync_weights()

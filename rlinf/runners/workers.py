@@ -56,10 +56,11 @@ class Workers:
             self.version = version
         return version
 
-    def collect(self, step: int) -> list[Trajectory]:
-        """The trajectories of an iteration, in the order of their envs."""
+    def collect(self, step: int) -> tuple[list[Trajectory], Metrics]:
+        """The trajectories of an iteration, in the order of their envs, and what went wrong."""
         per_worker = self._wait(self.env.call("rollout", step, self.version))
-        return [trajectory for trajectories in per_worker for trajectory in trajectories]
+        trajectories = [trajectory for collected, _ in per_worker for trajectory in collected]
+        return trajectories, Metrics.merge([faults for _, faults in per_worker])
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of an iteration; metrics are those of all ranks together."""

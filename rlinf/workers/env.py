@@ -14,6 +14,7 @@ from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
 from rlinf.envs.video import first_episodes, write_video
+from rlinf.logging.metrics import Metrics, Total
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 
@@ -44,6 +45,7 @@ class EnvWorker:
         self.threads = ThreadPoolExecutor(self.stages, thread_name_prefix="stage")
         self.training: list[TrainStage] = []
         self.evaluating: list[EvalStage] = []
+        self.restarts = 0  # simulator processes replaced, as far as reported
 
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""
@@ -67,12 +69,15 @@ class EnvWorker:
         batch = self.evaluating[0].batch
         return list(batch.tasks), batch.num_trials
 
-    def rollout(self, step: int, version: int) -> list[Trajectory]:
-        """One iteration: R rollout epochs of T chunks in every stage, a trajectory for each."""
+    def rollout(self, step: int, version: int) -> tuple[list[Trajectory], Metrics]:
+        """One iteration: R rollout epochs of T chunks in every stage, a trajectory for each.
+
+        The metrics count what went wrong on the way and was repaired.
+        """
         running = [self.threads.submit(stage.collect, step, version) for stage in self.training]
         trajectories = [trajectory for future in running for trajectory in future.result()]
         self._write_video("train", step, self.training)
-        return trajectories
+        return trajectories, Metrics({"faults/env_restarts": Total(self._new_restarts())})
 
     def evaluate(
         self, starts: Sequence[Start], repeat: int, version: int, step: int
@@ -104,6 +109,12 @@ class EnvWorker:
             stage.batch.close()
         self.threads.shutdown()
 
+    def _new_restarts(self) -> int:
+        """Simulator processes replaced since the last call."""
+        total = sum(stage.batch.restarts for stage in [*self.training, *self.evaluating])
+        new, self.restarts = total - self.restarts, total
+        return new
+
     def _batches(self, purpose: Purpose) -> Iterator[tuple[int, EnvBatch]]:
         """This worker's sub-envs, one batch per stage, each with the global index of its first."""
         env, plan = self._section(purpose)
@@ -117,6 +128,7 @@ class EnvWorker:
                 final=self.config.algorithm.bootstrap if judged else "none",
                 processes=-(-plan.simulator_processes // self.stages),
                 log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
+                retries=self.config.runner.max_failures,
             )
             if env.video_cfg.save_video:
                 batch.set_record(env.video_cfg.num_envs_shown)

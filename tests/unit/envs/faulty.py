@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -92,6 +93,19 @@ class Faulty(ToyReach):
         self._steps += 1
         if self._steps == 2:
             self._fault()
+        return super().step(actions, active)
+
+
+class FaultyOnce(Faulty):
+    """The first one that is built does `fault`; every later one works."""
+
+    def __init__(self, fault: str, marker: Path, num_envs: int) -> None:
+        super().__init__("print" if marker.exists() else fault, num_envs)
+        self._marker = marker
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        if self._steps == 1:
+            self._marker.touch()
         return super().step(actions, active)
 
 

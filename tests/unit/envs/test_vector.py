@@ -37,8 +37,9 @@ def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
     """Makes batches of two processes, and closes them."""
     made = []
 
-    def make(simulator: Make, step_timeout_s: float = 30.0) -> ProcessBatch:
-        batch = ProcessBatch(simulator, SIZE, RULES, 2, tmp_path / "logs/out.log", step_timeout_s)
+    def make(simulator: Make, step_timeout_s: float = 30.0, retries: int = 0) -> ProcessBatch:
+        log = tmp_path / "logs/out.log"
+        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, step_timeout_s, retries)
         made.append(batch)
         return batch
 
@@ -185,7 +186,8 @@ def test_an_env_that_raises_is_named_with_start_and_action_and_traceback(process
     batch = processes(partial(faulty.Faulty, "env error"))
     with pytest.raises(EnvironmentFailure) as caught:
         fail(batch)
-    message = str(caught.value)
+    times, message = str(caught.value).split("\n", 1)
+    assert re.match(r"envs 1[03] to 1[24] failed 1 times in a row:", times)
     # One env of each sub-process fails; which is noticed first is chance.
     start = (
         r"(11 failed at step 2 from Start\(.*seed=6\)|14 failed at step 2 from Start\(.*seed=9\))"
@@ -213,7 +215,7 @@ def test_an_env_that_raises_at_reset_is_named_with_its_start(processes):
 )
 def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, ending, words):
     batch = processes(partial(faulty.Faulty, fault))
-    with pytest.raises(WorkerDied) as caught:
+    with pytest.raises(EnvironmentFailure) as caught:
         fail(batch)
     message = str(caught.value)
     # Both sub-processes fail; which is noticed first is chance.
@@ -228,7 +230,7 @@ def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, e
 def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fault):
     batch = processes(partial(faulty.Faulty, fault), step_timeout_s=1.0)
     begun = time.monotonic()
-    with pytest.raises(WorkerDied, match=r"(?s)Timeout \(0:00:01\).*in hang"):
+    with pytest.raises(EnvironmentFailure, match=r"(?s)Timeout \(0:00:01\).*in hang"):
         fail(batch)
     assert time.monotonic() - begun < 5
     assert not children()
@@ -237,7 +239,7 @@ def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fa
 def test_a_process_that_is_stopped_is_killed_when_its_time_is_up(processes, monkeypatch):
     monkeypatch.setattr("rlinf.envs.processes.GRACE_S", 0.2)
     batch = processes(partial(faulty.Faulty, "stop"), step_timeout_s=0.5)
-    with pytest.raises(WorkerDied, match=r"gave no answer to run_chunk within 0\.5 s"):
+    with pytest.raises(EnvironmentFailure, match=r"gave no answer to run_chunk within 0\.5 s"):
         fail(batch)
     assert not children()
 
@@ -251,10 +253,10 @@ def test_a_process_that_dies_while_idle_is_noticed_at_the_next_call(processes):
 
 def test_a_batch_that_failed_refuses_to_go_on(processes):
     batch = processes(partial(faulty.Faulty, "exit"))
-    with pytest.raises(WorkerDied, match="exit code 7"):
+    with pytest.raises(EnvironmentFailure, match="exit code 7"):
         fail(batch)
     with pytest.raises(WorkerDied, match="have ended"):
-        batch.state()
+        batch.take_frames()
     batch.close()
 
 
@@ -263,6 +265,61 @@ def test_a_wrong_configuration_arrives_as_the_users_error(processes):
         processes(faulty.Unbuildable)
     assert caught.value.fix == "name another"
     assert not children()
+
+
+# --- recovery ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["env error", "bug", "kill", "crash", "hang"])
+def test_a_replaced_process_goes_on_as_if_nothing_had_happened(processes, tmp_path, fault):
+    here = EpisodeBatch(POINTS(SIZE), RULES)
+    once = partial(faulty.FaultyOnce, fault, tmp_path / "failed")
+    there = processes(once, step_timeout_s=2.0, retries=1)
+    there.set_record(0)
+    here.set_record(0)
+    ids = np.arange(SIZE)
+    everybody = np.ones(SIZE, bool)
+    for batch in (here, there):
+        batch.start(ids, starts(5))
+    for chunk in range(5):
+        actions = np.random.default_rng(chunk).uniform(-1, 1, (SIZE, 3, 2)).astype(np.float32)
+        following = [None, *starts(100 * chunk, SIZE - 1)]
+        mine, theirs = (b.run_chunk(actions, everybody, following) for b in (here, there))
+        for name in ("rewards", "terminated", "truncated", "valid", "active", "final_rows"):
+            assert_equal(getattr(theirs, name), getattr(mine, name))
+        assert_equal(theirs.observation.state, mine.observation.state)
+        assert_equal(theirs.episodes, mine.episodes)
+    assert_equal(there.state(), here.state())
+    assert there.restarts == 2  # both processes failed at their second step
+    assert len(children()) == 2
+
+
+def test_a_process_killed_between_calls_is_replaced(processes):
+    batch = processes(POINTS, retries=1)
+    batch.start(np.arange(SIZE), starts(5))
+    before = batch.state()
+    children()[0].kill()
+    batch.run_chunk(np.zeros((SIZE, 1, 2), np.float32), np.zeros(SIZE, bool), [None] * SIZE)
+    assert batch.restarts == 1
+    assert_equal(batch.state(), before)
+
+
+def test_a_simulator_that_always_fails_ends_with_env_start_and_action_after_the_retries(processes):
+    batch = processes(partial(faulty.Faulty, "env error"), retries=2)
+    with pytest.raises(EnvironmentFailure, match="failed 3 times in a row") as caught:
+        fail(batch)
+    assert re.search(r"env 1[14] failed at step 2 from Start.* with action", str(caught.value))
+    assert batch.restarts == 4
+    assert not children()
+
+
+def test_a_simulator_that_never_worked_is_not_started_again(processes):
+    batch = processes(partial(faulty.Faulty, "exit"), retries=3)
+    begun = time.monotonic()
+    with pytest.raises(WorkerDied, match="exit code 7 during start"):
+        batch.start(np.array([0]), [Start(0, faulty.UNLUCKY, 8)])
+    assert time.monotonic() - begun < 5
+    assert batch.restarts == 0
 
 
 # --- processes -----------------------------------------------------------------------------------
