@@ -1,138 +1,19 @@
 """Advantages: how much better each action did than expected (NumPy; sums in float64).
 
-T chunk steps, B envs, C actions per chunk. K is C where rewards, values and advantages belong to
-single actions, and 1 where they belong to whole chunks.
+Formulas only; `estimators.py` says which of them a configuration means. T chunk steps, B envs,
+C actions per chunk, G group size. K is C where rewards, values and advantages belong to single
+actions, and 1 where they belong to whole chunks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from rlinf.algorithms.masks import at_reward_level, length_weights, until_first_end
-from rlinf.data.types import Trajectory
-from rlinf.logging.metrics import Maximum, Mean, Metric, Metrics, Minimum, Total
+from rlinf.algorithms.masks import at_reward_level
 
 Bootstrap = Literal["truncated", "always"]
-
-
-@dataclass(frozen=True, slots=True)
-class AdvantageSettings:
-    """What `estimate` must know; the names are those of the configuration's `algorithm` section."""
-
-    adv_type: Literal["gae", "grpo"]
-    reward_type: Literal["action", "chunk"]
-    gamma: float
-    gae_lambda: float
-    bootstrap: Bootstrap
-    normalize_advantages: bool
-    group_size: int  # G, consecutive envs with one start state
-    filter_rewards: bool
-    rewards_lower_bound: float
-    rewards_upper_bound: float
-    length_normalization: bool  # for fixed episodes only
-    max_episode_steps: int  # L
-
-
-@dataclass(frozen=True, slots=True)
-class Estimates:
-    """What training needs to know of each action of a rollout."""
-
-    advantages: np.ndarray  # [T, B, K] float32; 0 where masked
-    returns: np.ndarray  # [T, B, K] float32, what the critic is trained towards; [T, B, 0] for GRPO
-    mask: np.ndarray  # [T, B, C] bool, actions that are trained on
-    weights: np.ndarray  # [T, B, C] float32, weight in the loss; 0 where masked
-    kept: np.ndarray  # [B] bool, envs whose group the reward filter kept
-
-
-def estimate(steps: Trajectory, settings: AdvantageSettings) -> Estimates:
-    """Advantages, critic targets, mask and weights of all envs of an iteration together.
-
-    Statistics are taken over everything given, so give everything: then the update does not depend
-    on how envs are split over workers and ranks.
-    """
-    estimator = _estimate_gae if settings.adv_type == "gae" else _estimate_grpo
-    advantages, returns, mask, kept = estimator(steps, settings)
-    if settings.length_normalization:
-        weights = length_weights(mask, settings.max_episode_steps)
-    else:
-        weights = mask.astype(np.float32)
-    return Estimates(advantages, returns, mask, weights, kept)
-
-
-def rollout_metrics(steps: Trajectory, estimates: Estimates) -> Metrics:
-    """Rewards over executed chunks; advantages and returns over the entries that are trained on."""
-    mask = at_reward_level(estimates.mask, estimates.advantages.shape[-1])
-    metrics: dict[str, Metric] = {
-        "env/steps": Total(int(steps.valid.sum())),
-        "rollout/rewards": Mean(
-            float(np.where(steps.valid, steps.rewards, 0.0).sum(dtype=np.float64)),
-            int(steps.valid.any(axis=-1).sum()),
-        ),
-        "rollout/filtered_groups": Mean(int((~estimates.kept).sum()), len(estimates.kept)),
-        **_distribution("rollout/advantages", estimates.advantages[mask]),
-    }
-    if estimates.returns.size:
-        metrics |= _distribution("rollout/returns", estimates.returns[mask])
-    return Metrics(metrics)
-
-
-def _distribution(name: str, chosen: np.ndarray) -> dict[str, Metric]:
-    """Mean, largest and smallest of some numbers; nothing of none."""
-    if not chosen.size:
-        return {}
-    return {
-        f"{name}_mean": Mean(float(chosen.sum(dtype=np.float64)), chosen.size),
-        f"{name}_max": Maximum(float(chosen.max())),
-        f"{name}_min": Minimum(float(chosen.min())),
-    }
-
-
-def _estimate_gae(
-    steps: Trajectory, settings: AdvantageSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    events = steps.rewards, steps.terminated, steps.truncated, steps.valid
-    if settings.reward_type == "chunk":
-        events = chunk_level(*events)
-    rewards, terminated, truncated, valid = events
-    advantages = gae(
-        rewards,
-        steps.values,
-        steps.next_values,
-        steps.final_values,
-        terminated,
-        truncated,
-        valid,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        bootstrap=settings.bootstrap,
-    )
-    returns = np.where(valid, advantages + steps.values, np.float32(0))
-    if settings.normalize_advantages:
-        advantages = normalize(advantages, valid)
-    return advantages, returns, steps.valid, np.ones(steps.valid.shape[1], bool)
-
-
-def _estimate_grpo(
-    steps: Trajectory, settings: AdvantageSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    mask = until_first_end(steps.terminated | steps.truncated, steps.valid)
-    returns = episode_returns(steps.rewards, mask)
-    kept = np.ones(len(returns), bool)
-    if settings.filter_rewards:
-        kept = in_reward_bounds(
-            returns,
-            settings.group_size,
-            settings.rewards_lower_bound,
-            settings.rewards_upper_bound,
-        )
-    mask = mask & kept[:, None]
-    entries = 1 if settings.reward_type == "chunk" else mask.shape[-1]
-    advantages = grpo(returns, settings.group_size)[:, None] * at_reward_level(mask, entries)
-    no_critic = np.zeros((*mask.shape[:2], 0), np.float32)
-    return advantages.astype(np.float32), no_critic, mask, kept
 
 
 def gae(
@@ -211,7 +92,53 @@ def episode_returns(rewards: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, rewards, 0.0).sum(axis=(0, 2), dtype=np.float64)
 
 
-def grpo(returns: np.ndarray, group_size: int, epsilon: float = 1e-6) -> np.ndarray:
+def rewards_to_go(rewards: np.ndarray, valid: np.ndarray, gamma: float) -> np.ndarray:
+    """G_t = r_t + gamma * G_{t+1} over the valid entries of one episode per env.
+
+    Williams 1992 (REINFORCE); it is REINFORCE++'s return (Hu et al. 2025) where rewards come at
+    every step. [T, B, K] both -> [T, B, K] float64, 0 where not valid.
+    """
+    chunks, envs, entries = rewards.shape
+    result = np.zeros((chunks, envs, entries))
+    after = np.zeros(envs)
+    for t in reversed(range(chunks)):
+        for i in reversed(range(entries)):
+            counts = valid[t, :, i]
+            after = np.where(counts, rewards[t, :, i] + gamma * after, after)
+            result[t, :, i] = np.where(counts, after, 0.0)
+    return result
+
+
+class _Groups:
+    """Returns of groups of G consecutive envs, of which only some count."""
+
+    def __init__(self, returns: np.ndarray, counted: np.ndarray, group_size: int) -> None:
+        assert len(returns) % group_size == 0, (len(returns), group_size)
+        self.returns, self.counted = (x.reshape(-1, group_size) for x in (returns, counted))
+        self.size = self.counted.sum(axis=1, keepdims=True)  # [B / G, 1], envs that count
+        summed = np.where(self.counted, self.returns, 0.0).sum(axis=1, keepdims=True)
+        self.mean = summed / np.maximum(self.size, 1)
+
+    def centred(self) -> np.ndarray:
+        """R_b - mean_g R: [B / G, G]; exactly 0 in a group of equal returns, or of one."""
+        # The mean of equal numbers may be rounded, and its difference to them then is not 0.
+        return np.where(self.counted & self.differ(), self.returns - self.mean, 0.0)
+
+    def differ(self) -> np.ndarray:
+        """Groups whose returns are not all equal: [B / G, 1] bool."""
+        high = np.where(self.counted, self.returns, -np.inf).max(axis=1, keepdims=True)
+        low = np.where(self.counted, self.returns, np.inf).min(axis=1, keepdims=True)
+        return high > low
+
+
+def grpo(
+    returns: np.ndarray,
+    counted: np.ndarray,
+    group_size: int,
+    *,
+    by_deviation: bool = True,
+    epsilon: float = 1e-6,
+) -> np.ndarray:
     """Each env's return against its group of G consecutive envs (Shao et al. 2024, sec. 4.1.2).
 
     A_b = (R_b - mean_g R) / (std_g R + epsilon), with the unbiased standard deviation. A group of
@@ -219,34 +146,69 @@ def grpo(returns: np.ndarray, group_size: int, epsilon: float = 1e-6) -> np.ndar
 
     Args:
         returns: [B], B a multiple of G.
+        counted: [B] bool, envs that belong to their group; the others get 0.
         group_size: G, at least 2: a group of one has no standard deviation.
+        by_deviation: False leaves the division out (Liu et al. 2025, Dr. GRPO, eq. 3).
 
     Returns:
         [B] float64.
     """
-    assert group_size >= 2 and len(returns) % group_size == 0, (len(returns), group_size)
-    groups = returns.reshape(-1, group_size)
-    centred = groups - groups.mean(axis=1, keepdims=True)
-    spread = groups.std(axis=1, ddof=1, keepdims=True)
-    differ = np.ptp(groups, axis=1, keepdims=True) > 0  # the mean of equal numbers may be rounded
-    return np.where(differ, centred / (spread + epsilon), 0.0).reshape(-1)
+    assert group_size >= 2, group_size
+    groups = _Groups(returns, counted, group_size)
+    centred = groups.centred()
+    if not by_deviation:
+        return centred.reshape(-1)
+    squares = np.square(centred).sum(axis=1, keepdims=True)
+    spread = np.sqrt(squares / np.maximum(groups.size - 1, 1))
+    return (centred / (spread + epsilon)).reshape(-1)
+
+
+def rloo(returns: np.ndarray, counted: np.ndarray, group_size: int) -> np.ndarray:
+    """Each env's return against the mean of the others of its group (Ahmadian et al. 2024, eq. 8).
+
+    A_b = R_b - 1 / (n - 1) * sum_{j != b} R_j = n / (n - 1) * (R_b - mean_g R), n envs that count.
+    Shapes as for `grpo`.
+    """
+    assert group_size >= 2, group_size
+    groups = _Groups(returns, counted, group_size)
+    others = np.maximum(groups.size - 1, 1)
+    return (groups.centred() * groups.size / others).reshape(-1)
+
+
+def group_baseline(returns: np.ndarray, counted: np.ndarray, group_size: int) -> np.ndarray:
+    """R_b - mean_g R, to be normalised over the batch (Hu et al. 2025, REINFORCE++-baseline).
+
+    Shapes as for `grpo`.
+    """
+    return _Groups(returns, counted, group_size).centred().reshape(-1)
+
+
+def equal_groups(returns: np.ndarray, counted: np.ndarray, group_size: int) -> np.ndarray:
+    """Groups that teach nothing, as all returns are equal: [B] -> [B / G] bool."""
+    return ~_Groups(returns, counted, group_size).differ()[:, 0]
 
 
 def in_reward_bounds(
-    returns: np.ndarray, group_size: int, lower: float, upper: float
+    returns: np.ndarray, counted: np.ndarray, group_size: int, lower: float, upper: float
 ) -> np.ndarray:
-    """Envs whose group's mean return lies in [lower, upper]: [B] -> [B] bool."""
-    means = returns.reshape(-1, group_size).mean(axis=1)
-    return np.repeat((lower <= means) & (means <= upper), group_size)
+    """Envs whose group's mean return lies in [lower, upper]: [B] -> [B] bool.
+
+    A group of which no env counts is out of bounds.
+    """
+    groups = _Groups(returns, counted, group_size)
+    means = groups.mean[:, 0]
+    inside = (lower <= means) & (means <= upper) & (groups.size[:, 0] > 0)
+    return np.repeat(inside, group_size)
 
 
 def normalize(advantages: np.ndarray, mask: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
     """Masked entries with mean 0 and (unbiased) standard deviation 1; 0 elsewhere.
 
-    A single entry becomes 0, and no entry at all is fine. Shapes are equal; returns float32.
+    Equal entries, or a single one, become exactly 0; no entry at all is fine. Shapes are equal;
+    returns float32.
     """
     chosen = advantages[mask].astype(np.float64)
     result = np.zeros(advantages.shape, np.float32)
-    if chosen.size > 1:
+    if chosen.size > 1 and np.ptp(chosen) != 0:
         result[mask] = (chosen - chosen.mean()) / (chosen.std(ddof=1) + epsilon)
     return result

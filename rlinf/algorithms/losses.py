@@ -10,6 +10,7 @@ belong to actions, and 1 where they belong to chunks.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -23,6 +24,8 @@ from rlinf.logging.metrics import ExplainedVariance, Mean, Metric, Metrics
 
 # A ratio beyond e^20 is clipped whatever its size; without this, its gradient would be 0 * inf.
 _LARGEST_LOG_RATIO = 20.0
+
+KlEstimate = Literal["k1", "k2", "k3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class LossSettings:
     value_clip: float
     huber_delta: float
     entropy_bonus: float
-    kl_beta: float = 0.0
+    kl_beta: float
+    kl_penalty: KlEstimate
 
 
 class Evaluated(Protocol):
@@ -106,6 +110,29 @@ def denominators(
         policy=float(_sum(entry_weights(weights, mask, live, settings.logprob_type))),
         value=float(_sum(entry_weights(weights, mask, live, settings.reward_type))),
         entropy=float(_sum(entries(mask, live, settings.entropy_type))),
+    )
+
+
+def left_out(
+    batch: TrainBatch, rows: np.ndarray, live: Tensor, settings: LossSettings, over: Denominators
+) -> Metrics:
+    """What the metrics of the loss must know of samples that have no gradient: their weight.
+
+    The policy loss of these samples is 0 and nothing else is in the loss, so nothing is computed.
+
+    Args:
+        rows: [n] int64, samples of the minibatch that `TrainBatch.trained` says nothing is learnt
+            from.
+        live: [A] bool, dimensions that reach the simulator.
+        over: denominators of the whole global minibatch.
+    """
+    mask, weights = torch.from_numpy(batch.mask[rows]), torch.from_numpy(batch.weights[rows])
+    weight = _sum(entry_weights(weights, mask, live.cpu(), settings.logprob_type))
+    return Metrics(
+        {
+            "train/actor/policy_loss": Mean(0.0, weight),
+            "train/loss": Mean(0.0, _over(weight, over.policy)),
+        }
     )
 
 
@@ -196,6 +223,11 @@ def huber(error: Tensor, delta: float) -> Tensor:
     return torch.where(size < delta, 0.5 * error.square(), delta * (size - 0.5 * delta))
 
 
+def kl_k2(log_ratio: Tensor) -> Tensor:
+    """Gives (ln r)^2 / 2; its gradient is that of KL(p, q) in expectation (arguments: `kl_k3`)."""
+    return 0.5 * log_ratio.square()
+
+
 def kl_k3(log_ratio: Tensor) -> Tensor:
     """Gives r - 1 - ln r, an unbiased estimate of KL(p, q) that is never negative.
 
@@ -204,6 +236,14 @@ def kl_k3(log_ratio: Tensor) -> Tensor:
             divergence", k3).
     """
     return log_ratio.exp() - 1.0 - log_ratio
+
+
+def kl_k1(log_ratio: Tensor) -> Tensor:
+    """Gives -ln r, an unbiased estimate of KL(p, q), whose gradient is 0 in expectation."""
+    return -log_ratio
+
+
+_KL: Mapping[KlEstimate, Callable[[Tensor], Tensor]] = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
 
 
 # --- parts of the loss: sum over the samples / denominator ---------------------------------------
@@ -282,7 +322,7 @@ def _reference_part(
     level = settings.logprob_type
     weights = entry_weights(old.weights, old.mask, live, level)
     log_ratio = _log_ratio(reference_logprobs, new.logprobs, old.mask, live, level)
-    total = (weights * kl_k3(log_ratio)).sum()
+    total = (weights * _KL[settings.kl_penalty](log_ratio)).sum()
     return _over(total, over.policy), {"train/actor/kl": Mean(_sum(total), _sum(weights))}
 
 

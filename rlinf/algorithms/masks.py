@@ -22,6 +22,29 @@ def until_first_end(ended: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return valid & np.moveaxis(first, 2, 1)
 
 
+def sound_episodes(rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Valid actions of the episodes, or parts of episodes, whose rewards are all finite.
+
+    Args:
+        rewards: [T, B, C].
+        ended: [T, B, C] bool, the episode ended at this action.
+        valid: [T, B, C] bool, the action was executed.
+
+    Returns:
+        [T, B, C] bool; `valid` itself where all rewards are finite.
+    """
+    broken = valid & ~np.isfinite(rewards)
+    sound = valid
+    for env in np.flatnonzero(broken.any(axis=(0, 2))):
+        ends = ended[:, env].reshape(-1)
+        episode = np.cumsum(ends) - ends  # index of the episode of each action
+        lost = np.isin(episode, episode[broken[:, env].reshape(-1)])
+        if sound is valid:
+            sound = valid.copy()
+        sound[:, env] &= ~lost.reshape(sound[:, env].shape)
+    return sound
+
+
 def episode_lengths(valid: np.ndarray) -> np.ndarray:
     """T_i, the number of valid actions of each env: [T, B, C] bool -> [B] int64."""
     return valid.sum(axis=(0, 2))

@@ -53,9 +53,16 @@ _PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}
 VALUES: dict[str, dict[str, str]] = {
     "actor.model.precision": _PRECISIONS,
     "actor.model.value_type": _LEVELS,
-    "algorithm.adv_type": {"embodied_gae": "gae", "embodied_grpo": "grpo"},
+    "algorithm.adv_type": {
+        "embodied_gae": "gae",
+        "embodied_grpo": "grpo",
+        "reinforce++": "reinforce_plus_plus",
+        "reinforce++_baseline": "reinforce_plus_plus_baseline",
+        "reinpp": "reinforce_plus_plus",
+    },
     "algorithm.bootstrap": {"standard": "truncated"},
     "algorithm.entropy_type": _LEVELS,
+    "algorithm.kl_penalty": {"kl": "k1", "mse": "k2", "low_var_kl": "k3"},
     "algorithm.logprob_type": _LEVELS,
     "algorithm.loss_type": {"embodied_ppo": "actor_critic", "embodied_grpo": "actor"},
     "algorithm.reward_type": _LEVELS,

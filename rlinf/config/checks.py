@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Node, parse, plural
 from rlinf.config import derive
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
-from rlinf.config.schema import Config, EnvConfig
+from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
 from rlinf.errors import UserError
 from rlinf.registry import EXPERT_TASKS, EXPERTS
 
@@ -23,6 +24,7 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
     problems = [
         *_runner(config),
         *_algorithm(config),
+        *_filter(config),
         *_critic(config),
         *_sampling(config),
         *_rollout_model(config),
@@ -47,7 +49,26 @@ def warnings(config: Config) -> list[str]:
             f"evaluation samples at temperature {sampling.temperature_eval}, training at "
             f"{sampling.temperature_train}: their success rates are not comparable"
         )
-    return found
+    return [*found, *_without_effect(config.algorithm)]
+
+
+def _without_effect(algorithm: AlgorithmConfig) -> Iterator[str]:
+    """Values that were set although nothing reads them with the other settings."""
+    title, critic = ESTIMATORS[algorithm.adv_type].title, algorithm.critic
+    rules = (
+        ("gamma", critic or algorithm.adv_type == "reinforce_plus_plus", title),
+        ("gae_lambda", critic, title),
+        ("bootstrap", critic, title),
+        ("value_clip", critic, title),
+        ("huber_delta", critic, title),
+        ("kl_penalty", algorithm.kl_beta > 0, "kl_beta = 0"),
+        ("rewards_lower_bound", algorithm.filter_rewards, "filter_rewards = false"),
+        ("rewards_upper_bound", algorithm.filter_rewards, "filter_rewards = false"),
+    )
+    for name, has_effect, because in rules:
+        value = getattr(algorithm, name)
+        if not has_effect and value != type(algorithm).model_fields[name].default:
+            yield f"algorithm.{name} = {value} has no effect with {because}"
 
 
 def nearest_multiples(value: int, step: int) -> str:
@@ -66,28 +87,17 @@ def _runner(config: Config) -> Iterator[Problem]:
 
 def _algorithm(config: Config) -> Iterator[Problem]:
     algorithm, train = config.algorithm, config.env.train
-    if algorithm.adv_type == "grpo":
-        if train.group_size < 2:
-            yield Problem(
-                f"env.train.group_size = {train.group_size}: GRPO compares the episodes of a "
-                "group, so a group needs at least 2",
-                "set env.train.group_size=8, or algorithm.adv_type=gae",
-            )
-        if train.auto_reset:
-            yield Problem(
-                "env.train.auto_reset = true: GRPO needs fixed episodes, one per sub-env",
-                "set env.train.auto_reset=false",
-            )
-    elif algorithm.filter_rewards:
+    estimator = ESTIMATORS[algorithm.adv_type]
+    if estimator.groups and train.group_size < 2:
         yield Problem(
-            "algorithm.filter_rewards = true: only GRPO has groups to filter",
-            "set algorithm.filter_rewards=false",
+            f"env.train.group_size = {train.group_size}: {estimator.title} compares the episodes "
+            "of a group, so a group needs at least 2",
+            "set env.train.group_size=8, or algorithm.adv_type=gae",
         )
-    if algorithm.rewards_lower_bound > algorithm.rewards_upper_bound:
+    if not estimator.critic and train.auto_reset:
         yield Problem(
-            f"algorithm.rewards_lower_bound = {algorithm.rewards_lower_bound} is above "
-            f"algorithm.rewards_upper_bound = {algorithm.rewards_upper_bound}",
-            "swap them",
+            f"env.train.auto_reset = true: {estimator.title} needs fixed episodes, one per sub-env",
+            "set env.train.auto_reset=false",
         )
     if train.group_size > 1 and not train.use_fixed_reset_state_ids:
         yield Problem(
@@ -112,24 +122,53 @@ def _algorithm(config: Config) -> Iterator[Problem]:
             f"algorithm.kl_beta = {algorithm.kl_beta}: the loss has no KL term in this version",
             "set algorithm.kl_beta=0; algorithm.target_kl limits the step of an iteration",
         )
+    if algorithm.kl_beta and algorithm.kl_penalty == "k1":
+        yield Problem(
+            f"algorithm.kl_penalty = k1 (also written kl) with kl_beta = {algorithm.kl_beta}: the "
+            "gradient of this estimate is 0 in the mean, so it would add noise and no pull",
+            "set algorithm.kl_penalty=k3 (also written low_var_kl)",
+        )
+
+
+def _filter(config: Config) -> Iterator[Problem]:
+    algorithm = config.algorithm
+    estimator = ESTIMATORS[algorithm.adv_type]
+    if algorithm.filter_rewards and not estimator.groups:
+        yield Problem(
+            f"algorithm.filter_rewards = true: {estimator.title} has no groups to filter",
+            "set algorithm.filter_rewards=false",
+        )
+    if algorithm.max_refills and not algorithm.filter_rewards:
+        yield Problem(
+            f"algorithm.max_refills = {algorithm.max_refills} with filter_rewards = false: no "
+            "group is left out, so none is replaced",
+            "set algorithm.filter_rewards=true, or algorithm.max_refills=0",
+        )
+    if algorithm.rewards_lower_bound > algorithm.rewards_upper_bound:
+        yield Problem(
+            f"algorithm.rewards_lower_bound = {algorithm.rewards_lower_bound} is above "
+            f"algorithm.rewards_upper_bound = {algorithm.rewards_upper_bound}",
+            "swap them",
+        )
 
 
 def _critic(config: Config) -> Iterator[Problem]:
     """Critic, loss and advantage estimator come together or not at all."""
     algorithm, model = config.algorithm, config.actor.model
-    wants_critic = algorithm.adv_type == "gae"
+    estimator = ESTIMATORS[algorithm.adv_type]
+    wants_critic = estimator.critic
     if (algorithm.loss_type == "actor_critic") != wants_critic:
         right = "actor_critic" if wants_critic else "actor"
         yield Problem(
             f"algorithm.loss_type = {algorithm.loss_type} with adv_type = {algorithm.adv_type}: "
-            f"{'GAE trains' if wants_critic else 'GRPO has no'} critic",
+            f"{estimator.title} {'trains a' if wants_critic else 'has no'} critic",
             f"set algorithm.loss_type={right}",
         )
     if model.add_value_head != wants_critic:
         yield Problem(
             f"actor.model.add_value_head = {str(model.add_value_head).lower()} with "
             f"algorithm.adv_type = {algorithm.adv_type}: "
-            f"{'GAE needs a critic' if wants_critic else 'GRPO would never train the critic'}",
+            f"{estimator.title} {'needs a' if wants_critic else 'would never train the'} critic",
             f"set actor.model.add_value_head={str(wants_critic).lower()}",
         )
     if model.add_value_head and model.value_type != algorithm.reward_type:

@@ -49,10 +49,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     # Keys without an effect on an embodied run.
     "algorithm.loss_agg_func": (
-        "every loss is the sum over valid entries divided by their number in the global batch",
-        "remove it",
+        "every loss is the weighted sum over valid entries, divided by their weight in the global "
+        "batch",
+        "remove it; algorithm.length_normalization says whether episodes or entries weigh alike",
     ),
-    "algorithm.kl_penalty": ("there is no KL term in the loss", "remove it"),
     "algorithm.length_params": (
         "the number of action tokens follows from action_dim and num_action_chunks",
         "remove it",

@@ -247,8 +247,9 @@ class SamplingParams(Section):
 class AlgorithmConfig(Section):
     """Advantages, losses and how much data an iteration has."""
 
-    adv_type: Literal["gae", "grpo"]
-    """Advantage estimator."""
+    adv_type: Literal["gae", "grpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline"]
+    """Advantage estimator. GAE learns a critic; GRPO, RLOO and REINFORCE++-baseline compare the
+    episodes of a group, REINFORCE++ all episodes of an iteration."""
     loss_type: Literal["actor_critic", "actor"]
     """`actor_critic` trains policy and critic, `actor` the policy alone."""
     reward_type: Literal["action", "chunk"] = "action"
@@ -263,8 +264,9 @@ class AlgorithmConfig(Section):
     """Lambda of GAE."""
     bootstrap: Literal["truncated", "always"] = "truncated"
     """Ends that add V(final observation): time limits only, or every end."""
-    normalize_advantages: bool = True
-    """GAE: subtract the mean and divide by the standard deviation of all valid entries."""
+    normalize_advantages: bool | None = None
+    """Bring all valid advantages to mean 0 and standard deviation 1; for GRPO, divide by the
+    standard deviation of the group. None: as the method was published, so not for RLOO."""
     clip_ratio_low: NonNegative = 0.2
     """The ratio is clipped below 1 - this."""
     clip_ratio_high: NonNegative = 0.2
@@ -278,15 +280,21 @@ class AlgorithmConfig(Section):
     entropy_bonus: NonNegative = 0.0
     """Weight of the entropy in the loss."""
     kl_beta: NonNegative = 0.0
-    """Weight of the KL divergence to the start policy."""
+    """Weight in the loss of the KL divergence from the policy that training started from."""
+    kl_penalty: Literal["k1", "k2", "k3"] = "k3"
+    """Estimate of that divergence, r being the start policy's probability over the present one's:
+    `k2` is (ln r)^2 / 2, `k3` is r - 1 - ln r. `k1` is -ln r, which cannot be trained on."""
     target_kl: Positive | None = None
     """Stop the update epochs of an iteration when the mean KL exceeds this; None for never."""
     filter_rewards: bool = False
-    """GRPO: leave out groups whose mean return lies outside the two bounds."""
+    """Leave out groups whose mean return lies outside the two bounds."""
     rewards_lower_bound: Finite = 0.1
     """Smallest mean return of a group that is kept."""
     rewards_upper_bound: Finite = 0.9
     """Largest mean return of a group that is kept."""
+    max_refills: Index = 0
+    """Most extra rollouts of all sub-envs per iteration that replace groups which the filter left
+    out (DAPO's dynamic sampling); groups beyond the planned number are not trained on."""
     length_normalization: bool | None = None
     """Weight every episode alike, whatever its length; None: on for fixed episodes only."""
     rollout_epoch: Count = 1
@@ -295,8 +303,24 @@ class AlgorithmConfig(Section):
     """Times every (task, trial) of an evaluation is run."""
     update_epoch: Count = 1
     """Passes over the data of an iteration."""
+    parity_check_interval: Index = 0
+    """Compare the rollout's log-probs with the learner's on some samples every so many iterations;
+    0 compares in the first iteration of a run, or after a resume, alone."""
+    parity_tolerance: Positive | None = None
+    """Largest mean difference per token in that comparison; None takes 0.001 for a policy in fp32
+    and 0.05 in bf16."""
     sampling_params: SamplingParams = SamplingParams()
     """How actions are drawn."""
+
+    @property
+    def critic(self) -> bool:
+        """Whether there are values; a checked configuration has them exactly for GAE."""
+        return self.loss_type == "actor_critic"
+
+    @property
+    def policy_loss_alone(self) -> bool:
+        """Whether a sample whose advantages are 0 has no gradient."""
+        return not (self.critic or self.entropy_bonus or self.kl_beta)
 
 
 # --- rollout -------------------------------------------------------------------------------------

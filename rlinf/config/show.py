@@ -8,6 +8,7 @@ from itertools import groupby
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Kind, plural
 from rlinf.config.derive import Memory, Plan
 from rlinf.config.load import Loaded
@@ -44,7 +45,7 @@ def _summary(config: Config) -> str:
     return (
         f"{model.model_type} ({model.num_parameters() / 1e6:.1f} M parameters) learns "
         f"{getattr(train.init_params, 'id', train.simulator_type)} by "
-        f"{'PPO' if config.algorithm.adv_type == 'gae' else 'GRPO'}"
+        f"{ESTIMATORS[config.algorithm.adv_type].title}"
     )
 
 

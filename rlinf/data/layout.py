@@ -73,6 +73,9 @@ def flatten(
     returns: np.ndarray,
     mask: np.ndarray,
     weights: np.ndarray,
+    *,
+    trained: np.ndarray,
+    planned: int,
 ) -> TrainBatch:
     """The chunks with at least one action that counts, in order of time, then env.
 
@@ -81,6 +84,8 @@ def flatten(
         returns: [T, B, K] float32, or [T, B, 0] without a critic.
         mask: [T, B, C] bool, actions that are trained on.
         weights: [T, B, C] float32, 0 outside the mask.
+        trained: [T, B] bool, chunks whose loss has a gradient.
+        planned: samples that the configuration counts on.
     """
     keep = mask.any(axis=-1)
     steps = rollout.steps
@@ -95,7 +100,9 @@ def flatten(
         values=steps.values[keep],
         mask=mask[keep],
         weights=weights[keep],
-        planned=keep.size,
+        trained=trained[keep],
+        planned=planned,
+        version=steps.version,
     )
 
 

@@ -160,7 +160,9 @@ class TrainBatch:
     values: np.ndarray  # [N, K] float32, at rollout time; [N, 0] without a critic
     mask: np.ndarray  # [N, C] bool, actions that count
     weights: np.ndarray  # [N, C] float32, 1, or L/T_i with length normalisation; 0 outside mask
-    planned: int  # samples the plan counts on (T x B): fixes the number of updates
+    trained: np.ndarray  # [N] bool, has a gradient; the others count in denominators alone
+    planned: int  # samples the plan counts on: fixes the number of updates
+    version: int  # of the weights that acted
 
     def __len__(self) -> int:
         return len(self.rows)

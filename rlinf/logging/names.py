@@ -85,6 +85,8 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("rollout/returns_min", "smallest target of the critic", "min"),
     MetricName("rollout/rewards", "the simulator's reward summed over a chunk, over valid chunks"),
     MetricName("rollout/filtered_groups", "share of groups that the reward filter left out"),
+    MetricName("rollout/equal_groups", "share of groups in which all returns are equal"),
+    MetricName("rollout/refills", "extra rollouts that replaced filtered groups", "sum"),
     MetricName("env/success_once", "share of finished episodes with success at any step"),
     MetricName("env/success_at_end", "share of finished episodes with success at the last step"),
     MetricName(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlinf.algorithms.advantages import AdvantageSettings, estimate, rollout_metrics
+import numpy as np
+
+from rlinf.algorithms.estimators import ESTIMATORS, AdvantageSettings, estimate, rollout_metrics
+from rlinf.config import derive
 from rlinf.config.schema import Config
 from rlinf.data.layout import concatenate, flatten
 from rlinf.data.types import TrainBatch, Trajectory
@@ -21,8 +24,17 @@ def make_samples(
     """
     rollout = concatenate(trajectories)
     estimates = estimate(rollout.steps, advantage_settings(config))
+    trained: np.ndarray = np.ones(estimates.mask.shape[:2], bool)
+    if config.algorithm.policy_loss_alone:
+        trained = np.any(estimates.advantages, axis=-1)
     batch = flatten(
-        rollout, estimates.advantages, estimates.returns, estimates.mask, estimates.weights
+        rollout,
+        estimates.advantages,
+        estimates.returns,
+        estimates.mask,
+        estimates.weights,
+        trained=trained,
+        planned=derive.samples(config),
     )
     metrics = Metrics.merge(
         [rollout_metrics(rollout.steps, estimates), episode_metrics(rollout.steps.episodes, "env")]
@@ -33,18 +45,20 @@ def make_samples(
 def advantage_settings(config: Config) -> AdvantageSettings:
     """The part of the configuration that advantages depend on."""
     algorithm, env = config.algorithm, config.env.train
-    normalize_lengths = algorithm.length_normalization
+    lengths, normalize = algorithm.length_normalization, algorithm.normalize_advantages
+    published = ESTIMATORS[algorithm.adv_type].normalizes
     return AdvantageSettings(
         adv_type=algorithm.adv_type,
         reward_type=algorithm.reward_type,
         gamma=algorithm.gamma,
         gae_lambda=algorithm.gae_lambda,
         bootstrap=algorithm.bootstrap,
-        normalize_advantages=algorithm.normalize_advantages,
+        normalize_advantages=published if normalize is None else normalize,
         group_size=env.group_size,
         filter_rewards=algorithm.filter_rewards,
         rewards_lower_bound=algorithm.rewards_lower_bound,
         rewards_upper_bound=algorithm.rewards_upper_bound,
-        length_normalization=not env.auto_reset if normalize_lengths is None else normalize_lengths,
+        wanted_groups=algorithm.rollout_epoch * env.total_num_envs // env.group_size,
+        length_normalization=not env.auto_reset if lengths is None else lengths,
         max_episode_steps=env.max_episode_steps,
     )

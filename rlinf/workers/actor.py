@@ -233,4 +233,6 @@ def loss_settings(algorithm: AlgorithmConfig) -> LossSettings:
         value_clip=algorithm.value_clip,
         huber_delta=algorithm.huber_delta,
         entropy_bonus=algorithm.entropy_bonus,
+        kl_beta=algorithm.kl_beta,
+        kl_penalty=algorithm.kl_penalty,
     )

@@ -118,7 +118,7 @@ class EnvWorker:
     def _batches(self, purpose: Purpose) -> Iterator[tuple[int, EnvBatch]]:
         """This worker's sub-envs, one batch per stage, each with the global index of its first."""
         env, plan = self._section(purpose)
-        judged = purpose == "train" and self.config.algorithm.adv_type == "gae"
+        judged = purpose == "train" and self.config.algorithm.critic
         for stage in range(self.stages):
             first = (self.rank * self.stages + stage) * plan.per_stage
             batch = make_batch(

@@ -98,7 +98,7 @@ class TrainStage(Stage):
         self.env, self.seed = config.env.train, config.actor.seed
         self.epochs = config.algorithm.rollout_epoch
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
-        self.critic = config.algorithm.adv_type == "gae"
+        self.critic = config.algorithm.critic
         # With partial reset: episodes each env has begun, and what it begins when the present one
         # ends. Drawn when it changes: drawing every env's in every chunk costs as much as a step.
         self.begun = np.zeros(batch.num_envs, np.int64)

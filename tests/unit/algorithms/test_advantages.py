@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from rlinf.algorithms.advantages import (
-    AdvantageSettings,
     chunk_level,
     episode_returns,
-    estimate,
+    equal_groups,
     gae,
+    group_baseline,
     grpo,
     in_reward_bounds,
     normalize,
+    rewards_to_go,
+    rloo,
 )
-from rlinf.data.types import Trajectory
 
 
 def line(*numbers: float) -> np.ndarray:
@@ -222,18 +223,84 @@ def test_gae_equals_a_loop_over_single_steps(actions, bootstrap):
     assert not advantages[~valid].any()
 
 
+ALL = np.ones(4, bool)
+
+
 def test_grpo_divides_by_the_unbiased_deviation_of_the_group():
     # group 0: returns 1, 3: mean 2, unbiased std sqrt((1 + 1) / 1) = 1.41421
     # group 1: returns 0, 4: mean 2, unbiased std sqrt(8) = 2.82843
-    result = grpo(np.array([1.0, 3.0, 0.0, 4.0]), 2, epsilon=0.0)
+    result = grpo(np.array([1.0, 3.0, 0.0, 4.0]), ALL, 2, epsilon=0.0)
     np.testing.assert_allclose(result, [-(0.5**0.5), 0.5**0.5, -(0.5**0.5), 0.5**0.5])
 
 
-def test_grpo_is_exactly_zero_where_all_of_a_group_are_alike():
+def test_grpo_without_the_deviation_is_the_difference_to_the_mean():
+    result = grpo(np.array([1.0, 3.0, 0.0, 4.0]), ALL, 2, by_deviation=False)
+    np.testing.assert_array_equal(result, [-1, 1, -2, 2])
+
+
+def test_rloo_compares_with_the_mean_of_the_others():
+    # 6 - (0 + 3) / 2 = 4.5; 0 - (6 + 3) / 2 = -4.5; 3 - (6 + 0) / 2 = 0
+    result = rloo(np.array([6.0, 0.0, 3.0]), np.ones(3, bool), 3)
+    np.testing.assert_allclose(result, [4.5, -4.5, 0.0])
+
+
+def test_the_group_baseline_is_the_mean_of_the_group():
+    result = group_baseline(np.array([6.0, 0.0, 3.0]), np.ones(3, bool), 3)
+    np.testing.assert_allclose(result, [3.0, -3.0, 0.0])
+
+
+@pytest.mark.parametrize("estimator", [grpo, rloo, group_baseline])
+def test_advantages_are_exactly_zero_where_all_of_a_group_are_alike(estimator):
     # 0.1 + 0.1 + 0.1 is not 3 * 0.1 in floating point: the group's mean differs from its members.
-    result = grpo(np.array([0.1, 0.1, 0.1, 5.0, 5.0, 6.0]), 3)
+    result = estimator(np.array([0.1, 0.1, 0.1, 5.0, 5.0, 6.0]), np.ones(6, bool), 3)
     np.testing.assert_array_equal(result[:3], 0.0)
     assert np.all(result[3:] != 0.0)
+
+
+def groups_by_hand(kind, returns, counted, size):
+    """Reference: each group as a plain list of the episodes that count, one by one."""
+    result = [0.0] * len(returns)
+    for first in range(0, len(returns), size):
+        members = [b for b in range(first, first + size) if counted[b]]
+        for b in members:
+            others = [returns[j] for j in members if j != b]
+            if not others:
+                continue
+            mean = sum(returns[j] for j in members) / len(members)
+            deviation = sum((returns[j] - mean) ** 2 for j in members) / (len(members) - 1)
+            result[b] = {
+                "grpo": (returns[b] - mean) / (deviation**0.5 + 1e-6),
+                "rloo": returns[b] - sum(others) / len(others),
+                "baseline": returns[b] - mean,
+            }[kind]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("kind", "estimator"), [("grpo", grpo), ("rloo", rloo), ("baseline", group_baseline)]
+)
+def test_envs_that_do_not_count_leave_their_group_as_if_it_were_smaller(kind, estimator):
+    rng = np.random.default_rng(3)
+    returns, counted = rng.normal(size=40), rng.random(40) < 0.6
+    counted[:8] = [1, 0, 0, 0, 0, 0, 0, 0]  # a group of one, and a group of none
+    returns[~counted] = 1e9
+    expected = groups_by_hand(kind, returns.tolist(), counted.tolist(), 4)
+    np.testing.assert_allclose(estimator(returns, counted, 4), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_group_is_equal_where_all_that_count_have_the_same_return():
+    returns = np.array([1.0, 1.0, 0.0, 1.0, 5.0, 0.1, 0.0, 0.0])
+    counted = np.array([1, 1, 1, 1, 0, 1, 0, 0], bool)
+    np.testing.assert_array_equal(equal_groups(returns, counted, 2), [True, False, True, True])
+
+
+def test_rewards_to_go_discount_per_entry_over_chunks_and_skip_what_was_not_executed():
+    # gamma 1/2; entries in time 1, 2, (99 not executed), 4:
+    # G_3 = 4; G_1 = 2 + 4 / 2 = 4; G_0 = 1 + 4 / 2 = 3
+    rewards = np.array([[[1, 2, 99]], [[4, 99, 99]]], np.float32)
+    valid = np.array([[[1, 1, 0]], [[1, 0, 0]]], bool)
+    result = rewards_to_go(rewards, valid, 0.5)
+    np.testing.assert_array_equal(result, [[[3, 4, 0]], [[4, 0, 0]]])
 
 
 def test_grpo_counts_rewards_up_to_and_including_the_end():
@@ -246,8 +313,15 @@ def test_the_reward_filter_keeps_groups_within_both_bounds():
     # reward 5 for success, groups of two: mean returns 0, 2.5, 5
     returns = np.array([0.0, 0.0, 0.0, 5.0, 5.0, 5.0])
     expected = [False, False, True, True, False, False]
-    np.testing.assert_array_equal(in_reward_bounds(returns, 2, 0.5, 4.5), expected)
-    np.testing.assert_array_equal(in_reward_bounds(returns, 2, 0.0, 5.0), [True] * 6)
+    every = np.ones(6, bool)
+    np.testing.assert_array_equal(in_reward_bounds(returns, every, 2, 0.5, 4.5), expected)
+    np.testing.assert_array_equal(in_reward_bounds(returns, every, 2, 0.0, 5.0), [True] * 6)
+
+
+def test_a_group_is_judged_by_the_envs_that_count_and_left_out_without_any():
+    returns, counted = np.array([5.0, 5.0, 0.0, 5.0, 1.0, 1.0]), np.array([0, 1, 1, 1, 0, 0], bool)
+    expected = [False, False, True, True, False, False]  # means 5, 2.5, none
+    np.testing.assert_array_equal(in_reward_bounds(returns, counted, 2, 0.0, 4.5), expected)
 
 
 def test_normalisation_uses_the_unbiased_deviation_of_valid_entries():
@@ -258,127 +332,13 @@ def test_normalisation_uses_the_unbiased_deviation_of_valid_entries():
     np.testing.assert_array_equal(result, [[-1, 0], [0, 1]])
 
 
+def test_normalisation_of_equal_entries_is_exactly_zero():
+    mask = np.ones((3, 1), bool)
+    np.testing.assert_array_equal(normalize(np.full((3, 1), 0.1), mask), np.zeros((3, 1)))
+
+
 @pytest.mark.parametrize("valid", [0, 1])
 def test_normalisation_of_no_or_one_entry_is_zero(valid):
     mask = np.zeros((2, 2), bool)
     mask.flat[:valid] = True
     np.testing.assert_array_equal(normalize(np.full((2, 2), 7.0), mask), np.zeros((2, 2)))
-
-
-def settings(**changes) -> AdvantageSettings:
-    given = {
-        "adv_type": "grpo",
-        "reward_type": "action",
-        "gamma": 0.5,
-        "gae_lambda": 0.5,
-        "bootstrap": "truncated",
-        "normalize_advantages": False,
-        "group_size": 2,
-        "filter_rewards": False,
-        "rewards_lower_bound": 0.5,
-        "rewards_upper_bound": 4.5,
-        "length_normalization": False,
-        "max_episode_steps": 4,
-    }
-    return AdvantageSettings(**(given | changes))
-
-
-def trajectory(rewards, valid, terminated=None, values=None) -> Trajectory:
-    """[T, B, C] lists; log-probs and actions play no role here."""
-    valid = np.array(valid, bool)
-    chunks, envs, _ = valid.shape
-    values = np.zeros((chunks, envs, 0)) if values is None else np.array(values)
-    return Trajectory(
-        observations=[],
-        rows=np.zeros((chunks, envs), np.int32),
-        sampled=np.zeros((*valid.shape, 1)),
-        logprobs=np.zeros((*valid.shape, 1), np.float32),
-        values=values.astype(np.float32),
-        rewards=np.array(rewards, np.float32),
-        terminated=np.zeros_like(valid) if terminated is None else np.array(terminated, bool),
-        truncated=np.zeros_like(valid),
-        valid=valid,
-        final_values=np.zeros((chunks, envs), np.float32),
-        next_values=np.zeros(envs, np.float32),
-    )
-
-
-# Two envs, two chunks of two actions, one group. Env 0 succeeds at its third action, env 1 never.
-SUCCESS = trajectory(
-    rewards=[[[0, 0], [0, 0]], [[5, 0], [0, 0]]],
-    valid=[[[1, 1], [1, 1]], [[1, 0], [1, 1]]],
-    terminated=[[[0, 0], [0, 0]], [[1, 0], [0, 0]]],
-)
-
-
-def test_grpo_estimates_are_masked_after_the_end():
-    result = estimate(SUCCESS, settings())
-    # returns 5 and 0: mean 2.5, unbiased std 3.53553; +-2.5 / 3.53553 = +-0.70711
-    a = pytest.approx(0.5**0.5, abs=1e-6)
-    assert result.advantages[:, 0].reshape(-1).tolist() == [a, a, a, 0.0]
-    assert (-result.advantages[:, 1]).reshape(-1).tolist() == [a, a, a, a]
-    np.testing.assert_array_equal(result.mask, SUCCESS.valid)
-    np.testing.assert_array_equal(result.weights, SUCCESS.valid)
-    assert result.returns.shape == (2, 2, 0)
-
-
-def test_length_normalisation_weights_episodes_alike():
-    # L = 4: env 0 has three actions of weight 4/3, env 1 four of weight 1; both sum to 4.
-    weights = estimate(SUCCESS, settings(length_normalization=True)).weights
-    np.testing.assert_allclose(weights[:, 0], [[4 / 3, 4 / 3], [4 / 3, 0]], rtol=1e-6)
-    np.testing.assert_array_equal(weights[:, 1], np.ones((2, 2)))
-
-
-def test_filtered_groups_are_masked_and_nothing_becomes_nan():
-    result = estimate(SUCCESS, settings(filter_rewards=True, rewards_lower_bound=3.0))
-    assert not result.kept.any()
-    assert not result.mask.any()
-    for array in (result.advantages, result.weights):
-        np.testing.assert_array_equal(array, np.zeros((2, 2, 2)))
-
-
-def test_grpo_at_chunk_level_gives_one_advantage_per_chunk():
-    result = estimate(SUCCESS, settings(reward_type="chunk"))
-    assert result.advantages.shape == (2, 2, 1)
-    assert np.all(result.advantages[:, 0] > 0)
-    assert np.all(result.advantages[:, 1] < 0)
-
-
-def test_critic_targets_are_advantages_before_normalisation_plus_values():
-    # One env, chunks of two actions; gamma = lambda = 1/2; success at the third action.
-    # A_2 = 5 - 2 = 3; A_1 = 0 + 0.5*2 - 2 + 0.25*3 = -0.25; A_0 = 0.5*2 - 4 + 0.25*-0.25 = -3.0625
-    steps = trajectory(
-        rewards=[[[0, 0]], [[5, 0]]],
-        valid=[[[1, 1]], [[1, 0]]],
-        terminated=[[[0, 0]], [[1, 0]]],
-        values=[[[4, 2]], [[2, 77]]],
-    )
-    plain = estimate(steps, settings(adv_type="gae"))
-    np.testing.assert_array_equal(plain.advantages, [[[-3.0625, -0.25]], [[3, 0]]])
-    np.testing.assert_array_equal(plain.returns, [[[0.9375, 1.75]], [[5, 0]]])
-    normalised = estimate(steps, settings(adv_type="gae", normalize_advantages=True))
-    np.testing.assert_array_equal(normalised.returns, plain.returns)
-    valid = normalised.advantages[steps.valid]
-    assert valid.mean() == pytest.approx(0.0, abs=1e-6)
-    assert valid.std(ddof=1) == pytest.approx(1.0, abs=1e-4)
-
-
-def test_gae_at_chunk_level_discounts_per_chunk():
-    # Chunk rewards 0 and 5, V = 4 and 2: A_1 = 5 - 2 = 3; A_0 = 0 + 0.5*2 - 4 + 0.25*3 = -2.25
-    steps = trajectory(
-        rewards=[[[0, 0]], [[5, 99]]],
-        valid=[[[1, 1]], [[1, 0]]],
-        terminated=[[[0, 0]], [[1, 0]]],
-        values=[[[4]], [[2]]],
-    )
-    result = estimate(steps, settings(adv_type="gae", reward_type="chunk"))
-    np.testing.assert_array_equal(result.advantages, [[[-2.25]], [[3]]])
-    np.testing.assert_array_equal(result.returns, [[[1.75]], [[5]]])
-
-
-def test_a_rollout_in_which_nothing_is_valid_gives_zeros():
-    steps = trajectory(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), values=np.full((2, 2, 2), 3.0))
-    for changes in ({"adv_type": "gae", "normalize_advantages": True}, {"adv_type": "grpo"}):
-        result = estimate(steps, settings(length_normalization=True, **changes))
-        assert not result.advantages.any()
-        assert not result.weights.any()

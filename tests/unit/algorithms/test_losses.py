@@ -17,12 +17,16 @@ from rlinf.algorithms.losses import (
     Samples,
     denominators,
     huber,
+    kl_k1,
+    kl_k2,
     kl_k3,
+    left_out,
     minibatch_loss,
     policy_terms,
     value_loss,
 )
 from rlinf.data.types import TrainBatch
+from rlinf.logging.metrics import Metrics
 
 
 def tensor(*numbers: float) -> Tensor:
@@ -88,6 +92,20 @@ def test_k3_is_never_negative_and_zero_only_without_change():
     )
 
 
+def test_k2_has_the_gradient_of_the_divergence_and_k1_has_none():
+    # Over two outcomes, p = softmax(x, 0) and q = (1/2, 1/2):
+    # KL(p, q) = p ln 2p + (1 - p) ln 2(1 - p), dKL/dx = p (1 - p) x, as ln(p / (1 - p)) = x.
+    # The expectation over samples of p holds p fixed: only ln p(sample) has a gradient.
+    x = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    p = torch.sigmoid(x)
+    logp = torch.stack([p.log(), (1 - p).log()])
+    chance = torch.stack([p, 1 - p]).detach()
+    for estimate, expected in ((kl_k2, float((p * (1 - p) * x).detach())), (kl_k1, 0.0)):
+        value = (chance * estimate(math.log(0.5) - logp)).sum()
+        (gradient,) = torch.autograd.grad(value, x, retain_graph=True)
+        assert float(gradient) == pytest.approx(expected, abs=1e-12)
+
+
 # --- the whole loss -------------------------------------------------------------------------------
 
 
@@ -109,6 +127,8 @@ SETTINGS = LossSettings(
     value_clip=0.2,
     huber_delta=10.0,
     entropy_bonus=0.0,
+    kl_beta=0.0,
+    kl_penalty="k3",
 )
 LIVE = torch.tensor([True, True])
 
@@ -126,7 +146,9 @@ def batch(**changes: Any) -> TrainBatch:
         "values": np.zeros((2, 2)),
         "mask": np.array([[True, True], [True, False]]),
         "weights": np.array([[1.0, 1.0], [1.0, 0.0]]),
+        "trained": np.ones(2, bool),
         "planned": 2,
+        "version": 0,
     }
     return TrainBatch(**(given | changes))
 
@@ -279,6 +301,35 @@ def test_the_divergence_from_the_start_policy_is_added():
     k3 = 1 - math.log(2)
     assert metrics["train/actor/kl"] == pytest.approx(k3)
     assert loss == pytest.approx((-1 - 1 + 1 + 1 - 1 - 1) / 6 + 0.5 * k3)
+
+
+def test_the_divergence_can_be_half_the_squared_log_ratio():
+    reference = torch.full((2, 2, 2), math.log(2), dtype=torch.float64)
+    settings = replace(SETTINGS, loss_type="actor", kl_beta=0.5, kl_penalty="k2")
+    _, metrics = whole(evaluated(), batch(), settings, reference_logprobs=reference)
+    assert metrics["train/actor/kl"] == pytest.approx(math.log(2) ** 2 / 2)
+
+
+def test_samples_without_advantage_can_be_left_out_of_the_computation():
+    given = batch(
+        advantages=np.array([[1.0, -1.0], [0.0, 0.0]]),
+        weights=np.array([[1.0, 1.0], [3.0, 0.0]]),
+    )
+    settings = replace(SETTINGS, loss_type="actor")
+    loss, expected = whole(evaluated(RATIOS), given, settings)
+    over = denominators(given, np.arange(2), LIVE, settings)
+    new, first = evaluated(RATIOS), np.array([0])
+    part, metrics = minibatch_loss(
+        Evaluated(new.logprobs[:1], new.entropy[:1], new.values[:1]),
+        Samples.take(given, first, "cpu"),
+        LIVE,
+        settings,
+        over,
+    )
+    assert float(part) == pytest.approx(loss)
+    merged = Metrics.merge([metrics, left_out(given, np.array([1]), LIVE, settings, over)]).reduce()
+    for name in ("train/actor/policy_loss", "train/loss"):
+        assert merged[name] == pytest.approx(expected[name])
 
 
 def test_only_the_value_loss_has_a_gradient_while_the_critic_warms_up():

@@ -6,6 +6,7 @@ from rlinf.algorithms.masks import (
     at_reward_level,
     episode_lengths,
     length_weights,
+    sound_episodes,
     until_first_end,
 )
 
@@ -43,3 +44,23 @@ def test_a_chunk_counts_if_any_of_its_actions_does():
     mask = np.array([[1, 0], [0, 0]], bool)
     np.testing.assert_array_equal(at_reward_level(mask, 1), [[True], [False]])
     np.testing.assert_array_equal(at_reward_level(mask, 2), mask)
+
+
+def test_an_episode_with_a_reward_that_is_not_finite_is_lost_and_its_neighbours_are_not():
+    # Three envs of four actions in two chunks. Env 0: episodes of 1, 2 and 1 actions, the second
+    # broken by its last reward. Env 1: an episode that goes on, broken by its first. Env 2: sound.
+    ended = np.zeros((2, 3, 2), bool)
+    ended[0, 0, 0] = ended[1, 0, 0] = True
+    rewards = np.zeros((2, 3, 2))
+    rewards[1, 0, 0], rewards[0, 1, 0] = np.nan, -np.inf
+    valid = np.ones((2, 3, 2), bool)
+    sound = sound_episodes(rewards, ended, valid)
+    assert sound[:, 0].reshape(-1).tolist() == [True, False, False, True]
+    assert not sound[:, 1].any() and sound[:, 2].all()
+    assert valid.all()
+
+
+def test_a_reward_of_an_action_that_was_not_executed_plays_no_role():
+    valid = np.array([[[1, 0]]], bool)
+    rewards = np.array([[[1.0, np.nan]]])
+    assert sound_episodes(rewards, np.zeros_like(valid), valid) is valid

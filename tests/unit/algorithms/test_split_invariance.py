@@ -45,6 +45,7 @@ def settings(reward_type: str, logprob_type: str, loss_type: str) -> LossSetting
         huber_delta=0.5,
         entropy_bonus=0.1,
         kl_beta=0.05,
+        kl_penalty="k3",
     )
 
 
@@ -63,7 +64,9 @@ def random_batch(entries: int, seed: int = 0) -> TrainBatch:
         values=rng.normal(size=(N, entries)),
         mask=mask,
         weights=np.where(mask, rng.uniform(1, 5, (N, 1)), 0.0),
+        trained=mask.any(axis=1),
         planned=N,
+        version=0,
     )
 
 

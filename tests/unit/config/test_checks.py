@@ -75,8 +75,18 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
             [*GRPO, "algorithm.rewards_lower_bound=0.9", "algorithm.rewards_upper_bound=0.1"],
             ["rewards_lower_bound = 0.9 is above"],
         ),
-        (["actor.model.add_value_head=false"], ["GAE needs a critic"]),
-        (["algorithm.filter_rewards=true"], ["only GRPO has groups"]),
+        (["actor.model.add_value_head=false"], ["PPO needs a critic"]),
+        (["algorithm.filter_rewards=true"], ["PPO has no groups to filter"]),
+        ([*GRPO, "algorithm.max_refills=2"], ["max_refills = 2 with filter_rewards = false"]),
+        (
+            ["algorithm.kl_beta=0.1", "algorithm.kl_penalty=kl"],
+            ["kl_penalty = k1 (also written kl)", "gradient of this estimate is 0", "=k3"],
+        ),
+        (
+            ["algorithm.adv_type=reinforce++"],
+            ["REINFORCE++ needs fixed episodes", "REINFORCE++ has no critic"],
+        ),
+        (["algorithm.adv_type=rloo"], ["RLOO compares the episodes of a group"]),
         (["env.train.group_size=2"], ["use_fixed_reset_state_ids=true"]),
         (["algorithm.logprob_type=chunk"], ["coarser than the advantage"]),
         (["algorithm.length_normalization=true"], ["their length is not known"]),
@@ -164,3 +174,13 @@ def test_different_temperatures_of_training_and_evaluation_are_a_warning(load_to
         "algorithm.sampling_params.do_sample=true", "algorithm.sampling_params.temperature_eval=0.6"
     )
     assert "not comparable" in loaded.warnings[0]
+
+
+def test_a_value_that_nothing_reads_is_a_warning(load_toy: Load) -> None:
+    loaded = load_toy(
+        "algorithm.kl_penalty=kl", "algorithm.rewards_upper_bound=4.5", "algorithm.bootstrap=always"
+    )
+    assert loaded.warnings == (
+        "algorithm.kl_penalty = k1 has no effect with kl_beta = 0",
+        "algorithm.rewards_upper_bound = 4.5 has no effect with filter_rewards = false",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlinf.algorithms.advantages import AdvantageSettings, estimate
+from rlinf.algorithms.estimators import AdvantageSettings, estimate
 from rlinf.data.layout import (
     ObservationTable,
     concatenate,
@@ -78,11 +78,19 @@ def test_trajectories_stand_side_by_side_with_their_observations():
 def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
     rollout = concatenate([FIRST, SECOND])
     mask = rollout.steps.valid
+    trained = rollout.steps.final_values != 200
     batch = flatten(
-        rollout, rollout.steps.values, rollout.steps.rewards, mask, mask.astype(np.float32)
+        rollout,
+        rollout.steps.values,
+        rollout.steps.rewards,
+        mask,
+        mask.astype(np.float32),
+        trained=trained,
+        planned=9,
     )
     assert len(batch) == 7
-    assert batch.planned == 9
+    assert (batch.planned, batch.version) == (9, 4)
+    assert batch.trained.tolist() == [True, True, False, True, True, True, True]
     assert batch.sampled[:, 0, 0].tolist() == [100, 101, 200, 110, 111, 210, 220]
     for name in ("advantages", "returns", "values"):
         np.testing.assert_array_equal(getattr(batch, name)[:, 0], batch.sampled[:, 0, 0])
@@ -107,11 +115,20 @@ def test_a_rollout_whose_groups_were_all_filtered_gives_an_empty_batch_and_no_up
         filter_rewards=True,
         rewards_lower_bound=-2.0,
         rewards_upper_bound=-1.0,
+        wanted_groups=1,
         length_normalization=True,
         max_episode_steps=6,
     )
     result = estimate(rollout.steps, settings)
-    batch = flatten(rollout, result.advantages, result.returns, result.mask, result.weights)
+    batch = flatten(
+        rollout,
+        result.advantages,
+        result.returns,
+        result.mask,
+        result.weights,
+        trained=result.mask.any(axis=-1),
+        planned=6,
+    )
     assert len(batch) == 0
     assert batch.planned == 6
     assert minibatches(batch.planned, len(batch), 3, 0, 0, 0) == []

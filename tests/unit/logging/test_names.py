@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.algorithms.advantages import Estimates, rollout_metrics
+from rlinf.algorithms.estimators import Estimates, rollout_metrics
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.logging.metrics import Metrics
@@ -101,7 +101,7 @@ def emitted() -> Metrics:
         final_values=ones[..., 0],
         next_values=ones[0, 0],
     )
-    estimates = Estimates(ones, ones, mask, ones, mask[0, 0])
+    estimates = Estimates(ones, ones, mask, ones, mask[0, 0], mask[0, 0])
     batch = TrainBatch(
         observations=[],
         objects=np.zeros(1, np.int64),
@@ -113,7 +113,9 @@ def emitted() -> Metrics:
         values=ones[0],
         mask=mask[0],
         weights=ones[0],
+        trained=mask[0, 0],
         planned=1,
+        version=0,
     )
     settings = LossSettings(
         loss_type="actor_critic",
@@ -127,6 +129,7 @@ def emitted() -> Metrics:
         huber_delta=10.0,
         entropy_bonus=0.1,
         kl_beta=0.1,
+        kl_penalty="k3",
     )
     rows, live = np.zeros(1, np.int64), torch.ones(1, dtype=torch.bool)
     samples = Samples.take(batch, rows, "cpu")

@@ -66,7 +66,7 @@ def stage_of(tmp_path: Path) -> Callable[..., TrainStage]:
 
     def build(config: Config) -> TrainStage:
         worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
-        final = "none" if config.algorithm.adv_type == "grpo" else config.algorithm.bootstrap
+        final = config.algorithm.bootstrap if config.algorithm.critic else "none"
         env = config.env.train
         batch = make_batch(env, env.total_num_envs, 0, final, 0, tmp_path / "env.log")
         return TrainStage(config, batch, LocalPolicy(worker), 0)
