@@ -14,6 +14,8 @@ from typing import Any
 from rlinf.errors import UserError
 
 MODELS: dict[str, str] = {
+    "openvla": "rlinf.models.openvla.policy:OpenVlaPolicy",
+    "openvla_oft": "rlinf.models.openvla_oft.policy:OpenVlaOftPolicy",
     "mlp": "rlinf.models.mlp.policy:MlpPolicy",
     "tiny_vla": "rlinf.models.tiny_vla.policy:TinyVlaPolicy",
 }

@@ -1,8 +1,9 @@
-"""What every section of the configuration shares: strictness and the number types."""
+"""What sections of the configuration share: strictness, number types, what every policy has."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -48,3 +49,51 @@ class Spaces(NamedTuple):
     obs_dim: int | None  # size of the state vector
     image_size: tuple[int, int] | None  # height, width in pixels
     action_dim: int | None
+
+
+class ModelConfig(Section):
+    """What every policy has."""
+
+    draws_tokens: ClassVar[bool]
+    """Whether actions are tokens, to which top-k and top-p apply."""
+
+    model_type: str
+    """Name of the policy class."""
+    model_path: str | None = None
+    """Folder of the start weights; None starts from random weights."""
+    precision: Precision = "fp32"
+    """Number format of the forward pass."""
+    action_dim: Count
+    """A, size of one action."""
+    num_action_chunks: Count
+    """C, actions per chunk: the policy acts once for C simulator steps."""
+    add_value_head: bool = True
+    """Adds the critic; GAE needs it."""
+    value_type: Literal["action", "chunk"] = "action"
+    """Values per observation: one for each of the C actions, or one for the chunk. Equal to
+    `algorithm.reward_type` wherever there is a critic."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    @abstractmethod
+    def spaces(self) -> Spaces:
+        """What the simulator has to show and to take."""
+
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Parameters of the policy, for memory estimates; no weights are made."""
+
+    def num_trainable(self) -> int:
+        """Parameters that an update can change."""
+        return self.num_parameters()
+
+    @abstractmethod
+    def observation_bytes(self) -> int:
+        """Size of one observation as it is stored."""
+
+    @property
+    def num_values(self) -> int:
+        """Outputs of the critic: C, 1 or 0."""
+        if not self.add_value_head:
+            return 0
+        return self.num_action_chunks if self.value_type == "action" else 1

@@ -27,8 +27,6 @@ REFUSED: dict[str, tuple[str, str]] = {
         "sharding options are not part of this version",
         "remove it",
     ),
-    "actor.model.is_lora": ("LoRA is not part of this version", "remove it"),
-    "actor.model.lora_*": ("LoRA is not part of this version", "remove it"),
     "reward": ("reward models are not part of this version", "remove it"),
     "critic": (
         "a critic model of its own is not part of this version",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,10 @@ from torch.utils import _pytree as pytree
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
+from rlinf.errors import UserError
+from rlinf.models.files import read_tensors, write_tensors
+
+WEIGHTS_FILE = "policy.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,41 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def value_parameters(self) -> list[nn.Parameter]:
         """Parameters of the value head, which have their own learning rate."""
+
+    def layers(self) -> list[nn.Module]:
+        """The repeated layers, in order of use: what sharding wraps one by one."""
+        return []
+
+    def save(
+        self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
+    ) -> None:
+        """Writes the weights in the form in which others of this kind are published.
+
+        Args:
+            folder: where to; made if it is missing.
+            state: the whole state dict, where this process holds only a shard of it.
+            merge: fold adapters into the weights they adapt; without adapters it changes nothing.
+        """
+        write_tensors(self.state_dict() if state is None else state, folder / WEIGHTS_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Copies the weights that `save` wrote.
+
+        Raises:
+            UserError: if there are none, they are damaged, or they do not fit.
+        """
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise UserError(
+                f"{folder} holds no policy: {WEIGHTS_FILE} is missing.",
+                "Name a checkpoint (.../checkpoints/global_step_N) or an exported policy folder.",
+            )
+        try:
+            self.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+        except RuntimeError as error:
+            raise UserError(
+                f"the policy in {folder} does not fit actor.model: {error}",
+                "Use the model section the policy was trained with; policy.json beside it has it.",
+            ) from error
 
     @property
     def device(self) -> torch.device:

@@ -1,6 +1,6 @@
 """Building a policy from its configuration, and the folder a policy is kept in.
 
-A policy folder holds `policy.safetensors` (all weights and buffers) and `policy.json` (the model
+A policy folder holds the weights as the policy's `save` writes them, and `policy.json` (the model
 section of the configuration). Checkpoints contain one, exports are one, `model_path` names one.
 """
 
@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from rlinf.config.models import AnyModel
 from rlinf.config.schema import SamplingParams
-from rlinf.errors import UserError
 from rlinf.models.base import Policy, Sampling
 from rlinf.registry import MODELS, resolve
 
-WEIGHTS_FILE = "policy.safetensors"
 CONFIG_FILE = "policy.json"
 
 
@@ -43,33 +39,12 @@ def load_policy(policy: Policy, folder: Path) -> None:
     Raises:
         UserError: if there is none, it is damaged, or it does not fit.
     """
-    folder = folder / "policy" if (folder / "policy" / WEIGHTS_FILE).is_file() else folder
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise UserError(
-            f"{folder} holds no policy: {WEIGHTS_FILE} is missing.",
-            "Name a checkpoint (.../checkpoints/global_step_N) or an exported policy folder.",
-        )
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "Use another checkpoint.") from error
-    try:
-        policy.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(
-            f"the policy in {folder} does not fit actor.model: {error}",
-            f"Use the model section the policy was trained with; it is in {folder / CONFIG_FILE}.",
-        ) from error
+    policy.load(folder / "policy" if (folder / "policy" / CONFIG_FILE).is_file() else folder)
 
 
 def save_policy(policy: Policy, config: AnyModel, folder: Path) -> None:
     """Writes a policy folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()
-    }
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    policy.save(folder)
     described = config.model_dump(mode="json", exclude={"model_path"})
     (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2) + "\n")
 

@@ -1,0 +1,57 @@
+"""OpenVLA: the A tokens of one action, each predicted from those before it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlinf.data.types import Observation
+from rlinf.models.base import Sampling
+from rlinf.models.prismatic.network import KeyValueCache
+from rlinf.models.prismatic.policy import PrismaticPolicy
+
+
+class OpenVlaPolicy(PrismaticPolicy):
+    """Kim et al. 2024, OpenVLA (arXiv 2406.09246)."""
+
+    epsilon = 0.0
+
+    def _act(
+        self, observation: Observation, sampling: Sampling, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass over the prompt, then A - 1 passes over one token each."""
+        embedded, real = self.context(observation)
+        steps, prompt = self.action_dim, real.shape[1]
+        whole = self.attending(_longer(real, steps - 1), causal=True)
+        cache = KeyValueCache(self.network.architecture.layers, prompt + steps - 1)
+        states, drawn, logprobs = [], [], []
+        for step in range(steps):
+            hidden = self.network.read(embedded, whole.until(prompt + step), cache)[:, -1]
+            logdist = self.log_distribution(hidden, sampling)
+            token, logprob = self.draw(logdist, uniform[:, 0, step], sampling)
+            embedded = self.network.embed(token[:, None])
+            states.append(hidden)
+            drawn.append(token)
+            logprobs.append(logprob)
+        return torch.stack(drawn, 1)[:, None], torch.stack(logprobs, 1)[:, None], states[0]
+
+    def _prompt_end(self, observation: Observation) -> Tensor:
+        embedded, real = self.context(observation)
+        return self.network.read(embedded, self.attending(real, causal=True))[:, -1]
+
+    def _action_states(self, observation: Observation, given: Tensor, with_end: bool) -> Tensor:
+        """One pass over the prompt and the tokens that others are predicted from."""
+        embedded, real = self.context(observation)
+        before = given[:, 0] if with_end else given[:, 0, :-1]
+        embedded = torch.cat((embedded, self.network.embed(before)), dim=1)
+        attending = self.attending(_longer(real, before.shape[1]), causal=True)
+        return self.network.read(embedded, attending)[:, -before.shape[1] - 1 :]
+
+    def _live(self) -> Tensor:
+        """All of them: what the simulator does not get is still read by the tokens after it."""
+        return torch.ones(self.action_dim, dtype=torch.bool)
+
+
+def _longer(real: Tensor, count: int) -> Tensor:
+    """[B, T] with `count` more real positions."""
+    return torch.cat((real, real.new_ones(len(real), count)), dim=1)

@@ -1,0 +1,66 @@
+"""OpenVLA-OFT with discrete tokens: all C x A tokens of a chunk in one bidirectional pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlinf.config.openvla import OpenVlaOftConfig
+from rlinf.data.types import Observation
+from rlinf.errors import UserError
+from rlinf.models.base import Sampling
+from rlinf.models.prismatic.policy import PrismaticPolicy
+from rlinf.models.prismatic.tokens import END
+
+
+class OpenVlaOftPolicy(PrismaticPolicy):
+    """Kim et al. 2025, Fine-Tuning Vision-Language-Action Models (arXiv 2502.19645).
+
+    Behind the prompt stand C * A placeholders whose embedding is zero, and `</s>` in the official
+    recipe; every position sees all others, and token k is predicted by the position before
+    placeholder k.
+    """
+
+    epsilon = 1e-8
+
+    def __init__(self, config: OpenVlaOftConfig) -> None:
+        self.views = config.num_images_in_input
+        super().__init__(config)
+
+    def _act(
+        self, observation: Observation, sampling: Sampling, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = self._states(observation, self.chunk * self.action_dim)
+        logdist = self.log_distribution(hidden, sampling).unflatten(1, uniform.shape[1:])
+        return *self.draw(logdist, uniform, sampling), hidden[:, 0]
+
+    def _prompt_end(self, observation: Observation) -> Tensor:
+        return self._states(observation, 1)[:, 0]
+
+    def _action_states(self, observation: Observation, given: Tensor, with_end: bool) -> Tensor:
+        count = self.chunk * self.action_dim
+        return self._states(observation, count + (with_end and self.recipe.end_token))
+
+    def _states(self, observation: Observation, count: int) -> Tensor:
+        """The first `count` states [B, count, H] from the prompt's end on."""
+        embedded, real = self.context(observation)
+        rows, start = len(real), real.shape[1] - 1
+        places = self.chunk * self.action_dim
+        parts = [embedded, embedded.new_zeros(rows, places, embedded.shape[2])]
+        if self.recipe.end_token:
+            end = torch.full((rows, 1), END, device=embedded.device)
+            parts.append(self.network.embed(end))
+        sequence = torch.cat(parts, dim=1)
+        more = real.new_ones(rows, sequence.shape[1] - real.shape[1])
+        attending = self.attending(torch.cat((real, more), dim=1), causal=False)
+        return self.network.read(sequence, attending)[:, start : start + count]
+
+    def _views(self, observation: Observation) -> np.ndarray:
+        given = observation.images.shape[1]
+        if given < self.views:
+            raise UserError(
+                f"actor.model.num_images_in_input = {self.views}: the simulator shows {given}",
+                f"set actor.model.num_images_in_input={given}, or add cameras to the simulator",
+            )
+        return observation.images[:, : self.views]

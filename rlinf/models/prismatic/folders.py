@@ -1,0 +1,168 @@
+"""Model folders in the published layout: reading weights from them, and writing new ones.
+
+The names of parameters are those of the files; nothing but tensors and JSON is read, no code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rlinf.config.openvla import ModelFolder
+from rlinf.config.recipes import NOTED, Recipe
+from rlinf.errors import UserError
+from rlinf.models.files import read_tensors, write_tensors
+from rlinf.models.prismatic.network import Prismatic
+
+VALUE_HEAD_FILE = "value_head.safetensors"
+_WEIGHTS = "model.safetensors"
+_NAMES = (_WEIGHTS, "pytorch_model.bin")
+_VALUE_HEAD = "value_head."
+_SHARD_BYTES = 5_000_000_000
+_AGAIN = "copy or download the model folder again"
+
+
+def read(folder: Path, network: Prismatic, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The state dict of the network from safetensors or .bin files, whole or in shards.
+
+    Raises:
+        UserError: if files are missing, truncated, or hold another model.
+    """
+    expected = network.state_dict()
+    state: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        for name, tensor in _read_file(path).items():
+            if not name.startswith(_VALUE_HEAD):  # its own file, or left for read_value_head
+                state[name] = tensor.to(dtype)
+    _compare(state, expected, folder)
+    return state
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with weights, all of which exist."""
+    for name in _NAMES:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            missing = [file for file in files if not (folder / file).is_file()]
+            if missing:
+                raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}", _AGAIN)
+            return [folder / file for file in files]
+    raise UserError(
+        f"{folder} holds no weights: there is none of {', '.join(_NAMES)}, nor an index of shards",
+        "name a model folder, or download one with: rlinf download NAME",
+    )
+
+
+def assign(network: Prismatic, state: Mapping[str, Tensor]) -> None:
+    """Makes the tensors the network's parameters, or copies them where it has parameters."""
+    first = next(network.parameters())
+    trainable = {name: p.requires_grad for name, p in network.named_parameters()}
+    if first.is_meta:
+        network.load_state_dict(state, assign=True)
+        network.restore_buffers()
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(trainable[name])
+        return
+    network.load_state_dict(state)
+
+
+def write(state: Mapping[str, Tensor], folder: Path, source: ModelFolder, recipe: Recipe) -> None:
+    """A folder in the layout of the one the model came from, whose other files are copied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.path.iterdir()):
+        copied = path.suffix in (".json", ".model", ".py", ".txt") and ".index." not in path.name
+        if copied and path.is_file() and path.resolve() != (folder / path.name).resolve():
+            shutil.copy(path, folder / path.name)
+    settings = {
+        **source.settings,
+        "norm_stats": dict(source.statistics),
+        NOTED: recipe.noted(),
+    }
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / "dataset_statistics.json").write_text(json.dumps(dict(source.statistics)) + "\n")
+    shards = _shards(state)
+    if len(shards) == 1:
+        write_tensors(state, folder / _WEIGHTS)
+        return
+    weight_map: dict[str, str] = {}
+    for number, names in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_tensors({name: state[name] for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    (folder / f"{_WEIGHTS}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def read_value_head(head: nn.Module, folder: Path) -> None:
+    """Takes the critic of a folder, if it has one; a folder without one leaves it as it is."""
+    path = folder / VALUE_HEAD_FILE
+    if not path.is_file():
+        return
+    state = {name.removeprefix(_VALUE_HEAD): t for name, t in read_tensors(path).items()}
+    try:
+        head.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} does not fit actor.model: {error}",
+            "set actor.model.value_type to that of its training, or remove the file",
+        ) from error
+
+
+def write_value_head(state: Mapping[str, Tensor], folder: Path) -> None:
+    """Writes the critic, if there is one."""
+    if state:
+        write_tensors(state, folder / VALUE_HEAD_FILE)
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read: {error}", _AGAIN) from error
+
+
+def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder: Path) -> None:
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    if missing or unknown:
+        what = f"lack {_some(missing)}" if missing else f"have {_some(unknown)} in excess"
+        raise UserError(
+            f"{folder}: its weights are not those of its config.json: they {what}", _AGAIN
+        )
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            raise UserError(
+                f"{folder}: {name} has shape {list(state[name].shape)}, by config.json it is "
+                f"{list(tensor.shape)}",
+                "take config.json and weights from the same model; vocab_size and hidden_size "
+                "stand in text_config",
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _shards(state: Mapping[str, Tensor]) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in state.items():
+        size = tensor.numel() * tensor.element_size()
+        if filled + size > _SHARD_BYTES and shards[-1]:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards

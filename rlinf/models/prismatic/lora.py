@@ -1,0 +1,163 @@
+"""Low-rank adapters (Hu et al. 2021, LoRA) through peft: adding, reading, merging, writing.
+
+A weight W becomes W + scale * B A with scale = alpha / r. The base stays frozen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlinf.errors import UserError
+from rlinf.models.files import read_tensors, write_tensors
+from rlinf.models.prismatic.network import Prismatic
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+TARGETS = (
+    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"),
+    *("qkv", "proj", "q", "kv", "out_proj", "fc1", "fc2", "fc3"),
+)
+"""Ends of the names of adapted modules: every linear layer and the patch convolutions."""
+_NAME = "default"
+_PREFIX = "base_model.model."
+_UNSUPPORTED = {"use_dora": False, "bias": "none", "modules_to_save": None, "fan_in_fan_out": False}
+
+
+def attached(network: nn.Module) -> bool:
+    """Whether the network has adapters."""
+    return any(".lora_A." in name for name, _ in network.named_parameters())
+
+
+def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
+    """Adds adapters that change nothing yet, or those of a PEFT folder, and freezes the rest.
+
+    Raises:
+        UserError: if the folder's adapter does not fit.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    given = _read_config(folder) if folder else {}
+    config = LoraConfig(
+        r=given.get("r", rank),
+        lora_alpha=given.get("lora_alpha", rank),
+        target_modules=given.get("target_modules", list(TARGETS)),
+        rank_pattern=given.get("rank_pattern") or {},
+        alpha_pattern=given.get("alpha_pattern") or {},
+        use_rslora=given.get("use_rslora", False),
+        lora_dropout=0.0,
+        init_lora_weights="gaussian",
+    )
+    try:
+        inject_adapter_in_model(config, network, adapter_name=_NAME)
+    except ValueError as error:
+        raise UserError(
+            f"actor.model.lora_path = {folder}: {error}", "name an adapter of this model"
+        ) from error
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(".lora_" in name)
+    for module in network.unused():
+        module.requires_grad_(False)
+    if folder:
+        load(network, folder)
+
+
+def load(network: Prismatic, folder: Path) -> None:
+    """Copies the weights of a PEFT folder into the adapters there are.
+
+    Raises:
+        UserError: if there are none, or others.
+    """
+    if not attached(network):
+        raise UserError(
+            f"{folder} is a LoRA adapter, and the policy has none",
+            "set actor.model.is_lora=true and actor.model.lora_path to the folder",
+        )
+    state = {_ours(name): t for name, t in read_tensors(folder / WEIGHTS_FILE).items()}
+    state = {name: t for name, t in state.items() if ".lora_" in name}
+    mine = {name: p for name, p in network.named_parameters() if ".lora_" in name}
+    different = [name for name in mine.keys() | state.keys() if not _fits(name, mine, state)]
+    if different:
+        raise UserError(
+            f"the adapter in {folder} does not fit the model: {len(different)} of {len(mine)} "
+            f"weights differ in name or shape, for example {min(different)}",
+            "name an adapter of this very model (its base is named in adapter_config.json)",
+        )
+    with torch.no_grad():
+        for name, parameter in mine.items():
+            parameter.copy_(state[name])
+
+
+def merge(network: Prismatic, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the plain model, with the adapters in `state` folded into its weights."""
+    scales = {name: module.scaling[_NAME] for name, module in _adapted(network)}
+    merged: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if ".lora_" in name:
+            continue
+        module = name.rpartition(".base_layer.")[0]
+        plain = name.replace(".base_layer.", ".")
+        if module in scales and name.endswith("weight"):
+            down, up = (state[f"{module}.lora_{part}.{_NAME}.weight"] for part in "AB")
+            change = up.float().flatten(1) @ down.float().flatten(1)
+            tensor = (tensor.float() + scales[module] * change.view(tensor.shape)).to(tensor.dtype)
+        merged[plain] = tensor
+    return merged
+
+
+def save(network: Prismatic, state: Mapping[str, Tensor], folder: Path, base: Path) -> None:
+    """A folder that peft loads: the adapters in `state`, and what they belong to."""
+    config = _peft_config(network).to_dict()
+    config["base_model_name_or_path"] = str(base)
+    config["inference_mode"] = True
+    config = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, default=str) + "\n")
+    adapters = {_theirs(name): t for name, t in state.items() if ".lora_" in name}
+    write_tensors(adapters, folder / WEIGHTS_FILE)
+
+
+def _adapted(network: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, module in network.named_modules():
+        if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
+            yield name, module
+
+
+def _peft_config(network: Any) -> Any:
+    """What `inject_adapter_in_model` left on the network."""
+    return network.peft_config[_NAME]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"actor.model.lora_path = {folder}: {path.name} cannot be read: {error}",
+            "name the folder of a PEFT adapter",
+        ) from error
+    for key, value in _UNSUPPORTED.items():
+        if config.get(key, value) not in (value, [], None):
+            raise UserError(
+                f"{path}: {key} = {config[key]} is not supported", "use a plain LoRA adapter"
+            )
+    return config
+
+
+def _fits(name: str, mine: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    return name in mine and name in given and mine[name].shape == given[name].shape
+
+
+def _ours(name: str) -> str:
+    return re.sub(r"(\.lora_[AB])\.", rf"\1.{_NAME}.", name.removeprefix(_PREFIX))
+
+
+def _theirs(name: str) -> str:
+    return _PREFIX + name.replace(f".{_NAME}.", ".")

@@ -1,0 +1,287 @@
+"""What OpenVLA and OpenVLA-OFT share as policies: inputs, action tokens, critic, weights.
+
+Letters: B rows, P image tokens of a row, L prompt tokens, C actions per chunk, A dimensions,
+H width of the language model. A sequence is `<s>`, P patches, padding, the prompt, actions.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlinf.config.openvla import ACTION_BINS, PrismaticConfig
+from rlinf.config.recipes import resolve
+from rlinf.data.random import Noise
+from rlinf.data.statistics import ActionStatistics
+from rlinf.data.types import ActionChunk, Observation
+from rlinf.errors import UserError
+from rlinf.models import sampling as tokens
+from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
+from rlinf.models.prismatic import folders, images, lora
+from rlinf.models.prismatic.network import Attending, Prismatic
+from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
+from rlinf.models.prismatic.value_head import ValueHead
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_LOG = logging.getLogger(__name__)
+
+
+class PrismaticPolicy(ImitablePolicy):
+    """A vision-language-action model in the layout of openvla/openvla-7b.
+
+    It is built without weights (on PyTorch's meta device) and gets them from `load`. Tokens in
+    `ActionChunk.sampled` are ids of the vocabulary; log-probs and entropy are over the 256 action
+    tokens alone, which are also the only logits computed.
+    """
+
+    epsilon: float  # of the action scale, as the original of the model has it
+    table: Tensor  # [A, 256] float32, the simulator's value of each action token
+
+    def __init__(self, config: PrismaticConfig) -> None:
+        super().__init__()
+        self.config, self.folder = config, config.folder()
+        architecture = self.folder.architecture
+        self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
+        self.recipe = resolve(config, self.folder)
+        self.dtype = _DTYPES[config.precision]
+        self.prompts = Prompts(self.folder.path, architecture.pad_token)
+        with torch.device("meta"):
+            self.network = Prismatic(architecture, config.attn_implementation)
+        self.network.to(self.dtype)
+        self.value_head = (
+            ValueHead(architecture.width, config.num_values) if config.add_value_head else None
+        )
+        self.register_buffer("table", torch.zeros(self.action_dim, ACTION_BINS), persistent=False)
+        live = torch.ones(self.action_dim, dtype=torch.bool)
+        self.register_buffer("live", live, persistent=False)
+        self._use_statistics(*self.folder.statistics_of(config.unnorm_key))
+        _LOG.info("%s: %s, actions of %s", self.folder.path, self.recipe, self.unnorm_key)
+
+    # --- acting and judging ----------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
+        uniform = torch.from_numpy(noise.uniform(self.chunk, self.action_dim)).to(self.device)
+        sampled, logprobs, hidden = self._act(observation, sampling, uniform)
+        return ActionChunk(
+            actions=self.decode(sampled).cpu().numpy(),
+            sampled=sampled.cpu().numpy(),
+            logprobs=logprobs.cpu().numpy(),
+            values=self._values(hidden).cpu().numpy(),
+            version=self.version,
+        )
+
+    @torch.inference_mode()
+    def judge(self, observation: Observation) -> np.ndarray:
+        return self._values(self._prompt_end(observation))[:, 0].cpu().numpy()
+
+    def evaluate(
+        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+    ) -> Evaluation:
+        given = torch.from_numpy(sampled).to(self.device)
+        hidden = self._action_states(observation, given, with_end=False)
+        logdist = self.log_distribution(hidden, sampling).unflatten(1, given.shape[1:])
+        return Evaluation(
+            tokens.token_logprobs(logdist, given - self.scale.first),
+            tokens.entropy(logdist),
+            self._values(hidden[:, 0]),
+        )
+
+    def imitate(
+        self, observation: Observation, actions: np.ndarray, values: np.ndarray, smoothing: float
+    ) -> Imitation:
+        """Cross-entropy over the whole vocabulary, as in the models' own fine-tuning.
+
+        Where the sequence ends with `</s>`, that is learned too, as the last of the K tokens.
+        """
+        labels = torch.from_numpy(self.scale.encode(actions)).to(self.device)
+        hidden = self._action_states(observation, labels, with_end=True)
+        logits = self.network.logits(hidden)
+        bins = logits[:, : labels[0].numel(), self.scale.tokens].detach()
+        best = (bins.argmax(-1) + self.scale.first).view(labels.shape)
+        error = (self.decode(best) - torch.from_numpy(actions).to(self.device)).abs()
+        predicted = self._values(hidden[:, 0])
+        returns = torch.from_numpy(values).to(self.device)[:, None]
+        return Imitation(
+            token_loss=self._cross_entropy(logits, labels.flatten(1), smoothing),
+            value_loss=(predicted - returns) ** 2,
+            correct=(best == labels).float().flatten(1),
+            error=error[..., self.live],
+        )
+
+    @abstractmethod
+    def _act(
+        self, observation: Observation, sampling: Sampling, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and their log-probs [B, C, A], and the state [B, H] the critic reads."""
+
+    @abstractmethod
+    def _prompt_end(self, observation: Observation) -> Tensor:
+        """The state [B, H] that predicts the first action token: what the critic reads."""
+
+    @abstractmethod
+    def _action_states(self, observation: Observation, given: Tensor, with_end: bool) -> Tensor:
+        """The states [B, C * A, H] that predict the action tokens.
+
+        Args:
+            given: [B, C, A] token ids; each is predicted from those before it, where the model
+                decodes one after the other.
+            with_end: one state more, that predicts `</s>`, where the model's sequence has one.
+        """
+
+    # --- shared parts ----------------------------------------------------------------------------
+
+    def context(self, observation: Observation) -> tuple[Tensor, Tensor]:
+        """Embedded sequence up to the prompt's end [B, P + L, H], and which of it is real."""
+        ids, real = self.prompts.batch(observation.instructions)
+        seen = self._seen(self.pixels(observation), observation)
+        text = self.network.embed(ids.to(self.device))
+        embedded = torch.cat((text[:, :1], seen, text[:, 1:]), dim=1)
+        shown = real.new_ones(len(ids), seen.shape[1])
+        return embedded, torch.cat((real[:, :1], shown, real[:, 1:]), dim=1)
+
+    def pixels(self, observation: Observation) -> Tensor:
+        """The images as the towers take them: [B, V, 6, S, S]."""
+        return images.prepare(
+            self._views(observation),
+            self.network.architecture.image_size,
+            self.recipe.image_path,
+            self.recipe.center_crop,
+            self.device,
+            self.dtype,
+        )
+
+    def attending(self, real: Tensor, causal: bool) -> Attending:
+        """Attention over positions of which `real` ([B, T] bool, on the CPU) are no padding."""
+        return Attending(real.to(self.device), not bool(real.all()), causal)
+
+    def log_distribution(self, hidden: Tensor, sampling: Sampling) -> Tensor:
+        """States [..., H] to log-probs [..., 256] over the action tokens."""
+        return tokens.log_distribution(self.network.logits(hidden, self.scale.tokens), sampling)
+
+    def draw(self, logdist: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+        """Token ids and their log-probs, both of the shape of `uniform`."""
+        drawn = tokens.draw(logdist, uniform, sampling)
+        return drawn + self.scale.first, tokens.token_logprobs(logdist, drawn)
+
+    def decode(self, sampled: Tensor) -> Tensor:
+        """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
+        dimension = torch.arange(self.action_dim, device=sampled.device)
+        return self.table[dimension, sampled - self.scale.first]
+
+    def _views(self, observation: Observation) -> np.ndarray:
+        return observation.images[:, :1]
+
+    def _seen(self, pixels: Tensor, observation: Observation) -> Tensor:
+        """Image tokens [B, P, H]."""
+        return self.network.see(pixels)
+
+    def _values(self, hidden: Tensor) -> Tensor:
+        if self.value_head is None:
+            return torch.zeros(len(hidden), 0, device=hidden.device)
+        return self.value_head(hidden)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """[B, K] for action tokens `labels` [B, k] and `</s>` behind them, if there are more.
+
+        `smoothing` spreads a label over the bins around it; it is a standard deviation in bins.
+        """
+        logdist = logits.log_softmax(-1)
+        actions, ends = logdist[:, : labels.shape[1]], logdist[:, labels.shape[1] :, END]
+        bins = torch.arange(ACTION_BINS, device=labels.device, dtype=torch.float32)
+        distance = (labels - self.scale.first)[..., None] - bins
+        weights = (
+            (distance == 0).float()
+            if smoothing == 0
+            else (-0.5 * (distance / smoothing) ** 2).softmax(-1)
+        )
+        return torch.cat((-(weights * actions[..., self.scale.tokens]).sum(-1), -ends), dim=1)
+
+    # --- statistics ------------------------------------------------------------------------------
+
+    def set_action_statistics(self, statistics: ActionStatistics) -> None:
+        before = self.folder.statistics.get(self.unnorm_key, {})
+        action = {
+            "mask": self.scale.scaled.tolist(),
+            "q01": statistics.q01.tolist(),
+            "q99": statistics.q99.tolist(),
+            "min": statistics.minimum.tolist(),
+            "max": statistics.maximum.tolist(),
+            "mean": statistics.mean.tolist(),
+            "std": statistics.std.tolist(),
+        }
+        own = {
+            **before,
+            "action": action,
+            "num_transitions": statistics.actions,
+            "num_trajectories": statistics.episodes,
+        }
+        known = {**self.folder.statistics, self.unnorm_key: own}
+        self.folder = replace(self.folder, statistics=known)
+        self._use_statistics(self.unnorm_key, own)
+
+    def _use_statistics(self, name: str, statistics: Mapping[str, Any]) -> None:
+        architecture = self.folder.architecture
+        self.unnorm_key = name
+        self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)
+        if len(self.scale.low) != self.action_dim:
+            raise UserError(
+                f"actor.model.action_dim = {self.action_dim}: the statistics of {name} have "
+                f"{len(self.scale.low)} dimensions",
+                f"set actor.model.action_dim={len(self.scale.low)}, or another unnorm_key",
+            )
+        self.table.copy_(torch.from_numpy(self.scale.table()))
+        self.live.copy_(self._live())
+
+    def _live(self) -> Tensor:
+        """[A] bool: dimensions whose token changes what the simulator gets."""
+        return torch.from_numpy((self.scale.high > self.scale.low) | ~self.scale.scaled)
+
+    # --- weights ---------------------------------------------------------------------------------
+
+    def load(self, folder: Path) -> None:
+        """Takes weights from a model folder, or from an adapter of the model loaded before."""
+        if (folder / lora.CONFIG_FILE).is_file():
+            lora.load(self.network, folder)
+        else:
+            state = folders.read(folder, self.network, self.dtype)
+            folders.assign(self.network, state)
+            self._begin_training_form()
+        if self.value_head is not None:
+            folders.read_value_head(self.value_head, folder)
+
+    def _begin_training_form(self) -> None:
+        """Adds adapters and checkpointing once there are weights."""
+        if self.config.is_lora and not lora.attached(self.network):
+            path = self.config.lora_path
+            lora.attach(self.network, self.config.lora_rank, Path(path) if path else None)
+        if self.config.gradient_checkpointing:
+            self.network.checkpoint_layers()
+
+    def save(
+        self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
+    ) -> None:
+        """A model folder, or a PEFT adapter where there is one that is not to be merged."""
+        whole = self.state_dict() if state is None else state
+        network = {name[8:]: t for name, t in whole.items() if name.startswith("network.")}
+        value_head = {name: t for name, t in whole.items() if name.startswith("value_head.")}
+        if lora.attached(self.network) and not merge:
+            lora.save(self.network, network, folder, self.folder.path)
+        else:
+            merged = lora.merge(self.network, network)
+            folders.write(merged, folder, self.folder, self.recipe)
+        folders.write_value_head(value_head, folder)
+
+    def layers(self) -> list[nn.Module]:
+        return self.network.layers()
+
+    def value_parameters(self) -> list[nn.Parameter]:
+        return list(self.value_head.parameters()) if self.value_head is not None else []

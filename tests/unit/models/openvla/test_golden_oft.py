@@ -1,0 +1,166 @@
+"""OpenVLA-OFT against what the original, SimpleVLA-RL's and RLinf's code gave."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlinf.config.openvla import OpenVlaOftConfig
+from rlinf.data.random import Noise, derive
+from rlinf.models.base import Sampling
+from rlinf.models.loading import build_policy
+from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
+from rlinf.models.prismatic.images import prepare
+from tests.golden import GoldenSet, largest_difference, observe, sets_with
+
+TOLERANCE = 2e-3
+GREEDY = Sampling(greedy=True)
+CASES = [(views, recipe) for views in (1, 2) for recipe in ("official", "rlinf")]
+
+
+@pytest.fixture(scope="module", params=sets_with("rl_batch.npz"))
+def golden(request: pytest.FixtureRequest) -> GoldenSet:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def batch(golden: GoldenSet):
+    return golden.arrays("rl_batch.npz")
+
+
+def build(golden: GoldenSet, views: int, recipe: str, lora_path: str | None = None):
+    config = OpenVlaOftConfig(
+        model_type="openvla_oft",
+        model_path=str(golden.checkpoint),
+        precision="fp32",
+        unnorm_key=golden.meta["unnorm_key_short"],
+        action_dim=golden.meta["action_dim"],
+        num_action_chunks=golden.meta["num_action_chunks"],
+        num_images_in_input=views,
+        recipe=recipe,
+        image_path="pillow",
+        value_type="chunk",
+        is_lora=lora_path is not None,
+        lora_path=lora_path,
+    )
+    policy = build_policy(config, seed=0)
+    assert isinstance(policy, OpenVlaOftPolicy)
+    policy.load_state_dict(load_file(golden.path / "value_head.safetensors"), strict=False)
+    return policy
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}img-{case[1]}")
+def case(request: pytest.FixtureRequest, golden: GoldenSet, batch):
+    """Policy, observation and recorded arrays of a number of images and a recipe."""
+    views, recipe = request.param
+    if recipe == "rlinf":
+        key = f"rlinf_{views}img"
+        names = ("rlinf_images_uint8_nchw", "rlinf_wrist_images_uint8_nchw")[:views]
+        images = np.stack([batch[name].transpose(0, 2, 3, 1) for name in names], axis=1)
+    else:
+        key = f"simplevla_{views}img"
+        stored = golden.arrays(f"moojink_{views}img.npz")
+        images = np.stack(
+            [stored[f"moojink_{views}img_{i}/images_224_uint8"] for i in golden.samples]
+        )
+    recorded = {n.partition("/")[2]: batch[n] for n in batch.files if n.startswith(f"{key}/")}
+    if recipe == "rlinf":
+        margin = golden.meta[f"rlinf_min_margin_{views}img"]
+    else:
+        margin = min(golden.meta[f"min_margin_bins_{views}img"])
+    policy = build(golden, views, recipe)
+    return policy, observe(images, golden.meta["tasks"]), recorded, margin
+
+
+def noise(rows: int) -> Noise:
+    return Noise(derive(1, np.arange(rows)))
+
+
+def test_greedy_tokens_and_actions_of_a_padded_batch_are_recorded_ones(case):
+    policy, observation, recorded, _ = case
+    chunk = policy.act(observation, GREEDY, noise(len(observation)))
+    assert np.array_equal(chunk.sampled.flatten(), recorded["greedy_tokens"].flatten())
+    assert largest_difference(chunk.actions, recorded["greedy_actions"]) < 1e-6
+    if "greedy_logprobs_T1" in recorded:
+        assert largest_difference(chunk.logprobs, recorded["greedy_logprobs_T1"]) < TOLERANCE
+
+
+def test_evaluate_gives_the_recorded_logprobs_and_entropy(case, golden):
+    policy, observation, recorded, _ = case
+    shape = (len(observation), policy.chunk, policy.action_dim)
+    sampled = recorded["sampled_tokens"].reshape(shape)
+    sampling = Sampling(temperature=golden.meta["temperature"])
+    judged = policy.evaluate(observation, sampled, sampling)
+    assert largest_difference(judged.logprobs, recorded["sampled_logprobs_T1.6"]) < TOLERANCE
+    assert largest_difference(judged.entropy, recorded["entropy_T1.6"]) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_logits_and_values_are_recorded_ones(case):
+    policy, observation, recorded, _ = case
+    hidden = policy._states(observation, policy.chunk * policy.action_dim)
+    logits = policy.network.logits(hidden, policy.scale.tokens)
+    assert largest_difference(logits, recorded["logits_action_bins"]) < TOLERANCE
+    if "values" in recorded:
+        assert largest_difference(hidden[:, 0], recorded["value_hidden"]) < TOLERANCE
+        assert largest_difference(policy.judge(observation), recorded["values"][:, 0]) < TOLERANCE
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_single_rows_are_the_originals(golden: GoldenSet, views: int):
+    policy = build(golden, views, "official")
+    stored = golden.arrays(f"moojink_{views}img.npz")
+    for sample in golden.samples:
+        pictures = [golden.meta["images"], golden.meta["wrist_images"]][:views]
+        ids = stored[f"moojink_{views}img_{sample}/input_ids_used"][0].tolist()
+        assert policy.prompts.ids(golden.meta["tasks"][sample]) == ids
+        resized = stored[f"moojink_{views}img_{sample}/images_224_uint8"]
+        observation = observe(resized[None], golden.meta["tasks"][sample : sample + 1])
+        for view, names in enumerate(pictures):  # the raw pictures lead to the same pixels
+            raw = golden.picture(names[sample])[None, None]
+            size = policy.network.architecture.image_size
+            pixels = prepare(raw, size, "pillow", False, policy.device, torch.float32)
+            assert torch.equal(pixels[0, 0], policy.pixels(observation)[0, view])
+        chunk = policy.act(observation, GREEDY, noise(1))
+        if golden.meta[f"min_margin_bins_{views}img"][sample] > TOLERANCE:
+            theirs = stored[f"moojink_{views}img_{sample}/greedy_tokens_bins"]
+            assert chunk.sampled.flatten().tolist() == theirs.tolist()
+            actions = stored[f"moojink_{views}img_{sample}/actions"]
+            assert largest_difference(chunk.actions, actions) < 1e-6
+
+
+@pytest.mark.parametrize("adapter", ["lora_rlinf_targets", "lora_all_linear"])
+def test_adapters_give_the_recorded_logits(golden: GoldenSet, adapter: str):
+    policy = build(golden, 1, "official", str(golden.path / adapter))
+    stored, pictures = golden.arrays("lora_logits.npz"), golden.arrays("moojink_1img.npz")
+    for sample in golden.samples:
+        images = pictures[f"moojink_1img_{sample}/images_224_uint8"]
+        observation = observe(images, golden.meta["tasks"][sample : sample + 1])
+        with torch.inference_mode():
+            hidden = policy._states(observation, policy.chunk * policy.action_dim)
+            logits = policy.network.logits(hidden, policy.scale.tokens)[0]
+        theirs = stored[f"{adapter}_{sample}/logits_action_bins"]
+        assert largest_difference(logits, theirs) < TOLERANCE
+        ordered = np.sort(theirs, axis=-1)
+        if (ordered[:, -1] - ordered[:, -2]).min() > TOLERANCE:
+            chunk = policy.act(observation, GREEDY, noise(1))
+            tokens = stored[f"{adapter}_{sample}/greedy_tokens_bins"]
+            assert chunk.sampled.flatten().tolist() == tokens.tolist()
+
+
+def test_the_path_matters(golden: GoldenSet, batch):
+    # Each of these mistakes runs without a warning; the recorded tokens notice it.
+    policy = build(golden, 1, "official")
+    stored = golden.arrays("moojink_1img.npz")
+    observation = observe(stored["moojink_1img_0/images_224_uint8"], golden.meta["tasks"][:1])
+    right = policy.act(observation, GREEDY, noise(1)).sampled
+    attending = policy.attending
+    policy.attending = lambda real, causal: attending(real, causal=True)
+    assert (policy.act(observation, GREEDY, noise(1)).sampled != right).sum() > 10
+    policy.attending = attending
+    other = build(golden, 1, "rlinf")
+    changed = golden.meta["rlinf_vs_simplevla_greedy_tokens_differing_1img"][0]
+    differing = (other.act(observation, GREEDY, noise(1)).sampled != right).sum()
+    assert differing == changed

@@ -1,0 +1,180 @@
+"""OpenVLA against what its original code gave; the sets' own README says how close is fair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlinf.config.openvla import OpenVlaConfig
+from rlinf.data.random import Noise, derive
+from rlinf.models.base import Sampling
+from rlinf.models.loading import build_policy
+from rlinf.models.openvla.policy import OpenVlaPolicy
+from rlinf.models.prismatic.images import normalize, prepare
+from tests.golden import GoldenSet, largest_difference, observe, sets_with
+
+TOLERANCE = 1e-3
+GREEDY = Sampling(greedy=True)
+
+
+@pytest.fixture(scope="module", params=sets_with("single.npz"))
+def golden(request: pytest.FixtureRequest) -> GoldenSet:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def policy(golden: GoldenSet) -> OpenVlaPolicy:
+    config = OpenVlaConfig(
+        model_type="openvla",
+        model_path=str(golden.checkpoint),
+        precision="fp32",
+        unnorm_key=golden.meta["unnorm_key"],
+        value_type="chunk",
+        image_path="pillow",
+    )
+    policy = build_policy(config, seed=0)
+    assert isinstance(policy, OpenVlaPolicy)
+    policy.load_state_dict(load_file(golden.path / "value_head.safetensors"), strict=False)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def single(golden: GoldenSet):
+    return golden.arrays("single.npz")
+
+
+@pytest.fixture(scope="module")
+def batch(golden: GoldenSet):
+    return golden.arrays("batch.npz")
+
+
+def noise(rows: int) -> Noise:
+    return Noise(derive(1, np.arange(rows)))
+
+
+def rl_observation(golden: GoldenSet, batch):
+    images = batch["rlinf_batch/images_uint8_nchw"].transpose(0, 2, 3, 1)
+    return observe(images, golden.meta["tasks"])
+
+
+def one(golden: GoldenSet, sample: int):
+    picture = golden.picture(golden.meta["images"][sample])
+    return observe(picture[None], [golden.meta["tasks"][sample]])
+
+
+def test_prompts_have_the_same_token_ids(golden: GoldenSet, policy: OpenVlaPolicy, single):
+    for sample in golden.samples:
+        ids = policy.prompts.ids(golden.meta["tasks"][sample])
+        assert ids == single[f"single_{sample}/input_ids_used"][0].tolist()
+
+
+def test_a_batch_of_prompts_is_padded_behind_its_first_token(golden, policy, batch):
+    ids, real = policy.prompts.batch(golden.meta["tasks"])
+    theirs, mask = batch["rlinf_batch/input_ids"], batch["rlinf_batch/attention_mask"]
+    for row in golden.samples:
+        assert ids[row][real[row]].tolist() == theirs[row][mask[row]].tolist()
+    assert real[:, 0].all() and real[:, -1].all()
+
+
+def test_pictures_become_the_same_pixel_values(golden, policy, single):
+    for sample in golden.samples:
+        theirs = torch.from_numpy(single[f"single_{sample}/images_224_uint8"]).permute(0, 3, 1, 2)
+        views = one(golden, sample).images
+        size = policy.network.architecture.image_size
+        ours = prepare(views, size, "pillow", False, torch.device("cpu"), torch.float32)
+        assert torch.equal(ours[0], normalize(theirs))
+        if f"single_{sample}/pixel_values" in single:
+            assert np.array_equal(ours[0], single[f"single_{sample}/pixel_values"])
+
+
+def test_vision_and_projector_have_the_same_features(golden, policy, single):
+    for sample in golden.samples:
+        pixels = normalize(
+            torch.from_numpy(single[f"single_{sample}/images_224_uint8"]).permute(0, 3, 1, 2)
+        )
+        dino, siglip = pixels.split(3, dim=1)
+        vision = policy.network.vision_backbone
+        for name, ours in (
+            ("dino_patches", vision.featurizer(dino)),
+            ("siglip_patches", vision.fused_featurizer(siglip)),
+            ("projector_out", policy.network.see(pixels[:, None])),
+        ):
+            assert largest_difference(ours, single[f"single_{sample}/{name}"]) < TOLERANCE
+
+
+@torch.inference_mode()
+def test_hidden_states_and_full_logits_are_the_same_at_every_step(golden, policy, single):
+    for sample in golden.samples:
+        tokens = torch.from_numpy(single[f"single_{sample}/action_token_ids"])[None, None]
+        hidden = policy._action_states(one(golden, sample), tokens, with_end=True)
+        theirs = single[f"single_{sample}/hidden_states"][-1]
+        steps = tokens.shape[2]
+        assert largest_difference(hidden[0], theirs[-steps - 1 :]) < TOLERANCE
+        logits = policy.network.logits(hidden[0, :steps])
+        full = single[f"single_{sample}/logits_full_vocab_decode"]
+        assert largest_difference(logits, full) < TOLERANCE
+
+
+def test_greedy_tokens_and_actions_are_the_originals(golden, policy, single):
+    for sample in golden.samples:
+        chunk = policy.act(one(golden, sample), GREEDY, noise(1))
+        if golden.meta["min_margin"][sample] > TOLERANCE:
+            theirs = single[f"single_{sample}/action_token_ids"]
+            assert chunk.sampled[0, 0].tolist() == theirs.tolist()
+            assert largest_difference(chunk.actions, single[f"single_{sample}/actions"]) < 1e-6
+
+
+def test_a_padded_batch_gives_the_same_greedy_tokens_logprobs_and_values(golden, policy, batch):
+    chunk = policy.act(rl_observation(golden, batch), GREEDY, noise(len(golden.samples)))
+    assert np.array_equal(chunk.sampled, batch["rlinf_batch/greedy_action_tokens"])
+    assert largest_difference(chunk.actions, batch["rlinf_batch/greedy_actions"]) < 1e-6
+    theirs = batch["rlinf_batch/greedy_prev_logprobs_T1"]
+    assert largest_difference(chunk.logprobs, theirs) < TOLERANCE
+    assert largest_difference(chunk.values, batch["rlinf_batch/greedy_values"]) < TOLERANCE
+
+
+def test_right_padded_logits_are_those_of_our_padding(golden, policy, batch, single):
+    tokens = [single[f"single_{i}/action_token_ids"] for i in golden.samples]
+    given = torch.from_numpy(np.stack(tokens))[:, None]
+    pictures = np.concatenate([single[f"single_{i}/images_224_uint8"] for i in golden.samples])
+    hidden = policy._action_states(observe(pictures, golden.meta["tasks"]), given, with_end=False)
+    logits = policy.network.logits(hidden, policy.scale.tokens)
+    theirs = batch["batch_right_padded/logits_action_bins"]
+    assert largest_difference(logits, theirs) < TOLERANCE
+
+
+def test_evaluate_gives_the_recorded_logprobs_entropy_and_values(golden, policy, batch):
+    sampling = Sampling(temperature=1.6)
+    given = batch["rlinf_batch/sampled_action_tokens"]
+    judged = policy.evaluate(rl_observation(golden, batch), given, sampling)
+    for ours, name in (
+        (judged.logprobs, "sampled_train_logprobs_T1.6"),
+        (judged.logprobs, "sampled_rollout_logprobs_T1.6"),
+        (judged.entropy, "sampled_train_entropy_T1.6"),
+        (judged.values, "values"),
+    ):
+        assert largest_difference(ours, batch[f"rlinf_batch/{name}"]) < TOLERANCE
+
+
+def test_judge_gives_the_recorded_values(golden, policy, batch):
+    values = policy.judge(rl_observation(golden, batch))
+    assert largest_difference(values, batch["rlinf_batch/values"][:, 0]) < TOLERANCE
+
+
+def test_the_imitation_loss_is_the_originals(golden, policy, single):
+    for sample in golden.samples:
+        tokens = torch.from_numpy(single[f"single_{sample}/action_token_ids"])[None, None]
+        actions = policy.decode(tokens).numpy()
+        compared = policy.imitate(one(golden, sample), actions, np.zeros(1, np.float32), 0.0)
+        loss = compared.token_loss.mean().detach()
+        assert float(loss) == pytest.approx(float(single[f"single_{sample}/sft_loss"]), abs=1e-3)
+        assert bool(compared.correct.all()) and float(compared.error.max()) < 1e-6
+
+
+def test_an_empty_picture_changes_the_action(golden, policy):
+    # A model path that ignores the image would pass many other checks.
+    shown = policy.act(one(golden, 0), GREEDY, noise(1)).sampled
+    blank = observe(np.zeros((1, 224, 224, 3), np.uint8), golden.meta["tasks"][:1])
+    assert (policy.act(blank, GREEDY, noise(1)).sampled != shown).sum() >= 4
