@@ -174,10 +174,13 @@ def parts(
         policy.call("answer", (plan.train.per_stage, 1, *size, 3), requests).result()
         return plan.batch.samples * model.num_action_chunks
 
+    epochs = range(config.algorithm.rollout_epoch)
     return {
-        "simulator": lambda step: _env_steps(simulator.call("rollout", step, 0).result()[0]),
+        "simulator": lambda step: _env_steps(
+            simulator.call("rollout", step, 0, epochs).result()[0]
+        ),
         "policy": answer,
-        "pipeline": lambda step: _env_steps(workers.collect(step)[0]),
+        "pipeline": lambda step: _env_steps(workers.collect(step, epochs)[0]),
     }
 
 

@@ -197,6 +197,8 @@ def _memory(
         else:
             parts = (("process", PROCESS_BYTES), *weights[name])
             found.append(Memory(name, processes, False, parts))
-    observations = batch.samples * model.observation_bytes()
+    algorithm = config.algorithm
+    rollouts = 1 + algorithm.max_refills / algorithm.rollout_epoch
+    observations = round(batch.samples * rollouts) * model.observation_bytes()
     store = (("observations of one iteration", observations), ("weights", count * 4))
     return [*found, Memory("object store", 1, False, store)]

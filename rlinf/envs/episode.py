@@ -7,6 +7,9 @@ its owner starts it again (fixed episodes).
 
 An observation is rendered once per chunk, after its last action, and once more for ended envs
 whose value the learner needs (`EpisodeRules.final`).
+
+A reward that is not finite ends its episode, as a truncated one whose return is not finite either;
+no value of its last observation is asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
 from rlinf.envs.base import Simulator, StepResult
 from rlinf.envs.failures import RowFailed
+from rlinf.envs.validity import ObservationCheck, check_step
 from rlinf.errors import EnvironmentFailure
 
 
@@ -167,6 +171,7 @@ class EpisodeBatch:
         self._rules = rules
         self._books = _Books.empty(self.num_envs, rules.max_episode_steps, self.action_dim)
         self._frames: list[Frame] = []
+        self._check = ObservationCheck()
         self.set_record(rules.record)
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
@@ -257,7 +262,9 @@ class EpisodeBatch:
         """Executes action i of a chunk in the live envs; returns which of them ended: [B] bool."""
         rewards, result = self._advance(actions, live)
         terminated = live & result.terminated & (not self._rules.ignore_terminations)
-        truncated = live & ~terminated & (self._books.elapsed >= self._rules.max_episode_steps)
+        broken = live & ~np.isfinite(rewards)  # the simulation has come apart: it stops here
+        out_of_time = self._books.elapsed >= self._rules.max_episode_steps
+        truncated = live & ~terminated & (out_of_time | broken)
         ended = terminated | truncated
         chunk.valid[:, i] = live
         chunk.rewards[:, i] = rewards
@@ -267,7 +274,7 @@ class EpisodeBatch:
         self._record(np.flatnonzero(live), rewards)
         # Now, not at the end of the chunk: a batched simulator goes on moving ended envs.
         wanted = {"none": ended & False, "truncated": truncated, "always": ended}
-        rows = np.flatnonzero(wanted[self._rules.final])
+        rows = np.flatnonzero(wanted[self._rules.final] & ~broken)
         if len(rows):
             chunk.final.append(self._observe(rows))
             chunk.final_rows.append(rows)
@@ -282,6 +289,7 @@ class EpisodeBatch:
         actions = actions.astype(np.float32, copy=False)
         try:
             result = self._simulator.step(actions, live)
+            check_step(result, self.num_envs)
         except RowFailed as failed:
             env = failed.row
             raise self._failure(
@@ -302,12 +310,14 @@ class EpisodeBatch:
 
     def _observe(self, ids: np.ndarray) -> Observation:
         try:
-            return self._simulator.observe(ids)
+            observation = self._simulator.observe(ids)
+            self._check(observation, ids)
         except RowFailed as failed:
             env = failed.row
             raise self._failure(
                 failed, f"to show step {self._books.elapsed[env]} from {self._books.start[env]}"
             ) from failed
+        return observation
 
     def _failure(self, failed: RowFailed, doing: str) -> EnvironmentFailure:
         env = self._rules.env_offset + failed.row

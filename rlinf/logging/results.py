@@ -70,15 +70,22 @@ def outcome(label: str, episodes: Sequence[EpisodeResult]) -> Outcome:
 
 
 def episode_metrics(episodes: Sequence[EpisodeResult], area: Literal["env", "eval"]) -> Metrics:
-    """Means over finished episodes; every episode weighs alike."""
+    """Means over finished episodes; every episode weighs alike.
+
+    An episode that a reward which is not finite broke off has no return.
+    """
     count = len(episodes)
+    whole = [e for e in episodes if math.isfinite(e.episode_return)]
     sums = {
         "success_once": sum(e.success_once for e in episodes),
         "success_at_end": sum(e.success_at_end for e in episodes),
         "fail_once": sum(e.terminated and not e.success_once for e in episodes),
         "episode_len": sum(e.length for e in episodes),
-        "return": math.fsum(e.episode_return for e in episodes),
-        "reward": math.fsum(e.episode_return / e.length for e in episodes),
+    }
+    returns = {
+        "return": math.fsum(e.episode_return for e in whole),
+        "reward": math.fsum(e.episode_return / e.length for e in whole),
     }
     metrics: dict[str, Metric] = {f"{area}/{name}": Mean(x, count) for name, x in sums.items()}
+    metrics |= {f"{area}/{name}": Mean(x, len(whole)) for name, x in returns.items()}
     return Metrics({**metrics, f"{area}/num_episodes": Total(count)})

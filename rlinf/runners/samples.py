@@ -1,18 +1,52 @@
-"""From the trajectories of an iteration to the samples it trains on. Runs in the launcher."""
+"""The trajectories of an iteration, and the samples they become. Runs in the launcher."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+from typing import Protocol
 
 import numpy as np
 
-from rlinf.algorithms.estimators import ESTIMATORS, AdvantageSettings, estimate, rollout_metrics
+from rlinf.algorithms.estimators import (
+    ESTIMATORS,
+    AdvantageSettings,
+    estimate,
+    groups_kept,
+    rollout_metrics,
+)
+from rlinf.algorithms.masks import sound_episodes
 from rlinf.config import derive
 from rlinf.config.schema import Config
 from rlinf.data.layout import concatenate, flatten
 from rlinf.data.types import TrainBatch, Trajectory
-from rlinf.logging.metrics import Metrics
+from rlinf.logging.metrics import Metric, Metrics, Total
 from rlinf.logging.results import episode_metrics
+
+
+class Collector(Protocol):
+    """The env workers; see `Workers`."""
+
+    def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
+        """The trajectories of the rollout epochs `epochs`, and what went wrong."""
+
+
+def collect(workers: Collector, step: int, config: Config) -> tuple[list[Trajectory], Metrics]:
+    """The trajectories of iteration `step`; groups that the filter leaves out are replaced.
+
+    Dynamic sampling (Yu et al. 2025, DAPO, eq. 11): all sub-envs roll out once more, from new
+    starts, until there are as many groups as planned, at most `algorithm.max_refills` times.
+    """
+    planned, settings = config.algorithm.rollout_epoch, advantage_settings(config)
+    trajectories, faults = workers.collect(step, range(planned))
+    for extra in range(planned, planned + config.algorithm.max_refills):
+        kept = sum(groups_kept(trajectory, settings) for trajectory in trajectories)
+        if kept >= settings.wanted_groups:
+            break
+        more, its_faults = workers.collect(step, range(extra, extra + 1))
+        trajectories, faults = trajectories + more, Metrics.merge([faults, its_faults])
+    return trajectories, faults
 
 
 def make_samples(
@@ -21,9 +55,11 @@ def make_samples(
     """Advantages over all trajectories together, flattened to samples; and `rollout/`, `env/`.
 
     Statistics over everything at once keep the update independent of how many workers there are.
+    Episodes with a reward that is not finite count nowhere but in `faults/bad_rewards`.
     """
     rollout = concatenate(trajectories)
-    estimates = estimate(rollout.steps, advantage_settings(config))
+    steps = _sound(rollout.steps)
+    estimates = estimate(steps, advantage_settings(config))
     trained: np.ndarray = np.ones(estimates.mask.shape[:2], bool)
     if config.algorithm.policy_loss_alone:
         trained = np.any(estimates.advantages, axis=-1)
@@ -36,10 +72,22 @@ def make_samples(
         trained=trained,
         planned=derive.samples(config),
     )
+    lost = len(rollout.steps.episodes) - len(steps.episodes)
+    rollouts = steps.valid.shape[1] // config.env.train.total_num_envs
+    counts: dict[str, Metric] = {"faults/bad_rewards": Total(lost)}
+    if config.algorithm.max_refills:
+        counts["rollout/refills"] = Total(rollouts - config.algorithm.rollout_epoch)
     metrics = Metrics.merge(
-        [rollout_metrics(rollout.steps, estimates), episode_metrics(rollout.steps.episodes, "env")]
+        [rollout_metrics(steps, estimates), episode_metrics(steps.episodes, "env"), counts]
     )
     return batch, metrics.reduce()
+
+
+def _sound(steps: Trajectory) -> Trajectory:
+    """The same without what belongs to episodes with a reward that is not finite."""
+    valid = sound_episodes(steps.rewards, steps.terminated | steps.truncated, steps.valid)
+    episodes = tuple(e for e in steps.episodes if isfinite(e.episode_return))
+    return replace(steps, valid=valid, episodes=episodes)
 
 
 def advantage_settings(config: Config) -> AdvantageSettings:

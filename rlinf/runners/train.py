@@ -12,10 +12,11 @@ from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.run import Run, open_run
-from rlinf.runners.samples import make_samples
+from rlinf.runners.samples import collect, make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.warmup import start_weights
+from rlinf.runners.watch import Watch
 from rlinf.runners.workers import Workers
 
 
@@ -23,16 +24,18 @@ def training_loop(
     config: Config, total: int, run: Run, workers: Workers, evaluator: Evaluator, saver: Saver
 ) -> None:
     """Weights to the rollout workers, trajectories back, advantages, update; then what is due."""
+    watch = Watch(run.console)
     for step in range(saver.step, total):
         with run.phase("sync"):
             workers.sync_weights()
         with run.phase("rollout"):
-            trajectories, faults = workers.collect(step)
+            trajectories, faults = collect(workers, step, config)
         with run.phase("advantages"):
             samples, metrics = make_samples(trajectories, config)
         with run.phase("update"):
             metrics |= Metrics.merge([faults, workers.update(samples, step)]).reduce()
         saver.complete(step + 1)
+        watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
         if due(config.runner.val_check_interval, step + 1, total):
             workers.sync_weights()
             metrics |= evaluator.evaluate(step + 1, f"after {step + 1} steps").metrics.reduce()

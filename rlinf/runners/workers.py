@@ -56,9 +56,9 @@ class Workers:
             self.version = version
         return version
 
-    def collect(self, step: int) -> tuple[list[Trajectory], Metrics]:
-        """The trajectories of an iteration, in the order of their envs, and what went wrong."""
-        per_worker = self._wait(self.env.call("rollout", step, self.version))
+    def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
+        """The trajectories of some rollout epochs of an iteration, and what went wrong."""
+        per_worker = self._wait(self.env.call("rollout", step, self.version, epochs))
         trajectories = [trajectory for collected, _ in per_worker for trajectory in collected]
         return trajectories, Metrics.merge([faults for _, faults in per_worker])
 

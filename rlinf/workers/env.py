@@ -69,14 +69,18 @@ class EnvWorker:
         batch = self.evaluating[0].batch
         return list(batch.tasks), batch.num_trials
 
-    def rollout(self, step: int, version: int) -> tuple[list[Trajectory], Metrics]:
-        """One iteration: R rollout epochs of T chunks in every stage, a trajectory for each.
+    def rollout(
+        self, step: int, version: int, epochs: Sequence[int]
+    ) -> tuple[list[Trajectory], Metrics]:
+        """Rollout epochs of T chunks in every stage, a trajectory for each.
 
         The metrics count what went wrong on the way and was repaired.
         """
-        running = [self.threads.submit(stage.collect, step, version) for stage in self.training]
+        running = [
+            self.threads.submit(stage.collect, step, version, epochs) for stage in self.training
+        ]
         trajectories = [trajectory for future in running for trajectory in future.result()]
-        self._write_video("train", step, self.training)
+        self._write_video("train", step if 0 in epochs else None, self.training)
         return trajectories, Metrics({"faults/env_restarts": Total(self._new_restarts())})
 
     def evaluate(
@@ -139,12 +143,12 @@ class EnvWorker:
             return self.config.env.train, self.plan.train
         return self.config.env.eval, self.plan.eval
 
-    def _write_video(self, purpose: Purpose, step: int, stages: Sequence[Stage]) -> None:
-        """Writes what this worker's sub-envs recorded, if anything."""
+    def _write_video(self, purpose: Purpose, step: int | None, stages: Sequence[Stage]) -> None:
+        """Writes what this worker's sub-envs recorded, if anything; without a step it is lost."""
         frames = [frame for stage in stages for frame in stage.batch.take_frames()]
         if purpose == "eval":
             frames = first_episodes(frames)
-        if frames:
+        if frames and step is not None:
             video = self._section(purpose)[0].video_cfg
             name = f"step_{step:05d}-worker_{self.rank}.mp4"
             write_video(frames, video, Path(video.video_base_dir) / name, VIDEO_FPS)

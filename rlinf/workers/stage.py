@@ -96,7 +96,6 @@ class TrainStage(Stage):
     ) -> None:
         super().__init__(batch, policy, first_env)
         self.env, self.seed = config.env.train, config.actor.seed
-        self.epochs = config.algorithm.rollout_epoch
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
         # With partial reset: episodes each env has begun, and what it begins when the present one
@@ -104,9 +103,9 @@ class TrainStage(Stage):
         self.begun = np.zeros(batch.num_envs, np.int64)
         self.upcoming: list[Start | None] = [None] * batch.num_envs
 
-    def collect(self, step: int, version: int) -> list[Trajectory]:
-        """The rollout epochs of an iteration, one trajectory each."""
-        return [self._collect_epoch(step, epoch, version) for epoch in range(self.epochs)]
+    def collect(self, step: int, version: int, epochs: Sequence[int] = (0,)) -> list[Trajectory]:
+        """Rollout epochs of an iteration, one trajectory each."""
+        return [self._collect_epoch(step, epoch, version) for epoch in epochs]
 
     def state(self) -> tuple[list[EnvState], np.ndarray]:
         """What a checkpoint keeps: the running episodes, and how many each env has begun."""

@@ -1,7 +1,8 @@
 """Episodes in chunks, on a simulator in which everything that happens can be counted.
 
-`Scripted` ends an episode at the step that its start's seed says; the reward of step n is n * n; a
-row of its observation is (seed, steps since the start, resets of this env).
+`Scripted` ends an episode at the step that its start's seed says; the reward of step n is n * n, or
+NaN at the step `poison`; a row of its observation is (seed, steps since the start, resets of this
+env).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Scripted:
         self.seed = np.zeros(num_envs, int)
         self.steps = np.zeros(num_envs, int)
         self.resets = np.zeros(num_envs, int)
+        self.poison = NEVER
         self.observed: list[list[int]] = []  # rows of each call of `observe`
         self.pictured: list[list[int]] = []
 
@@ -48,6 +50,7 @@ class Scripted:
         self.steps += active
         solved = active & (self.steps == self.seed)
         rewards = np.where(active, self.steps**2, 0).astype(np.float32)
+        rewards[active & (self.steps == self.poison)] = np.nan
         return StepResult(rewards, solved.copy(), solved)
 
     def observe(self, ids: np.ndarray) -> Observation:
@@ -186,6 +189,21 @@ def test_the_result_of_an_episode_sums_it_up() -> None:
     assert episode.success_once and episode.success_at_end and episode.terminated
 
 
+def test_a_reward_that_is_not_finite_ends_its_episode_and_no_other() -> None:
+    batch, simulator = begun(NEVER, 2, final="always")
+    simulator.poison = 3
+    result = chunk(batch, 4, starts(7, 8))
+    assert result.valid.tolist() == [[True, True, True, False], [True, True, False, False]]
+    assert result.truncated.tolist() == [[False, False, True, False], [False] * 4]
+    assert np.isnan(result.rewards[0, 2])
+    assert result.final_rows.tolist() == [1]  # no value is asked of a state that came apart
+    broken, sound = result.episodes
+    assert np.isnan(broken.episode_return) and broken.length == 3
+    assert sound.episode_return == 1 + 4
+    simulator.poison = NEVER
+    assert chunk(batch, 2).rewards[0].tolist() == [1, 4]  # the next episode is none the worse
+
+
 def test_relative_rewards_are_changes_of_the_score_and_start_anew_with_each_episode() -> None:
     batch, _ = begun(2, use_rel_reward=True, reward_coef=0.5)
     first = chunk(batch, 2, starts(NEVER))  # scores 1, 4: changes 1, 3
@@ -266,3 +284,12 @@ def test_a_failing_simulator_is_named_with_env_step_start_and_action() -> None:
     actions[1, 1] = -1
     with pytest.raises(EnvironmentFailure, match=r"env 5 failed at step 2 .*seed=99.*\[-1\.0\]"):
         batch.run_chunk(actions, np.ones(2, bool), [None, None])
+
+
+def test_an_observation_that_breaks_its_contract_is_named_with_env_step_and_part() -> None:
+    batch, simulator = begun(NEVER, NEVER, env_offset=4)
+    simulator.resets = np.array([1.0, np.inf])  # the third number of the state
+    with pytest.raises(
+        EnvironmentFailure, match=r"env 5 failed to show step 2 .*state\[2\] is inf"
+    ):
+        chunk(batch, 2)
