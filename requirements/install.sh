@@ -264,18 +264,25 @@ install_packages() {
         "see uv's message above, then start again; nothing was marked as installed"
 }
 
+# A real frame of each simulator that was asked for; system libraries only where one fails.
 ensure_rendering() {
-    [[ " ${extras[*]} " == *" maniskill "* ]] || return 0
-    say "checking that the simulator can render (the first time takes some seconds)"
-    if "$venv/bin/python" -m rlinf.envs.rendering > "$log" 2>&1; then
+    local simulator
+    for simulator in maniskill libero; do
+        [[ " ${extras[*]} " != *" $simulator "* ]] || ensure_rendering_of "$simulator"
+    done
+}
+
+ensure_rendering_of() { # SIMULATOR
+    say "checking that $1 can render (the first time takes some seconds)"
+    if "$venv/bin/python" -m rlinf.envs.rendering "$1" > "$log" 2>&1; then
         say "$(tail -n 1 "$log")"
         return
     fi
     say "$(head -n 1 "$log")"
     say "installing the system libraries for rendering"
-    python3 requirements/system_packages.py rendering || exit 2
-    "$venv/bin/python" -m rlinf.envs.rendering ||
-        die "the simulator cannot render on this machine even with the system libraries" \
+    python3 requirements/system_packages.py "$1" || exit 2
+    "$venv/bin/python" -m rlinf.envs.rendering "$1" ||
+        die "$1 cannot render on this machine even with the system libraries" \
             "see the reason above; requirements/README.md lists what is known"
 }
 

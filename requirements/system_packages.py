@@ -3,7 +3,8 @@
 Uses only the standard library, because it runs before there is an environment.
 
     python3 requirements/system_packages.py python       # pip and venv, to fetch uv with
-    python3 requirements/system_packages.py rendering    # OpenGL and Vulkan libraries
+    python3 requirements/system_packages.py maniskill    # what draws its images: Vulkan
+    python3 requirements/system_packages.py libero       # what draws its images: OpenGL
 
 The commands run as root or through `sudo -n`. Where neither is possible they are printed and the
 exit code is 2, as for any failure. `--print` only prints them.
@@ -27,10 +28,16 @@ LIBRARIES = ("libgl1", "libglib2.0-0", "libx11-6", "libxcb1")
 # The Vulkan loader, and Mesa's Vulkan drivers: among them lavapipe, which draws on the CPU.
 VULKAN = ("libvulkan1", "mesa-vulkan-drivers")
 
+# LIBERO draws with OpenGL on EGL, and opencv needs GLib.
+EGL = ("libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri", "libglib2.0-0")
+
 # Debian releases whose own Mesa SAPIEN refuses, with the suite that has one it accepts.
 BACKPORTS = {"bookworm": "bookworm-backports"}
 # Releases whose Mesa is too old and that offer no newer one themselves.
 MESA_TOO_OLD = {"jammy": "Ubuntu 22.04 has Mesa 23.2; SAPIEN's CPU rendering needs 24.3 or newer."}
+
+# Groups that any release has in a version that will do.
+PLAIN = {"python": PYTHON_PACKAGES, "libero": EGL}
 
 
 class CannotInstall(Exception):
@@ -142,13 +149,14 @@ def deb822_fields(paragraph: str) -> dict[str, str]:
 def plan(group: str, root: Path) -> list[Step]:
     """The commands that install a group of packages on the machine whose files lie under `root`."""
     if not (root / "usr/bin/apt-get").exists():
-        wanted = " ".join(PYTHON_PACKAGES if group == "python" else LIBRARIES + VULKAN)
+        wanted = " ".join(PLAIN[group] if group in PLAIN else LIBRARIES + VULKAN)
+        note = "" if group in PLAIN else " (Mesa 24.3 or newer)"
         raise CannotInstall(
             "this machine has no apt-get.\n  fix: install what your distribution calls these"
-            f" Debian packages: {wanted} (Mesa 24.3 or newer), then start again"
+            f" Debian packages: {wanted}{note}, then start again"
         )
-    if group == "python":
-        return [update(), install(PYTHON_PACKAGES)]
+    if group in PLAIN:
+        return [update(), install(PLAIN[group])]
     release = read_release(root)
     suite = BACKPORTS.get(release.get("VERSION_CODENAME", ""))
     if release.get("ID") != "debian" or suite is None:
@@ -224,12 +232,12 @@ def remarks(root: Path) -> list[str]:
 def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:
     """Command line; see the head of this file."""
     parser = argparse.ArgumentParser(description="Install the system packages RLinf needs.")
-    parser.add_argument("group", choices=("python", "rendering"))
+    parser.add_argument("group", choices=("python", "maniskill", "libero"))
     parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
     options = parser.parse_args(arguments)
     try:
         steps = plan(options.group, root)
-        if options.group == "rendering":
+        if options.group == "maniskill":
             for remark in remarks(root):
                 print(remark)
         if options.print:

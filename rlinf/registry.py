@@ -22,10 +22,17 @@ MODELS: dict[str, str] = {
 """`actor.model.model_type` -> policy class, built from its configuration section."""
 
 SIMULATORS: dict[str, str] = {
+    "libero": "rlinf.envs.libero.env:make_libero",
     "maniskill": "rlinf.envs.maniskill.backends:make_maniskill",
     "toy_reach": "rlinf.envs.toy.reach:make_toy_reach",
 }
 """`env.*.simulator_type` -> what builds a `Simulator` from (number of envs, `init_params`)."""
+
+RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "libero": ("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
+    "maniskill": ("rlinf.envs.maniskill.drawing:draw", ("gpu",)),
+}
+"""Simulator -> function that draws a test frame with a backend, and the backends to try."""
 
 EXPERTS: dict[str, str] = {
     "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",

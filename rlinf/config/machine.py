@@ -29,6 +29,11 @@ def this_machine() -> Machine:
     return Machine(Node(_accelerators(), _cores()), memory)
 
 
+def cache_folder() -> Path:
+    """Where files that can be made again are kept: `$RLINF_CACHE`, or `~/.cache/rlinf`."""
+    return Path(os.environ.get("RLINF_CACHE") or "~/.cache/rlinf").expanduser()
+
+
 def _cores() -> int:
     """Cores this process may use: its affinity, or the quota of its container if smaller."""
     cores = len(os.sched_getaffinity(0))

@@ -1,10 +1,11 @@
-"""Checks that the simulator can draw: one real ManiSkill frame, made in a process of its own.
+"""Checks that a simulator can draw: one real frame, made in a process of its own.
 
-Importing the simulator or listing Vulkan devices proves nothing: a driver that is too old is listed
-and then refused, and a broken one kills the process. So the check draws a frame in a sub-process,
-and whatever happens there ends as a sentence here.
+Importing the simulator or listing devices proves nothing: a driver that is too old is listed and
+then refused, and a broken one kills the process. So the check draws a frame in a sub-process, and
+whatever happens there ends as a sentence here.
 
-    python -m rlinf.envs.rendering          # exit code 0: a frame was drawn, 1: it was not
+    python -m rlinf.envs.rendering            # exit code 0: ManiSkill drew a frame, 1: it did not
+    python -m rlinf.envs.rendering libero
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+
+from rlinf.registry import RENDERERS, resolve
 
 TIMEOUT_S = 300.0
 
@@ -33,6 +36,11 @@ KNOWN_FAILURES = (
     ("supported physical device", "the Vulkan driver lacks what SAPIEN needs (Mesa before 24.3?)"),
     ("ErrorFeatureNotPresent", "the Vulkan driver lacks what SAPIEN needs (Mesa before 24.3?)"),
     ("rendering device", "SAPIEN finds no Vulkan device that it can draw with"),
+    ("No module named 'mujoco'", "MuJoCo is not installed"),
+    ("eglQueryDevicesEXT", "the system library libEGL is missing (package libegl1)"),
+    ("attribute 'eglQueryString'", "the system library libEGL is missing (package libegl1)"),
+    ("EGL device", "there is no EGL driver (package libegl-mesa0)"),
+    ("attribute 'glGetError'", "the system library libOSMesa is missing (package libosmesa6)"),
 )
 
 
@@ -40,8 +48,8 @@ KNOWN_FAILURES = (
 class Frame:
     """What the drawing process found out about its frame."""
 
-    backend: str  # ManiSkill's name of the renderer that drew it, e.g. "sapien_cpu"
-    device: str  # SAPIEN's name of the device, e.g. "cpu" or a GPU's name
+    backend: str  # the simulator's name of the renderer that drew it, e.g. "sapien_cpu" or "egl"
+    device: str  # the renderer's name of the device, e.g. "cpu" or a GPU's name
     contrast: float  # standard deviation of the pixel values, 0 to 255; 0 is an empty picture
 
 
@@ -52,21 +60,32 @@ class RenderReport:
     ok: bool
     seconds: float  # wall time, start of the process and import of the simulator included
     message: str
+    backend: str = ""
     device: str = ""
     fix: str = ""
 
 
-def check_rendering(backend: str = "gpu", timeout_s: float = TIMEOUT_S) -> RenderReport:
+def check_rendering(
+    simulator: str, backend: str | None = None, timeout_s: float = TIMEOUT_S
+) -> RenderReport:
     """Draws one frame in a sub-process; never raises for a renderer that fails.
 
     Args:
-        backend: ManiSkill's `render_backend`; with "gpu" ManiSkill itself takes the CPU where
-            there is no CUDA device, and the report names the device really used.
+        simulator: a name in `registry.RENDERERS`.
+        backend: a name of the simulator's; None tries all it has and reports the first that draws,
+            or the first failure. The report names the device really used.
         timeout_s: seconds after which the drawing process counts as hung and is killed.
     """
-    command = [sys.executable, "-m", "rlinf.envs.rendering", "--draw", "--backend", backend]
-    # Without this a missing asset asks a question on stdin and waits for ever.
-    environment = os.environ | {"MS_SKIP_ASSET_DOWNLOAD_PROMPT": "1"}
+    if backend is None:
+        reports = []
+        for name in RENDERERS[simulator][1]:
+            reports.append(check_rendering(simulator, name, timeout_s))
+            if reports[-1].ok:
+                return reports[-1]
+        return reports[0]
+    command = [sys.executable, "-m", "rlinf.envs.rendering", simulator, "--draw", backend]
+    # The same modules as here, wherever this was started.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     start = time.monotonic()
     try:
         drawing = subprocess.run(
@@ -94,7 +113,9 @@ def report_of(returncode: int, stdout: str, stderr: str, seconds: float) -> Rend
     if frame.contrast == 0.0:
         return failure(f"the frame drawn on {frame.device!r} is a single colour", seconds)
     message = f"drew a frame on {frame.device!r} ({frame.backend}) in {seconds:.1f} s"
-    return RenderReport(ok=True, seconds=seconds, message=message, device=frame.device)
+    return RenderReport(
+        ok=True, seconds=seconds, message=message, backend=frame.backend, device=frame.device
+    )
 
 
 def explain(stderr: str) -> str:
@@ -113,34 +134,17 @@ def failure(message: str, seconds: float) -> RenderReport:
     return RenderReport(ok=False, seconds=seconds, message=message, fix=fix)
 
 
-def draw(backend: str) -> Frame:
-    """Renders the first camera image of a task whose assets come with ManiSkill itself."""
-    import gymnasium
-    import mani_skill.envs  # noqa: F401  (registers the tasks)
-
-    env = gymnasium.make(
-        "PushCube-v1", obs_mode="rgb", num_envs=1, sim_backend="cpu", render_backend=backend
-    )
-    observation, _ = env.reset(seed=0)
-    pixels = observation["sensor_data"]["base_camera"]["rgb"]
-    used = env.unwrapped.backend  # type: ignore[attr-defined]
-    return Frame(
-        backend=used.render_backend,
-        device=used.render_device.name,
-        contrast=float(pixels.float().std()),
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line: report the check, or (`--draw`, used by the check itself) draw the frame."""
     parser = argparse.ArgumentParser(prog="python -m rlinf.envs.rendering", description=__doc__)
-    parser.add_argument("--backend", default="gpu", help="ManiSkill's render_backend")
-    parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("simulator", nargs="?", default="maniskill", choices=RENDERERS)
+    parser.add_argument("--draw", metavar="BACKEND", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.draw:
-        print(json.dumps(asdict(draw(options.backend))))
+        draw = resolve({name: path for name, (path, _) in RENDERERS.items()}, options.simulator)
+        print(json.dumps(asdict(draw(options.draw))))
         return 0
-    report = check_rendering(options.backend)
+    report = check_rendering(options.simulator)
     print(f"rendering: {report.message}")
     if not report.ok:
         print(f"  fix: {report.fix}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from rlinf.config.libero import LiberoParams
 from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
@@ -23,6 +25,16 @@ PUSH_IMAGE = ManiskillParams(
     obs_mode="rgb",
     light_visuals=True,
     camera=Camera(eye=(0.4, 0.2, 0.42), target=(0.03, 0.0, 0.02), fov=0.72, width=64, height=48),
+)
+
+LIBERO = LiberoParams(
+    task_suite_name="libero_spatial",
+    task_ids=(0,),
+    cameras=("agentview", "robot0_eye_in_hand"),
+    camera_size=32,
+    settle_steps=1,
+    gripper="native",
+    fast_rendering=True,
 )
 
 
@@ -79,11 +91,21 @@ def _solve_push(simulator: Simulator, start: Start) -> np.ndarray:
     return actions
 
 
+def _libero() -> Case:
+    pytest.importorskip("robosuite", reason="needs LIBERO")
+    if "LIBERO_ASSETS" not in os.environ:
+        pytest.skip("needs LIBERO's assets")
+    from rlinf.envs.libero.env import LiberoEnv
+
+    return Case(LiberoEnv(NUM_ENVS, LIBERO), (2, 32, 32, 3), 8, None)
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "toy": lambda: _toy(0),
     "toy_image": lambda: _toy(16),
     "maniskill_state": _pick_state,
     "maniskill_image": _push_image,
+    "libero": _libero,
 }
 
 

@@ -49,7 +49,7 @@ def test_an_unknown_failure_is_its_last_line():
 @pytest.mark.skipif(importlib.util.find_spec("mani_skill") is None, reason="needs ManiSkill")
 def test_a_machine_without_a_vulkan_driver_gets_a_reason_and_a_fix(monkeypatch):
     monkeypatch.setenv("VK_ICD_FILENAMES", "/no/such/driver.json")
-    report = check_rendering(backend="cpu")
+    report = check_rendering("maniskill", "cpu")
     assert not report.ok
     assert "no Vulkan driver" in report.message
     assert "requirements/install.sh" in report.fix
@@ -57,5 +57,5 @@ def test_a_machine_without_a_vulkan_driver_gets_a_reason_and_a_fix(monkeypatch):
 
 @pytest.mark.skipif(importlib.util.find_spec("mani_skill") is None, reason="needs ManiSkill")
 def test_a_renderer_that_hangs_is_given_up():
-    report = check_rendering(backend="cpu", timeout_s=0.1)
+    report = check_rendering("maniskill", "cpu", timeout_s=0.1)
     assert report.message == "no frame within 0 s"

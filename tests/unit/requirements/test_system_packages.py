@@ -44,13 +44,13 @@ def machine(root: Path, release: str, **sources: str) -> Path:
     return root
 
 
-def shown(root: Path, group: str = "rendering") -> list[str]:
+def shown(root: Path, group: str = "maniskill") -> list[str]:
     return [step.shown(prefix="") for step in plan(group, root)]
 
 
 def test_debian_12_takes_mesa_from_backports_on_the_mirror_of_its_deb822_source(tmp_path):
     add, update, libraries, vulkan = plan(
-        "rendering", machine(tmp_path, "bookworm", debian_sources=DEB822)
+        "maniskill", machine(tmp_path, "bookworm", debian_sources=DEB822)
     )
     assert add.command == ("tee", "/etc/apt/sources.list.d/rlinf-backports.sources")
     assert add.stdin == (
@@ -83,7 +83,7 @@ def test_a_key_inside_a_source_entry_goes_into_the_new_entry_as_it_is(tmp_path):
         "Types: deb\nURIs: http://m.example/d\nSuites: bookworm\nComponents: main\n"
         "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n"
     )
-    add = plan("rendering", machine(tmp_path, "bookworm", d_sources=text))[0]
+    add = plan("maniskill", machine(tmp_path, "bookworm", d_sources=text))[0]
     assert add.stdin.endswith("Signed-By: \n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n")
 
 
@@ -98,7 +98,7 @@ def test_a_disabled_or_foreign_source_is_no_mirror(tmp_path):
     foreign = "deb https://packages.example/tool bookworm tool\n"
     root = machine(tmp_path, "bookworm", debian_sources=disabled, tool_list=foreign)
     with pytest.raises(CannotInstall, match="no APT source for the suite 'bookworm'"):
-        plan("rendering", root)
+        plan("maniskill", root)
 
 
 def test_debian_13_installs_everything_from_its_own_suite(tmp_path):
@@ -114,9 +114,16 @@ def test_the_packages_that_bring_uv_need_no_backports(tmp_path):
     assert install.endswith("python3-pip python3-venv")
 
 
+def test_what_libero_draws_with_needs_no_backports(tmp_path):
+    update, install = shown(machine(tmp_path, "bookworm", debian_sources=DEB822), group="libero")
+    assert update.startswith("apt-get update")
+    assert " -t " not in install
+    assert "libegl1 libegl-mesa0" in install
+
+
 def test_a_machine_without_apt_is_told_what_to_install_by_other_means(tmp_path):
     with pytest.raises(CannotInstall, match=r"no apt-get(.|\n)*mesa-vulkan-drivers"):
-        plan("rendering", tmp_path)
+        plan("maniskill", tmp_path)
 
 
 def test_without_administrator_rights_the_commands_are_printed_and_the_code_is_2(
@@ -125,7 +132,7 @@ def test_without_administrator_rights_the_commands_are_printed_and_the_code_is_2
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))  # holds no sudo
     root = machine(tmp_path, "bookworm", debian_sources=DEB822)
-    assert system_packages.main(["rendering"], root=root) == 2
+    assert system_packages.main(["maniskill"], root=root) == 2
     message = capsys.readouterr().err
     assert "neither root nor `sudo -n` is available" in message
     assert "sudo tee /etc/apt/sources.list.d/rlinf-backports.sources <<'EOF'\nTypes: deb" in message
@@ -133,7 +140,7 @@ def test_without_administrator_rights_the_commands_are_printed_and_the_code_is_2
 
 
 def test_a_release_whose_mesa_is_too_old_says_so(tmp_path, capsys):
-    assert system_packages.main(["rendering", "--print"], root=machine(tmp_path, "jammy")) == 0
+    assert system_packages.main(["maniskill", "--print"], root=machine(tmp_path, "jammy")) == 0
     assert capsys.readouterr().out.startswith("note: Ubuntu 22.04 has Mesa 23.2")
 
 

@@ -1,0 +1,159 @@
+"""`env.*.init_params` of LIBERO: suites, and the protocols under which results were published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from rlinf.config.base import Count, Index, Spaces
+from rlinf.config.simulators import SimulatorParams
+
+Suite = Literal[
+    "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
+]
+Camera = Literal["agentview", "robot0_eye_in_hand"]
+Gripper = Literal["native", "openvla"]
+FixtureSeed = Literal["episode", "zero", "running"]
+ProtocolName = Literal["rlinf", "openvla_oft", "simplevla_rl"]
+
+TASKS: dict[str, int] = {
+    "libero_spatial": 10,
+    "libero_object": 10,
+    "libero_goal": 10,
+    "libero_90": 90,
+    "libero_10": 10,
+}
+"""Tasks of each suite of the package. `libero_130` is all of them, in this order."""
+
+TRIALS = 50
+"""Recorded start states of every task."""
+
+_LONGEST = dict.fromkeys(TASKS, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What an evaluation of LIBERO has to fix beside suite and policy."""
+
+    settle_steps: int  # steps without motion after a reset, before the first observation
+    gripper: Gripper  # what the last action dimension means, see `LiberoParams.gripper`
+    rotate_180: bool  # turn the upside-down images of MuJoCo by 180 degrees
+    camera_size: int  # pixels, side of the images; the policy resizes them as it was trained
+    fixture_seed: FixtureSeed  # what the poses of cabinets, stoves and racks depend on
+    episode_steps: dict[str, int]  # step limit of each suite, settling not counted
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "rlinf": Protocol(15, "openvla", True, 256, "episode", _LONGEST),
+    "openvla_oft": Protocol(
+        10,
+        "openvla",
+        True,
+        256,
+        "running",
+        {
+            "libero_spatial": 220,
+            "libero_object": 280,
+            "libero_goal": 300,
+            "libero_90": 400,
+            "libero_10": 520,
+        },
+    ),
+    "simplevla_rl": Protocol(10, "openvla", True, 256, "zero", _LONGEST),
+}
+
+
+class LiberoParams(SimulatorParams):
+    """Tasks of LIBERO. A value of None is the protocol's."""
+
+    task_suite_name: Suite
+    """Suite; `libero_10` is also called Long, `libero_130` is all five one after the other."""
+    protocol: ProtocolName = "rlinf"
+    """Whose settings hold where none is given here: those of RLinf's published LIBERO results, of
+    OpenVLA-OFT's evaluation, or of SimpleVLA-RL."""
+    task_ids: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
+    """Tasks of the suite, by index; None for all."""
+    cameras: Annotated[tuple[Camera, ...], Field(min_length=1)] = ("agentview",)
+    """Views of an observation, in this order: the scene from the front, and from the wrist."""
+    settle_steps: Index | None = None
+    """Steps without motion after a reset, gripper open, so that objects come to rest."""
+    gripper: Gripper | None = None
+    """Last action dimension. `native`: as robosuite takes it, -1 opens and +1 closes. `openvla`: 1
+    opens and 0 closes, cut at 0.5."""
+    rotate_180: bool | None = None
+    """Turn images by 180 degrees; MuJoCo's are upside down."""
+    camera_size: Count | None = None
+    """Side of the images in pixels. Resizing and cropping is the policy's business."""
+    fixture_seed: FixtureSeed | None = None
+    """Poses of cabinets, stoves and racks are not part of a start state but random. `episode`:
+    drawn from the episode's seed; `zero`: from seed 0, always the same; `running`: as if the trials
+    of a task were run one after the other from seed 0."""
+    renderer: Literal["auto", "egl", "osmesa"] = "auto"
+    """OpenGL implementation; `auto` takes EGL where a test image comes out, else OSMesa."""
+    fast_rendering: bool = False
+    """Draw without multisampling, reflections and shadow buffer: about a third of the time on a
+    CPU, other pixels. Not for results that are compared with others."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        tasks = len(self.suites())
+        for task in self.task_ids or ():
+            if task >= tasks:
+                raise ValueError(
+                    f"task_ids has {task}, {self.task_suite_name} has tasks 0 to {tasks - 1}"
+                )
+        for name, values in (("task_ids", self.task_ids or ()), ("cameras", self.cameras)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names something twice")
+        return self
+
+    def resolved(self) -> Protocol:
+        """The protocol with the values given here in place of its own."""
+        given = {
+            name: value
+            for name in (
+                "settle_steps",
+                "gripper",
+                "rotate_180",
+                "camera_size",
+                "fixture_seed",
+            )
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(PROTOCOLS[self.protocol], **given)
+
+    def suites(self) -> tuple[str, ...]:
+        """Suite of the package that each task of `task_suite_name` belongs to."""
+        names = TASKS if self.task_suite_name == "libero_130" else (self.task_suite_name,)
+        return tuple(name for name in names for _ in range(TASKS[name]))
+
+    def chosen(self) -> tuple[int, ...]:
+        """Indices of the tasks that are used, in the suite."""
+        return self.task_ids or tuple(range(len(self.suites())))
+
+    def task_groups(self) -> tuple[str, ...]:
+        suites = self.suites()
+        return tuple(suites[task] for task in self.chosen())
+
+    def episode_steps(self) -> tuple[int, ...]:
+        limits = self.resolved().episode_steps
+        return tuple(limits[suite] for suite in self.task_groups())
+
+    def spaces(self) -> Spaces:
+        size = self.resolved().camera_size
+        return Spaces("images", 8, (size, size), 7)
+
+    def task_id(self) -> str:
+        return self.task_suite_name
+
+    def uses_processes(self, on_accelerator: bool) -> bool:
+        return True
+
+    def process_bytes(self) -> int:
+        """Measured with small textures: 1.2 GB with one scene, up to 0.3 GB for each further."""
+        return 1_400_000_000
+
+
+assert set(get_args(Suite)) == {*TASKS, "libero_130"}

@@ -1,0 +1,1 @@
+"""LIBERO: 130 tabletop and kitchen tasks in MuJoCo, with instructions and recorded start states."""

@@ -1,0 +1,46 @@
+"""Conventions of policies on LIBERO: the gripper's sign, and the 8 numbers of proprioception."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlinf.config.libero import Gripper
+
+HOLD = np.array([0, 0, 0, 0, 0, 0, -1], np.float64)
+"""The action of settling: no motion, gripper open."""
+
+
+def to_native(actions: np.ndarray, gripper: Gripper) -> np.ndarray:
+    """Actions [..., 7] as robosuite takes them: gripper -1 opens, +1 closes.
+
+    With `openvla` the last dimension is 1 for open and 0 for closed; it is cut at 0.5, so that
+    exactly 0.5 gives 0, as in OpenVLA's evaluation (2g - 1, sign, times -1).
+    """
+    native = np.array(actions, np.float64)
+    if gripper == "openvla":
+        native[..., -1] = -np.sign(2 * native[..., -1] - 1)
+    return native
+
+
+def proprioception(position: np.ndarray, quaternion: np.ndarray, fingers: np.ndarray) -> np.ndarray:
+    """What policies on LIBERO are told of the robot: [8] float32.
+
+    Args:
+        position: [3] of the gripper, metres, world frame.
+        quaternion: [4] of the gripper, in the order x, y, z, w.
+        fingers: [2] joint positions of the fingers, metres.
+
+    Returns:
+        Position, orientation as axis times angle in radians, fingers.
+    """
+    return np.concatenate([position, axis_angle(quaternion), fingers]).astype(np.float32)
+
+
+def axis_angle(quaternion: np.ndarray) -> np.ndarray:
+    """Axis times angle ([3], radians) of a unit quaternion [4] in the order x, y, z, w."""
+    w = float(np.clip(quaternion[3], -1.0, 1.0))
+    length = np.sqrt(1.0 - w * w)
+    if np.isclose(length, 0.0):
+        return np.zeros(3)
+    axis: np.ndarray = quaternion[:3] / length
+    return axis * 2.0 * np.arccos(w)

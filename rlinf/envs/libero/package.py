@@ -1,0 +1,116 @@
+"""The installed LIBERO package: imported without questions, and without traces outside our cache.
+
+Importing it plainly asks on stdin where data shall go and writes `~/.libero`; robosuite writes
+`/tmp/robosuite.log`, numba into the installed packages, and Mesa into `~/.cache`. All of it is
+decided before the first import here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import yaml
+
+from rlinf.config.machine import cache_folder
+from rlinf.envs.libero import opengl
+from rlinf.errors import UserError
+
+ASSETS = "LIBERO_ASSETS"  # environment variable that names the folder of the assets
+_PARTS = (
+    "articulated_objects",
+    "stable_hope_objects",
+    "stable_scanned_objects",
+    "turbosquid_objects",
+)
+
+
+def prepare(renderer: str) -> None:
+    """Makes LIBERO importable in this process, for good: one renderer per process.
+
+    Args:
+        renderer: `auto`, `egl` or `osmesa`.
+
+    Raises:
+        UserError: the package or its assets are missing, or nothing renders.
+    """
+    if "libero.libero" in sys.modules:
+        return
+    root, assets = package_folder(), assets_folder()
+    cache = cache_folder() / "libero"
+    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(cache, root, assets))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+    os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(cache / "mesa"))
+    # robosuite reads its settings from this module, if there is one.
+    settings = ModuleType("robosuite.macros_private")
+    settings.FILE_LOGGING_LEVEL = None  # type: ignore[attr-defined]
+    sys.modules.setdefault("robosuite.macros_private", settings)
+    opengl.use(renderer)
+    import libero.libero
+    import robosuite  # noqa: F401  its renderer gets its display before it can open one
+
+    opengl.give_display_to_robosuite()
+    libero.libero._assets_path_cache = str(assets)  # the key `assets` of the file is not read
+
+
+def package_folder() -> Path:
+    """The folder `libero/libero` of the installed package; nothing is imported."""
+    spec = find_spec("libero")
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        if (Path(location) / "libero" / "bddl_files").is_dir():
+            return Path(location) / "libero"
+    raise UserError(
+        "env.*.simulator_type = libero: the package is not installed",
+        "bash requirements/install.sh embodied --env libero",
+    )
+
+
+def assets_folder() -> Path:
+    """The folder of meshes, textures and scenes: the first that is complete.
+
+    Looked for in `$LIBERO_ASSETS`, in the package, in our cache and in the package's own.
+    """
+    named = os.environ.get(ASSETS)
+    places = (
+        [Path(named).expanduser()]
+        if named
+        else [
+            package_folder() / "assets",
+            cache_folder() / "libero" / "assets",
+            Path("~/.cache/libero/assets").expanduser(),
+        ]
+    )
+    for place in places:
+        if all((place / part).is_dir() for part in _PARTS):
+            return place
+    raise UserError(
+        "LIBERO's assets are missing: no folder with "
+        f"{', '.join(_PARTS)} among {', '.join(map(str, places))}",
+        f"rlinf assets download libero, or name their folder in the variable {ASSETS}",
+    )
+
+
+def _write_config(cache: Path, root: Path, assets: Path) -> Path:
+    """The folder of a `config.yaml` that belongs to this installation alone."""
+    content = yaml.safe_dump(
+        {
+            "benchmark_root": str(root),
+            "bddl_files": str(root / "bddl_files"),
+            "init_states": str(root / "init_files"),
+            "datasets": str(cache / "datasets"),
+            "assets": str(assets),
+        }
+    )
+    folder = cache / "config" / sha256(content.encode()).hexdigest()[:16]
+    path = folder / "config.yaml"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(content)
+        new.replace(path)
+    return folder

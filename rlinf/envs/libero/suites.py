@@ -1,0 +1,54 @@
+"""Tasks of the suites: instruction, problem file and recorded start states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlinf.config.libero import TRIALS, LiberoParams
+from rlinf.envs.libero.package import package_folder
+from rlinf.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a suite."""
+
+    suite: str
+    instruction: str  # from the task's name; the sentence inside the problem file often differs
+    problem: Path  # BDDL file: scene, objects and goal
+    states: Path  # file of the recorded start states
+
+    def init_states(self) -> np.ndarray:
+        """[50, 1 + nq + nv] float64: time, joint positions and velocities of MuJoCo."""
+        # A pickle, and as trustworthy as the code it was installed with.
+        states = np.asarray(torch.load(self.states, weights_only=False))
+        if len(states) != TRIALS:
+            raise UserError(
+                f"{self.states} has {len(states)} start states instead of {TRIALS}",
+                "install the version of hf-libero that pyproject.toml names",
+            )
+        return states
+
+
+def tasks_of(params: LiberoParams) -> tuple[Task, ...]:
+    """The chosen tasks of a suite, in the package's order. LIBERO must have been prepared."""
+    from libero.libero.benchmark import task_maps
+
+    root, suites = package_folder(), params.suites()
+    found = []
+    for index in params.chosen():
+        suite = suites[index]
+        listed = list(task_maps[suite].values())[index - suites.index(suite)]
+        found.append(
+            Task(
+                suite=suite,
+                instruction=listed.language,
+                problem=root / "bddl_files" / listed.problem_folder / listed.bddl_file,
+                states=root / "init_files" / listed.problem_folder / listed.init_states_file,
+            )
+        )
+    return tuple(found)

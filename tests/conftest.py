@@ -1,0 +1,11 @@
+"""What has to be said before any test imports a simulator: where its assets are."""
+
+from __future__ import annotations
+
+import os
+
+from tests.assets import unpacked
+
+libero = unpacked("libero_assets_256px.tar.xz")
+if libero is not None:
+    os.environ.setdefault("LIBERO_ASSETS", str(libero))

@@ -1,0 +1,77 @@
+"""The configuration of LIBERO: suites, protocols, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from rlinf.config.libero import PROTOCOLS, LiberoParams
+
+
+@pytest.mark.parametrize(
+    ("suite", "tasks"),
+    [
+        ("libero_spatial", 10),
+        ("libero_object", 10),
+        ("libero_goal", 10),
+        ("libero_90", 90),
+        ("libero_10", 10),
+        ("libero_130", 130),
+    ],
+)
+def test_a_suite_has_its_number_of_tasks(suite, tasks):
+    params = LiberoParams(task_suite_name=suite)
+    assert params.chosen() == tuple(range(tasks))
+    assert len(params.task_groups()) == len(params.episode_steps()) == tasks
+
+
+def test_the_union_has_the_suites_one_after_the_other():
+    groups = LiberoParams(task_suite_name="libero_130").task_groups()
+    assert groups[:10] == ("libero_spatial",) * 10
+    assert groups[10:20] == ("libero_object",) * 10
+    assert groups[20:30] == ("libero_goal",) * 10
+    assert groups[30:120] == ("libero_90",) * 90
+    assert groups[120:] == ("libero_10",) * 10
+
+
+def test_a_part_of_the_tasks_keeps_their_suites_and_limits():
+    params = LiberoParams(
+        task_suite_name="libero_130", task_ids=(0, 125, 15), protocol="openvla_oft"
+    )
+    assert params.task_groups() == ("libero_spatial", "libero_10", "libero_object")
+    assert params.episode_steps() == (220, 520, 280)
+
+
+def test_each_protocol_has_its_published_values():
+    rlinf, oft, simple = (PROTOCOLS[n] for n in ("rlinf", "openvla_oft", "simplevla_rl"))
+    assert (rlinf.settle_steps, oft.settle_steps, simple.settle_steps) == (15, 10, 10)
+    assert set(rlinf.episode_steps.values()) == set(simple.episode_steps.values()) == {512}
+    assert {p.gripper for p in (rlinf, oft, simple)} == {"openvla"}
+    assert {p.camera_size for p in (rlinf, oft, simple)} == {256}
+    assert all(p.rotate_180 for p in (rlinf, oft, simple))
+    assert [p.fixture_seed for p in (rlinf, oft, simple)] == ["episode", "running", "zero"]
+
+
+def test_a_given_value_replaces_the_protocols_and_nothing_else():
+    params = LiberoParams(
+        task_suite_name="libero_goal", protocol="openvla_oft", settle_steps=0, rotate_180=False
+    )
+    resolved = params.resolved()
+    assert (resolved.settle_steps, resolved.rotate_180, resolved.camera_size) == (0, False, 256)
+    assert PROTOCOLS["openvla_oft"].settle_steps == 10
+    assert params.spaces().image_size == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"task_ids": (3, 10)}, "task_ids has 10, libero_goal has tasks 0 to 9"),
+        ({"task_ids": (3, 3)}, "task_ids names something twice"),
+        ({"cameras": ("agentview", "agentview")}, "cameras names something twice"),
+        ({"cameras": ()}, "at least 1"),
+        ({"protocol": "published"}, "rlinf"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        LiberoParams(task_suite_name="libero_goal", **wrong)

@@ -1,0 +1,99 @@
+"""LIBERO is imported without questions, without traces, and with one renderer that works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlinf.envs.libero import package
+from rlinf.envs.libero.opengl import pick_device
+from rlinf.errors import UserError
+
+EPISODE = """
+import numpy as np, tempfile
+from rlinf.config.libero import LiberoParams
+from rlinf.data.types import Start
+from rlinf.envs.libero.env import LiberoEnv
+env = LiberoEnv(1, LiberoParams(task_suite_name="libero_object", settle_steps=0, camera_size=32))
+env.reset(np.zeros(1, np.int64), [Start(3, 0, 0)])
+env.step(np.zeros((1, 7), np.float32), np.ones(1, bool))
+assert env.observe(np.zeros(1, np.int64)).images.std() > 10
+env.close()
+"""
+
+
+def test_an_episode_asks_nothing_and_writes_into_our_cache_folder_alone(tmp_path):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    installed = package.package_folder().parents[1]
+    log = Path("/tmp/robosuite.log")
+    before = log.stat().st_mtime_ns if log.exists() else None
+    caches = set(installed.glob("robosuite/**/*.nb[ci]"))
+    environment = {name: value for name, value in os.environ.items() if name not in _DECIDED}
+    environment |= {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "RLINF_CACHE": str(home / "ours"),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    # Compiled numba code is taken from the cache of this test run: making it takes half a minute.
+    shared = Path(os.environ.get("NUMBA_CACHE_DIR", home / "ours/libero/numba"))
+    (home / "ours/libero").mkdir(parents=True)
+    shared.mkdir(parents=True, exist_ok=True)
+    if shared != home / "ours/libero/numba":
+        (home / "ours/libero/numba").symlink_to(shared)
+    done = subprocess.run(
+        [sys.executable, "-c", EPISODE],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written = {path.relative_to(home).parts[0] for path in home.rglob("*") if path.is_file()}
+    assert written == {"ours"}
+    assert list(temporary.iterdir()) == []
+    assert (log.stat().st_mtime_ns if log.exists() else None) == before
+    assert set(installed.glob("robosuite/**/*.nb[ci]")) == caches
+
+
+_DECIDED = (
+    *("LIBERO_CONFIG_PATH", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "MESA_SHADER_CACHE_DIR"),
+    *("MUJOCO_GL", "PYOPENGL_PLATFORM", "RLINF_CACHE", "XDG_CACHE_HOME"),
+)
+
+
+def test_missing_assets_are_named_with_the_command_that_fetches_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIBERO_ASSETS", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        package.assets_folder()
+    assert str(tmp_path) in caught.value.message
+    assert "rlinf assets download libero" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("cuda_ids", "visible", "device"),
+    [
+        ([2, 0, 1, None], "0", 1),  # EGL's order is not CUDA's
+        ([2, 0, 1, None], "2,0", 0),  # the first of the process's own
+        ([2, 0, 1, None], "", 3),  # no GPU given: in software
+        ([2, 0, 1, None], None, 0),  # nothing said: a GPU
+        ([None], "", 0),
+        ([None], None, 0),
+        ([0, None], "GPU-8f3c", 0),  # one GPU, called by its name
+        ([0], "-1", 0),  # no software device there
+    ],
+)
+def test_a_process_draws_on_its_own_device(cuda_ids, visible, device):
+    assert pick_device(cuda_ids, visible) == device
+
+
+def test_a_gpu_that_egl_does_not_list_is_an_error():
+    with pytest.raises(UserError, match="cannot draw on 3"):
+        pick_device([0, 1, None], "3")
