@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, description in (
         ("train", _train, "train a policy"),
         ("eval", _evaluate, "evaluate a policy: every (task, trial) once"),
+        ("sft", _sft, "train a policy on demonstrations, by imitation"),
+        ("collect", _collect, "write demonstrations of an expert or a policy as a data set"),
         ("check", _check, "check a configuration and print its plan; starts nothing"),
     ):
         command = commands.add_parser(name, help=description, description=description)
@@ -98,6 +100,24 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         return evaluate(loaded.config, loaded.plan)
 
 
+def _sft(arguments: argparse.Namespace) -> int:
+    _wait_passively()
+    loaded = _load(arguments.config, arguments.overrides, "sft")
+    with _run_folder(loaded.config):
+        from rlinf.runners.sft import sft
+
+        return sft(loaded.config, loaded.plan)
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    _wait_passively()
+    loaded = _load(arguments.config, arguments.overrides, "collect")
+    with _run_folder(loaded.config):
+        from rlinf.runners.collect import collect
+
+        return collect(loaded.config, loaded.plan)
+
+
 def _wait_passively() -> None:
     """Lets OpenMP threads sleep while they wait; it has to be said before torch is imported.
 
@@ -106,13 +126,15 @@ def _wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _load(name: str, overrides: Sequence[str]) -> Loaded:
+def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
     from rich.console import Console
 
+    from rlinf.config import show, show_imitation
     from rlinf.config.load import load
-    from rlinf.config.show import render
 
-    loaded = load(name, overrides)
+    renderers = {"sft": show_imitation.render_sft, "collect": show_imitation.render_collect}
+    render = renderers.get(purpose, show.render)
+    loaded = load(name, overrides, purpose=purpose)
     Console(highlight=False, soft_wrap=True).print(render(loaded))
     return loaded
 

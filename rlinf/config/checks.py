@@ -7,16 +7,14 @@ Every check yields the problems it finds, with the nearest values that work. Let
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Node, parse, plural
-from rlinf.config import derive
+from rlinf.config import derive, imitation_checks
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
 from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
 from rlinf.errors import UserError
-from rlinf.registry import EXPERT_TASKS, EXPERTS
 
 
 def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
@@ -29,7 +27,7 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
         *_sampling(config),
         *_rollout_model(config),
         *_rollout_steps(config),
-        *_imitation(config),
+        *imitation_checks.check(config),
         *_env_and_model("train", config.env.train, config),
         *_env_and_model("eval", config.env.eval, config),
     ]
@@ -208,38 +206,6 @@ def _rollout_model(config: Config) -> Iterator[Problem]:
                 "acts with a copy of the actor's policy",
                 f"set actor.model.{name}={wanted}",
             )
-
-
-def _imitation(config: Config) -> Iterator[Problem]:
-    """The expert can do the task, and the policy can learn from it."""
-    settings, model, env = config.imitation, config.actor.model, config.env.train
-    if settings is None:
-        return
-    if not model.draws_tokens:
-        yield Problem(
-            f"imitation with actor.model.model_type = {model.model_type}: it learns action tokens, "
-            "and this policy has none",
-            "leave the section imitation out, or use model@actor.model=tiny_vla",
-        )
-    if settings.expert not in EXPERTS:
-        near = get_close_matches(settings.expert, EXPERTS, n=1)
-        yield Problem(
-            f"imitation.expert = {settings.expert}: no such expert; there are {', '.join(EXPERTS)}",
-            f"write {near[0]}" if near else "choose one of them",
-        )
-    elif EXPERT_TASKS[settings.expert] != (task := (env.simulator_type, env.init_params.task_id())):
-        simulator, name = EXPERT_TASKS[settings.expert]
-        yield Problem(
-            f"imitation.expert = {settings.expert}: it can do {name} of {simulator}, "
-            f"env.train is {task[1] or 'another task'} of {task[0]}",
-            "leave the section imitation out, or train on the expert's task",
-        )
-    if settings.disturb_every < model.num_action_chunks:
-        yield Problem(
-            f"imitation.disturb_every = {settings.disturb_every}: no chunk of "
-            f"{model.num_action_chunks} undisturbed actions would fit in",
-            f"set imitation.disturb_every={model.num_action_chunks + 3}",
-        )
 
 
 def _rollout_steps(config: Config) -> Iterator[Problem]:

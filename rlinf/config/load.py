@@ -38,7 +38,10 @@ class Loaded:
 
 
 def load(
-    name_or_path: str, overrides: Sequence[str] = (), machine: Machine | None = None
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    machine: Machine | None = None,
+    purpose: str = "",
 ) -> Loaded:
     """Loads and checks a configuration; starts nothing and writes nothing.
 
@@ -46,13 +49,14 @@ def load(
         name_or_path: a name in `examples/embodiment/config`, or a YAML file.
         overrides: `key=value`, in Hydra's grammar.
         machine: what to check against; None for this machine.
+        purpose: stands behind the name of a new run's folder where it is no training.
 
     Raises:
         UserError: with every problem found.
     """
     file = locate(name_or_path)
     name = file.stem
-    plain = compose(file, overrides, lambda config: set_log_path(config, name))
+    plain = compose(file, overrides, lambda config: set_log_path(config, name, purpose))
     notes, problems = aliases.apply(plain)
     problems += take_refused(plain)
     _set_video_folders(plain)
@@ -69,17 +73,18 @@ def load(
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 
-def set_log_path(config: DictConfig, name: str) -> None:
+def set_log_path(config: DictConfig, name: str, purpose: str = "") -> None:
     """Makes `runner.logger.log_path` absolute, before anything that refers to it is resolved.
 
-    Without one the run gets a new `logs/<date-time>-<name>`, with `-eval` behind it where it only
-    evaluates; `runner.resume_dir: auto` takes the newest that exists.
+    Without one the run gets a new `logs/<date-time>-<name>`, with `-<purpose>` behind it where it
+    is no training; `runner.resume_dir: auto` takes the newest that exists.
     """
     given = OmegaConf.select(config, "runner.logger.log_path")
     if given:
         path = Path(str(given)).expanduser()
     else:
-        name += "-eval" if OmegaConf.select(config, "runner.only_eval") else ""
+        purpose = "eval" if OmegaConf.select(config, "runner.only_eval") else purpose
+        name += f"-{purpose}" if purpose else ""
         runs = sorted(LOG_ROOT.glob(f"????????-??????-{name}"))
         continues = OmegaConf.select(config, "runner.resume_dir") == "auto" and runs
         path = runs[-1] if continues else LOG_ROOT / f"{datetime.now().strftime(_STAMP)}-{name}"

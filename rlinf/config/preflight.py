@@ -60,10 +60,12 @@ def _run_folder(config: Config) -> Iterator[Problem]:
 
 
 def _paths(config: Config) -> Iterator[Problem]:
+    data = config.imitation.data if config.imitation is not None else ()
     for key, value in (
         ("actor.model.model_path", config.actor.model.model_path),
         ("runner.ckpt_path", config.runner.ckpt_path),
         ("runner.resume_dir", config.runner.resume_dir),
+        *(("imitation.data", folder) for folder in data),
     ):
         if value is None or (key == "runner.resume_dir" and value == "auto"):
             continue

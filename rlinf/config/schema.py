@@ -25,6 +25,7 @@ from rlinf.config.base import (
     Seconds,
     Section,
 )
+from rlinf.config.imitation import CollectConfig, ImitationConfig
 from rlinf.config.libero import LiberoParams
 from rlinf.config.models import AnyModel
 from rlinf.config.simulators import ManiskillParams, SimulatorParams, ToyReachParams
@@ -401,42 +402,6 @@ class ActorConfig(Section):
     """Optimizer."""
 
 
-# --- imitation -----------------------------------------------------------------------------------
-
-
-class ImitationConfig(Section):
-    """Warm-up by imitation of a scripted expert before reinforcement learning."""
-
-    expert: str
-    """Name of the scripted expert."""
-    num_demonstrations: Count
-    """Demonstrations collected."""
-    sound_share: Fraction = 1.0
-    """Share of the demonstrations without the expert's systematic flaw."""
-    flawed_reach_m: tuple[NonNegative, NonNegative] = (0.0, 0.0)
-    """The flaw: a push stops when the cube has moved a random distance in this range, in metres."""
-    disturbance: NonNegative = 0.0
-    """Largest disturbance of an executed action now and then, of 1: demonstrations then show how
-    to come back."""
-    disturb_every: Count = 7
-    """Undisturbed steps between two disturbances; at least one chunk."""
-    gamma: Fraction = 0.95
-    """Discount per chunk of the returns the critic learns from."""
-    label_smoothing_bins: NonNegative = 0.0
-    """Standard deviation, in bins, of the labels around the demonstrated bin: near misses cost
-    less than far ones."""
-    steps: Count
-    """Optimizer steps."""
-    batch_size: Count = 64
-    """Samples per step."""
-    lr: Positive = 1e-3
-    """Learning rate, cosine to zero."""
-    seed: Index = 0
-    """Seed of demonstrations and sample order."""
-    cache_dir: str = "~/.cache/rlinf"
-    """Demonstrations and warmed-up weights are kept here and reused."""
-
-
 class Config(Section):
     """A whole run."""
 
@@ -453,7 +418,10 @@ class Config(Section):
     actor: ActorConfig
     """Workers that train the policy."""
     imitation: ImitationConfig | None = None
-    """Warm-up by imitation; None starts reinforcement learning at once."""
+    """Learning from demonstrations: `rlinf sft`, and the warm-up of `rlinf train`; None starts
+    reinforcement learning at once."""
+    collect: CollectConfig = CollectConfig()
+    """What `rlinf collect` writes."""
 
     def to_yaml(self) -> str:
         """The resolved tree as YAML, which loads to an equal tree."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -20,8 +20,6 @@ _RESOURCE_NAMES: dict[Kind, str] = {"accelerator": "GPU", "cpu": "CPU slot", "no
 def render(loaded: Loaded) -> RenderableType:
     """Placement, batch arithmetic, memory, notes and warnings."""
     config, plan = loaded.config, loaded.plan
-    messages = [f"note: {note}" for note in loaded.notes]
-    messages += [f"[yellow]warning:[/yellow] {warning}" for warning in loaded.warnings]
     return Group(
         f"[bold]{loaded.name}[/bold]: {_summary(config)}",
         f"logs: {config.runner.logger.run_dir}",
@@ -31,8 +29,25 @@ def render(loaded: Loaded) -> RenderableType:
         _arithmetic(config, plan),
         "",
         _memory(plan),
-        *messages,
+        *messages(loaded),
     )
+
+
+def messages(loaded: Loaded) -> list[str]:
+    """Notes and warnings, a line each."""
+    notes = [f"note: {note}" for note in loaded.notes]
+    return notes + [f"[yellow]warning:[/yellow] {warning}" for warning in loaded.warnings]
+
+
+def facts(title: str, rows: Sequence[tuple[str, str, str]]) -> Table:
+    """Rows of a name, a number and a remark."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for style in ("bold", "green", ""):
+        table.add_column(style=style)
+    table.show_header = False
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def gigabytes(size: int) -> str:
@@ -131,13 +146,7 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
             f"{_interval(config.runner.val_check_interval)}",
         ),
     ]
-    table = Table(title="one iteration", title_justify="left", box=None, pad_edge=False)
-    for style in ("bold", "green", ""):
-        table.add_column(style=style)
-    table.show_header = False
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return facts("one iteration", rows)
 
 
 def _simulators(plan: Plan) -> tuple[str, str]:

@@ -27,6 +27,10 @@ class SimulatorParams(Section):
         """The simulator's name of the task; empty where there is only one."""
         return ""
 
+    def steps_per_second(self) -> int:
+        """Actions per second of simulated time; 20 where a simulator has no clock."""
+        return 20
+
     def task_groups(self) -> tuple[str, ...]:
         """Group of each task, such as the suite it comes from; empty where there are none."""
         return ()
@@ -98,6 +102,9 @@ class ManiskillParams(SimulatorParams):
 
     def task_id(self) -> str:
         return self.id
+
+    def steps_per_second(self) -> int:
+        return self.control_freq
 
     def uses_processes(self, on_accelerator: bool) -> bool:
         return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)

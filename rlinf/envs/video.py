@@ -229,10 +229,17 @@ def _longest_fitting(parts: Sequence[str], font: Font, width: float, between: st
     return best
 
 
-def encode(grids: Iterator[np.ndarray], fps: int, target: Path) -> None:
-    """Encodes pictures ([H, W, 3] uint8, H and W even) as H.264 in an mp4.
+# Two threads leave the other cores to the simulators.
+_FOR_PEOPLE = "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -threads 2"
+
+
+def encode(grids: Iterator[np.ndarray], fps: int, target: Path, options: str = _FOR_PEOPLE) -> None:
+    """Encodes pictures ([H, W, 3] uint8, H and W even) as an mp4.
 
     ffmpeg is run here and not by imageio, which neither reports its exit code nor limits its time.
+
+    Args:
+        options: encoder and quality, as ffmpeg reads them.
 
     Raises:
         EncoderFailed: ffmpeg is missing, ended with an error or was killed.
@@ -242,7 +249,7 @@ def encode(grids: Iterator[np.ndarray], fps: int, target: Path) -> None:
     height, width, _ = first.shape
     with tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(
-            _command(width, height, fps, target),
+            _command(width, height, fps, target, options),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=messages,
@@ -265,15 +272,14 @@ def encode(grids: Iterator[np.ndarray], fps: int, target: Path) -> None:
             raise EncoderFailed("; ".join([f"ffmpeg exit code {process.returncode}", *said[-3:]]))
 
 
-def _command(width: int, height: int, fps: int, target: Path) -> list[str]:
+def _command(width: int, height: int, fps: int, target: Path, options: str) -> list[str]:
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise EncoderFailed(str(error)) from error
     raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
-    # yuv420p and the index in front (faststart) let browsers play it; two threads leave the other
-    # cores to the simulators.
-    mp4 = "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -threads 2 -movflags +faststart"
+    # yuv420p and the index in front (faststart) let browsers play it.
+    mp4 = f"{options} -movflags +faststart"
     quiet = ["-y", "-nostats", "-hide_banner", "-loglevel", "error"]
     # "file:" keeps a colon in the path from being read as a protocol.
     return [program, *quiet, *raw.split(), *mp4.split(), "-f", "mp4", f"file:{target}"]

@@ -11,14 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from rlinf.config.schema import EnvConfig, ImitationConfig
+from rlinf.config.imitation import ImitationConfig
+from rlinf.config.schema import EnvConfig
 from rlinf.data.random import derive, seed31
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.factory import make_simulator
 from rlinf.envs.processes import quiet_process
 from rlinf.errors import WorkerDied
-from rlinf.imitation.demonstrations import Demonstrations
+from rlinf.imitation.episode import Episode
 from rlinf.registry import EXPERTS, resolve
 
 EPISODES_PER_JOB = 10
@@ -36,18 +37,23 @@ class Expert(Protocol):
 
 
 def collect(
-    settings: ImitationConfig, env: EnvConfig, chunk: int, processes: int, log_file: Path
-) -> Iterator[Demonstrations]:
-    """Demonstrations in parts, as they get ready; their order does not depend on timing.
+    settings: ImitationConfig,
+    count: int,
+    env: EnvConfig,
+    chunk: int,
+    processes: int,
+    log_file: Path,
+) -> Iterator[list[Episode]]:
+    """Episodes in parts, as they get ready; their order does not depend on timing.
 
     Every random number belongs to (seed, episode), so the number of processes changes nothing.
 
     Args:
+        count: episodes.
         chunk: C, actions per sample.
         processes: simulators that run at the same time.
         log_file: gets what the simulators print.
     """
-    count = settings.num_demonstrations
     jobs = [
         range(first, min(first + EPISODES_PER_JOB, count))
         for first in range(0, count, EPISODES_PER_JOB)
@@ -74,7 +80,7 @@ def record_episode(
     chunk: int,
     limit: int,
     rng: np.random.Generator,
-) -> Demonstrations:
+) -> Episode:
     """One episode in env 0, from its present state.
 
     Every `disturb_every` steps a disturbed action is executed in place of the expert's, so that the
@@ -82,22 +88,31 @@ def record_episode(
     a disturbance in them become samples.
     """
     only = np.zeros(1, np.int64)
+    seen: list[Observation] = []
     actions: list[np.ndarray] = []
-    seen: dict[int, Observation] = {}
+    sample_start: list[bool] = []
     solved, idle = False, 0
     last_quiet = settings.disturb_every - chunk  # a chunk that begins later would be disturbed
     quiet = int(rng.integers(0, last_quiet + 1))  # steps since the last disturbance
     while len(actions) < limit and not solved and idle < 2 * chunk:
+        seen.append(simulator.observe(only))
         wanted = executed = expert.act()
-        if quiet >= settings.disturb_every and not expert.is_done():
+        disturbed = quiet >= settings.disturb_every and not expert.is_done()
+        sample_start.append(not disturbed and quiet <= last_quiet)
+        if disturbed:
             executed, quiet = _disturb(wanted, settings.disturbance, rng), -1
-        elif quiet <= last_quiet:
-            seen[len(actions)] = simulator.observe(only)
         actions.append(wanted)
         quiet += 1
         idle += expert.is_done()
         solved = bool(simulator.step(executed[None], np.ones(1, bool)).success[0])
-    return _samples(seen, actions, chunk, solved, settings.gamma)
+    return Episode(
+        images=np.concatenate([shown.images for shown in seen]),
+        state=np.concatenate([shown.state for shown in seen]),
+        actions=np.stack(actions),
+        sample_start=np.array(sample_start),
+        instruction=seen[0].instructions[0],
+        success=solved,
+    )
 
 
 def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
@@ -105,29 +120,6 @@ def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.nd
     disturbed = action.copy()
     disturbed[:3] = np.clip(action[:3] + rng.uniform(-size, size, 3), -1.0, 1.0)
     return disturbed
-
-
-def _samples(
-    seen: dict[int, Observation],
-    actions: Sequence[np.ndarray],
-    chunk: int,
-    solved: bool,
-    gamma: float,
-) -> Demonstrations:
-    """The observations of an episode with the chunks of actions that were wanted after them."""
-    length = len(actions)
-    padded = np.stack([*actions, *[actions[-1]] * chunk])
-    steps = list(seen)
-    shown = list(seen.values())
-    return Demonstrations(
-        images=np.concatenate([o.images for o in shown]),
-        state=np.concatenate([o.state for o in shown]),
-        instruction=shown[0].instructions[0],
-        actions=np.stack([padded[t : t + chunk] for t in steps]),
-        values=np.array([solved * gamma ** ((length - t) / chunk) for t in steps], np.float32),
-        episodes=1,
-        success=float(solved),
-    )
 
 
 class _Job:
@@ -145,16 +137,16 @@ def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_fi
     _Job.simulator = make_simulator(env, num_envs=1)
 
 
-def _run_job(episodes: Sequence[int]) -> Demonstrations:
+def _run_job(episodes: Sequence[int]) -> list[Episode]:
     settings, simulator = _Job.settings, _Job.simulator
+    assert settings.expert is not None, "checked when the configuration was loaded"
     make_expert = resolve(EXPERTS, settings.expert)
-    parts = []
+    recorded = []
     for episode in episodes:
         start = Start(0, -1, int(seed31(settings.seed, _DEMONSTRATIONS, episode)) & ~1)
         rng = np.random.default_rng(int(derive(settings.seed, episode)))
         simulator.reset(np.zeros(1, np.int64), [start])
         expert = make_expert(simulator, settings, rng)
-        parts.append(
-            record_episode(simulator, expert, settings, _Job.chunk, _Job.env.max_episode_steps, rng)
-        )
-    return Demonstrations.concatenate(parts)
+        limit = _Job.env.max_episode_steps
+        recorded.append(record_episode(simulator, expert, settings, _Job.chunk, limit, rng))
+    return recorded

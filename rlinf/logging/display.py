@@ -186,6 +186,10 @@ def _numbers(metrics: Mapping[str, float]) -> list[str]:
     shown = (
         ("env/return", "return {:.2f}"),
         ("time/env_steps_per_second", "{:.0f} env steps/s"),
+        ("sft/token_loss", "loss {:.3f}"),
+        ("sft/token_accuracy", "tokens right {:.0%}"),
+        ("sft/heldout_token_accuracy", "held out {:.0%}"),
+        ("time/samples_per_second", "{:.0f} samples/s"),
     )
     return [text.format(metrics[name]) for name, text in shown if name in metrics]
 

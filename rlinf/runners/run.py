@@ -62,14 +62,14 @@ class Run:
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Writes the metrics of a step (counted from 1) and the seconds of its phases."""
-        assert self._writers is not None
         spent = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         spent["time/step"] = sum(self._seconds.values())
         metrics = {**metrics, **spent}
-        training = sum(self._seconds.get(name, 0.0) for name in TRAINING_PHASES)
-        metrics["time/env_steps_per_second"] = metrics["env/steps"] / training
+        if "env/steps" in metrics:
+            training = sum(self._seconds.get(name, 0.0) for name in TRAINING_PHASES)
+            metrics["time/env_steps_per_second"] = metrics["env/steps"] / training
         self._seconds = {}
-        self._writers.write(step, metrics)
+        self.write(step, metrics)
         self.console.step(step, total, metrics)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -80,7 +80,7 @@ def test_every_command_starts_a_script_that_exists_with_a_valid_configuration(na
             if not script.startswith("examples"):
                 continue
         else:
-            assert words.pop(0) in ("train", "eval", "check")
+            assert words.pop(0) in ("train", "eval", "check", "sft", "collect")
         if words and words[0].startswith("--"):
             continue
         config, *overrides = words or ["quickstart"]

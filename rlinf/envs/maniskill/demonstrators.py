@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlinf.config.schema import ImitationConfig
+from rlinf.config.imitation import ImitationConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.maniskill.env import ManiSkillCpu
 from rlinf.envs.maniskill.experts import PushExpert, PushFlaw

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlinf.config.schema import ImitationConfig
+from rlinf.config.imitation import ImitationConfig
 from rlinf.data.types import Start
 from rlinf.envs.toy.reach import STEP, ToyReach
 from rlinf.imitation.collect import record_episode
 from rlinf.imitation.demonstrations import Demonstrations
+from rlinf.imitation.episode import Episode
 
 A, C, LIMIT = 3, 2, 30
 
@@ -30,7 +31,7 @@ def settings(**changes: object) -> ImitationConfig:
     return ImitationConfig(expert="test", num_demonstrations=1, steps=1, **changes)
 
 
-def record(**changes: object) -> tuple[Demonstrations, ToyReach]:
+def record(**changes: object) -> tuple[Episode, ToyReach]:
     simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
     simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
     rng = np.random.default_rng(0)
@@ -39,34 +40,37 @@ def record(**changes: object) -> tuple[Demonstrations, ToyReach]:
 
 
 def test_a_sample_is_what_was_seen_and_the_actions_that_followed():
-    samples, _ = record(disturb_every=100)
-    assert samples.success == 1.0 and samples.episodes == 1
+    recorded, _ = record(disturb_every=100)
+    assert recorded.success
+    samples = Demonstrations.of_episodes([recorded])
+    chunks = samples.chunks(np.arange(len(samples)), C)
     # The state holds goal - point first: two steps later it has shrunk by both actions.
     for now, later in zip(range(len(samples) - 2), range(2, len(samples)), strict=True):
         moved = samples.state[now, :A] - samples.state[later, :A]
-        assert moved == pytest.approx(STEP * samples.actions[now].sum(axis=0), abs=1e-5)
+        assert moved == pytest.approx(STEP * chunks[now].sum(axis=0), abs=1e-5)
 
 
 def test_no_sample_holds_a_disturbed_action():
-    samples, _ = record(disturb_every=3, disturbance=1.0)
+    recorded, _ = record(disturb_every=3, disturbance=1.0)
+    samples = Demonstrations.of_episodes([recorded])
+    assert 0 < len(samples) < len(recorded)
     # Every action is the expert's own: straight to the goal from where it was executed.
-    for state, actions in zip(samples.state, samples.actions, strict=True):
+    rows = np.arange(len(samples))
+    states = samples.state[samples.starts]
+    for state, actions in zip(states, samples.chunks(rows, C), strict=True):
         way = state[:A].copy()
         for action in actions:
             assert action == pytest.approx(np.clip(way / STEP, -1, 1), abs=1e-4)
             way -= STEP * action
 
 
-def test_the_return_of_a_success_is_discounted_per_chunk_and_that_of_a_failure_is_zero():
-    samples, _ = record(disturb_every=100, gamma=0.5)
-    steps_left = np.log(samples.values) / np.log(0.5) * C
-    assert np.diff(steps_left) == pytest.approx(-1.0)
+def test_an_expert_that_does_nothing_gives_a_failed_episode():
     simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
     simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
     rng = np.random.default_rng(0)
     failure = record_episode(simulator, _Idle(), settings(), C, LIMIT, rng)
-    assert failure.success == 0 and not failure.values.any()
-    assert np.array_equal(failure.actions, np.zeros_like(failure.actions))
+    assert not failure.success
+    assert np.array_equal(failure.actions, np.zeros((2 * C, A)))  # two chunks of standing still
 
 
 class _Idle:
@@ -75,12 +79,3 @@ class _Idle:
 
     def is_done(self) -> bool:
         return True
-
-
-def test_saved_demonstrations_come_back_unchanged(tmp_path):
-    samples, _ = record()
-    both = Demonstrations.concatenate([samples, samples])
-    both.save(tmp_path / "demonstrations.npz")
-    loaded = Demonstrations.load(tmp_path / "demonstrations.npz")
-    assert np.array_equal(loaded.actions, both.actions) and loaded.episodes == 2
-    assert loaded.instruction == samples.instruction

@@ -1,0 +1,114 @@
+"""Demonstrations of the scripted expert, collected once and kept as a LeRobot data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rlinf import __version__
+from rlinf.config.derive import Plan
+from rlinf.config.imitation import ImitationConfig
+from rlinf.config.schema import Config
+from rlinf.imitation.collect import collect
+from rlinf.imitation.demonstrations import Demonstrations
+from rlinf.imitation.episode import Episode
+from rlinf.imitation.lerobot.write import Writer
+from rlinf.runners.run import Run
+
+FORMAT = 2  # raise it when the same settings would give other demonstrations or weights
+_OF_DEMONSTRATIONS = {
+    "expert",
+    "num_demonstrations",
+    "sound_share",
+    "flawed_reach_m",
+    "disturbance",
+    "disturb_every",
+    "seed",
+}
+
+
+def data_folders(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> list[str]:
+    """The data sets to learn from: the given ones, or that of the expert, collected if need be."""
+    if settings.data:
+        return list(settings.data)
+    folder = Path(settings.cache_dir).expanduser() / f"demonstrations-{digest(data_key(config))}"
+    if folder.is_dir():
+        run.console.note(f"demonstrations: taken from {folder}")
+        return [str(folder)]
+    assert settings.num_demonstrations is not None, "checked when the configuration was loaded"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    writer = Writer(folder, config.env.train.init_params.steps_per_second(), "png")
+    try:
+        count = settings.num_demonstrations
+        write_episodes(writer, expert_episodes(config, plan, settings, count, run), count, run)
+    except BaseException:
+        writer.discard()  # a part of them is not what the name says
+        raise
+    writer.close()
+    return [str(folder)]
+
+
+def decode_pictures(folders: Sequence[str], settings: ImitationConfig, run: Run) -> None:
+    """Decodes the pictures of data sets for all ranks, unless that was done before."""
+
+    def on_episode(done: int, total: int) -> None:
+        run.stop.check()
+        run.console.progress(done, total)
+
+    cache = Path(settings.cache_dir).expanduser()
+    with run.console.phase("pictures", once=True):
+        Demonstrations.load(folders, settings.image_keys, cache, on_episode)
+
+
+def expert_episodes(
+    config: Config, plan: Plan, settings: ImitationConfig, count: int, run: Run
+) -> Iterator[Episode]:
+    """Episodes of the scripted expert, as they get ready."""
+    for part in collect(
+        settings,
+        count,
+        config.env.train,
+        config.actor.model.num_action_chunks,
+        max(1, plan.train.simulator_processes),
+        run.folder / "workers" / "demonstrations.log",
+    ):
+        run.stop.check()
+        yield from part
+
+
+def write_episodes(writer: Writer, episodes: Iterable[Episode], total: int, run: Run) -> None:
+    """Writes `total` episodes as they come, and says what they are."""
+    solved = steps = samples = 0
+    with run.console.phase("demonstrations", once=True):
+        for episode in episodes:
+            run.stop.check()
+            writer.add(episode)
+            run.console.progress(len(writer), total)
+            solved += episode.success
+            steps += len(episode)
+            samples += int(episode.sample_start.sum())
+    share = solved / max(1, len(writer))
+    run.console.note(
+        f"{len(writer)} demonstrations, {share:.0%} successful, {steps} steps, {samples} samples"
+    )
+
+
+def data_key(config: Config) -> dict[str, object]:
+    """Everything that the expert's demonstrations depend on."""
+    assert config.imitation is not None
+    env = config.env.train
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "simulator": [env.simulator_type, env.init_params.model_dump(mode="json")],
+        "limit": env.max_episode_steps,
+        "chunk": config.actor.model.num_action_chunks,
+        "demonstrations": config.imitation.model_dump(mode="json", include=_OF_DEMONSTRATIONS),
+    }
+
+
+def digest(parts: object) -> str:
+    """A short name for settings in JSON types."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,111 @@
+"""The ranks that imitate: one in this process, or several on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Self
+
+from rlinf.cluster.group import WorkerGroup
+from rlinf.config.derive import Plan
+from rlinf.config.schema import Config
+from rlinf.logging.metrics import Metrics
+from rlinf.runners.run import Run
+from rlinf.workers.imitation import ImitationWorker
+
+
+class Learners:
+    """Calls `ImitationWorker`'s methods on all ranks; a context manager that ends them."""
+
+    def __init__(self, config: Config, plan: Plan, folders: Sequence[str], run: Run) -> None:
+        """Starts the ranks on the actor's placement and waits until they are ready.
+
+        A single rank on this machine needs no Ray, and lives in this process.
+        """
+        self.run, self.timeout_s = run, config.runner.worker_timeout_s
+        self._stack = ExitStack()
+        self._local: ImitationWorker | None = None
+        self._group: WorkerGroup | None = None
+        ranks = plan.placement["actor"]
+        if len(ranks) == 1 and ranks[0].node == 0:
+            gpu = f"cuda:{ranks[0].resources[0]}" if ranks[0].kind == "accelerator" else "cpu"
+            threads = plan.cores["actor"]
+            self._local = ImitationWorker(config, folders, 0, 1, threads, device=gpu)
+            return
+        try:
+            self._start(config, plan, folders)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def sizes(self) -> tuple[int, int]:
+        """Samples to learn from, samples held out."""
+        sizes: tuple[int, int] = self._first("sizes")
+        return sizes
+
+    def train(self, first: int, end: int) -> Metrics:
+        """Steps first..end-1 on all ranks; their metrics together."""
+        return Metrics.merge(self._all("train", first, end))
+
+    def judge(self) -> Metrics:
+        """Metrics on the held-out samples."""
+        return Metrics.merge(self._all("judge"))
+
+    def save(self, folder: str) -> None:
+        """Policy and optimizer, written by rank 0; all ranks hold the same."""
+        self._first("save", folder)
+
+    def export(self, folder: str) -> None:
+        """The policy alone."""
+        self._first("export", folder)
+
+    def load(self, folder: str) -> None:
+        """Continues from what `save` wrote."""
+        self._all("load", folder)
+
+    def _start(self, config: Config, plan: Plan, folders: Sequence[str]) -> None:
+        from rlinf.cluster import cluster
+
+        machines = self._stack.enter_context(cluster.start(config.cluster))
+        self._stack.enter_context(self.run.stop)  # after Ray, which has a SIGTERM handler
+        ranks = plan.placement["actor"]
+        self._group = WorkerGroup(
+            "imitation",
+            ImitationWorker,
+            ranks,
+            lambda rank: {
+                "config": config,
+                "folders": list(folders),
+                "rank": rank,
+                "world": len(ranks),
+                "threads": plan.cores["actor"],
+                "log_dir": str(self.run.folder / "workers"),
+            },
+            lambda placement: cluster.environment(placement, plan.cores["actor"]),
+            machines.node_ids,
+        )
+        self._stack.callback(self._group.kill)
+        self._all("ready")
+        if len(ranks) > 1:
+            self._all("connect", self._first("open_meeting_point", self._address(machines, ranks)))
+
+    @staticmethod
+    def _address(machines: Any, ranks: Sequence[Any]) -> str:
+        address: str = machines.addresses[ranks[0].node]
+        return address
+
+    def _all(self, method: str, *arguments: Any) -> list[Any]:
+        if self._group is None:
+            return [getattr(self._local, method)(*arguments)]
+        return self._group.call(method, *arguments).result(timeout_s=self.timeout_s)
+
+    def _first(self, method: str, *arguments: Any) -> Any:
+        if self._group is None:
+            return getattr(self._local, method)(*arguments)
+        return self._group.call_first(method, *arguments).result(timeout_s=self.timeout_s)[0]

@@ -1,0 +1,134 @@
+"""`rlinf sft`: a run that learns from demonstrations alone."""
+
+from __future__ import annotations
+
+import time
+
+from rlinf.config.derive import Plan
+from rlinf.config.imitation import ImitationConfig
+from rlinf.config.schema import Config
+from rlinf.errors import UserError
+from rlinf.runners import checkpoint
+from rlinf.runners.demonstrations import data_folders, decode_pictures
+from rlinf.runners.learners import Learners
+from rlinf.runners.run import Run, open_run
+from rlinf.runners.stopping import Stopped
+from rlinf.runners.train import due
+
+
+def sft(config: Config, plan: Plan) -> int:
+    """Trains to the end, or until Ctrl-C or SIGTERM; returns the exit code."""
+    settings = config.imitation
+    if settings is None:
+        raise UserError(
+            "the configuration has no section imitation: nobody demonstrates",
+            "add imitation=lerobot 'imitation.data=[FOLDER]' with the folder of a LeRobot data set",
+        )
+    config = _with_start_weights(config)
+    with open_run(config) as run, run.stop:
+        try:
+            folders = data_folders(config, plan, settings, run)
+            decode_pictures(folders, settings, run)
+            with run.console.phase("start", once=True):
+                learners = Learners(config, plan, folders, run)
+            with learners:
+                _run(config, settings, learners, run)
+        except Stopped as stopped:
+            run.console.note(f"stopped by {stopped}; runner.resume_dir=auto continues this run")
+            return stopped.exit_code
+    return 0
+
+
+def _run(config: Config, settings: ImitationConfig, learners: Learners, run: Run) -> None:
+    learned, held_out = learners.sizes()
+    run.console.note(f"{learned} samples to learn from, {held_out} held out")
+    saver = _Saver(config, learners, run)
+    first = saver.resume()
+    run.open_writers(first or None)
+    try:
+        _loop(settings, learners, run, saver, first)
+    except Stopped:
+        saver.save()
+        raise
+    if not saver.save():
+        raise UserError(
+            f"the last checkpoint could not be written below {run.checkpoints}",
+            "free some space and continue with runner.resume_dir=auto",
+        )
+    learners.export(str(run.folder / "export"))
+    run.console.paths({"TensorBoard": run.folder / "tensorboard", "policy": run.folder / "export"})
+
+
+def _loop(
+    settings: ImitationConfig, learners: Learners, run: Run, saver: _Saver, first: int
+) -> None:
+    """Steps between two lines of metrics at a time; then what is due."""
+    total, every = settings.steps, settings.log_interval
+    for begin in range(first, total, every):
+        run.stop.check()
+        end = min(begin + every, total)
+        began = time.perf_counter()
+        with run.phase("update"):
+            metrics = learners.train(begin, end).reduce()
+        samples = (end - begin) * settings.batch_size
+        metrics["time/samples_per_second"] = samples / (time.perf_counter() - began)
+        saver.step = end
+        if due(settings.eval_interval, end, total):
+            with run.phase("eval"):
+                metrics |= learners.judge().reduce()
+        run.log(end, total, metrics)
+        if due(settings.save_interval, end, total):
+            with run.phase("save"):
+                saver.save()
+
+
+class _Saver:
+    """Checkpoints of the learners."""
+
+    def __init__(self, config: Config, learners: Learners, run: Run) -> None:
+        self.config, self.learners, self.run = config, learners, run
+        self.step = 0  # steps completed
+        self._saved = -1
+
+    def resume(self) -> int:
+        """Continues the newest good checkpoint, if one is asked for; returns its steps."""
+        asked = self.config.runner.resume_dir
+        if asked is None:
+            return 0
+        folder, warnings = checkpoint.find(self.run.checkpoints, asked)
+        for warning in warnings:
+            self.run.console.warn(warning)
+        if folder is None:
+            self.run.console.note(f"nothing to resume in {self.run.checkpoints}: a new run")
+            return 0
+        self.learners.load(str(folder))
+        self.step = self._saved = checkpoint.step_of(folder)
+        self.run.console.note(f"resumed from {folder}")
+        return self.step
+
+    def save(self) -> bool:
+        """Writes a checkpoint of the completed steps, once; whether they are on the disk.
+
+        A full disk is reported, the older checkpoints stay, and the next save tries again.
+        """
+        if self.step in (self._saved, 0):
+            return self.step == self._saved
+        keep = self.config.runner.keep_checkpoints
+        try:
+            checkpoint.save(
+                self.run.checkpoints, self.step, lambda f: self.learners.save(str(f)), keep
+            )
+        except OSError as error:
+            self.run.console.warn(
+                f"checkpoint of step {self.step} not written, older ones are kept: {error}"
+            )
+            return False
+        self._saved = self.step
+        return True
+
+
+def _with_start_weights(config: Config) -> Config:
+    """`runner.ckpt_path`, where it is given, is where the policy starts."""
+    path = config.runner.ckpt_path or config.actor.model.model_path
+    model = config.actor.model.model_copy(update={"model_path": path})
+    return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})

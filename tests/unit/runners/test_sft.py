@@ -1,0 +1,115 @@
+"""`rlinf sft` and `rlinf collect` from the command line, in one process and without a simulator
+where none is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlinf.cli import main
+from rlinf.imitation.lerobot.write import Writer
+from tests.unit.imitation.recorded import episode
+
+SMALL = (
+    "cluster.cpu_slots=1",
+    "actor.model.width=16",
+    "actor.model.num_heads=2",
+    "imitation.batch_size=4",
+)
+STEPS = ("imitation.log_interval=2", "imitation.eval_interval=4", "imitation.save_interval=4")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """Four episodes of the quickstart's pictures and actions."""
+    writer = Writer(tmp_path / "set", 20, "png")
+    for index in range(4):
+        writer.add(episode(index, 6))
+    return str(writer.close())
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def sft(tmp_path: Path, data: str, *overrides: str, run: str = "run") -> int:
+    given = [f"imitation.data=[{data}]", f"imitation.cache_dir={tmp_path}/cache"]
+    log = f"runner.logger.log_path={tmp_path / run}"
+    split = ("imitation.holdout=0.25", "imitation.steps=10")
+    return main(["sft", "quickstart", log, *given, *SMALL, *STEPS, *split, *overrides])
+
+
+def test_a_run_leaves_metrics_checkpoints_and_a_policy_that_training_accepts(tmp_path, data):
+    assert sft(tmp_path, data) == 0
+    run = tmp_path / "run"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    for name in ("sft/token_loss", "sft/token_accuracy", "sft/action_error", "sft/lr"):
+        assert all(name in line for line in lines), name
+    judged = [line["step"] for line in lines if "sft/heldout_loss" in line]
+    assert judged == [4, 8, 10]
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"latest", "global_step_8", "global_step_10"}
+    log = f"runner.logger.log_path={tmp_path}/next"
+    path = f"actor.model.model_path={run}/export"
+    rollout = f"rollout.model.model_path={run}/export"
+    assert main(["check", "quickstart", log, path, rollout, *SMALL]) == 0
+
+
+def test_an_interrupted_run_ends_up_as_an_uninterrupted_one(tmp_path, data):
+    assert sft(tmp_path, data) == 0
+    assert sft(tmp_path, data, run="other") == 0
+    for path in (tmp_path / "other/checkpoints/global_step_10").iterdir():
+        if path.is_file():
+            path.write_bytes(b"")  # the newest is damaged: the one before counts
+    (tmp_path / "other/export/policy.safetensors").unlink()
+    assert sft(tmp_path, data, "runner.resume_dir=auto", run="other") == 0
+    whole, resumed = (
+        load_file(tmp_path / name / "export/policy.safetensors") for name in ("run", "other")
+    )
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "other/metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("imitation.data=[nowhere]", "imitation.data = nowhere: there is no such file"),
+        ("imitation.image_keys=[observation.images.top]", "write observation.images.view_0"),
+        ("imitation.statistics=model", "without actor.model.model_path"),
+        ("imitation.eval_interval=3", "must be a multiple of imitation.log_interval = 2"),
+        ("imitation.stepz=3", "did you mean imitation.steps?"),
+        ("actor.model.action_dim=6", "have 7 dimensions, actor.model.action_dim is 6"),
+        ("imitation=null", "imitation=lerobot 'imitation.data=[FOLDER]'"),
+    ],
+)
+def test_a_mistake_is_told_with_key_and_fix(tmp_path, data, capsys, override, words):
+    if override == "imitation=null":
+        log = f"runner.logger.log_path={tmp_path}/run"
+        assert main(["sft", "quickstart", log, override]) == 2
+    else:
+        assert sft(tmp_path, data, override) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_nobody_to_collect_from_is_told_with_a_fix(tmp_path, capsys):
+    log = f"runner.logger.log_path={tmp_path}/run"
+    assert main(["collect", "toy_ppo_mlp", log, "collect.episodes=2"]) == 2
+    assert "collect.source=policy and runner.ckpt_path" in capsys.readouterr().err
+    assert main(["collect", "toy_ppo_mlp", log, "collect.source=policy"]) == 2
+    assert "collect.episodes is missing" in capsys.readouterr().err
+    two = "collect.episodes=2"
+    assert main(["collect", "toy_ppo_mlp", log, "collect.source=policy", two]) == 2
+    assert "set runner.ckpt_path" in capsys.readouterr().err
+    assert not (tmp_path / "run/dataset").exists()

@@ -1,0 +1,212 @@
+"""Learning from demonstrations, in one process; ranks are played one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rlinf.config.load import load
+from rlinf.config.schema import Config
+from rlinf.data.random import Noise
+from rlinf.errors import UserError
+from rlinf.imitation.episode import Episode
+from rlinf.imitation.lerobot.write import Writer
+from rlinf.models.base import Sampling
+from rlinf.workers.imitation import ImitationWorker, batch_rows, learning_rate
+
+Load = Callable[..., Config]
+
+
+def brightness_task(count: int) -> list[Episode]:
+    """The brighter the picture, the larger the first action; the others are constant."""
+    episodes = []
+    for level in np.linspace(0, 250, count).astype(np.uint8):
+        actions = np.full((2, 7), 0.5, np.float32)
+        actions[:, 0] = level / 125.0 - 1.0
+        images = np.full((2, 1, 32, 32, 3), level, np.uint8)
+        start = np.ones(2, bool)
+        episodes.append(Episode(images, np.zeros((2, 0), np.float32), actions, start, "look", True))
+    return episodes
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """64 samples as a data set."""
+    writer = Writer(tmp_path / "set", 20, "png")
+    for episode in brightness_task(32):
+        writer.add(episode)
+    return str(writer.close())
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Load:
+    """The quickstart's configuration for these pictures."""
+
+    def build(*overrides: str) -> Config:
+        small = [
+            f"runner.logger.log_path={tmp_path}/run",
+            f"imitation.cache_dir={tmp_path}/cache",
+            "env.train.init_params.camera.width=32",
+            "env.train.init_params.camera.height=32",
+            "env.eval.init_params.camera.width=32",
+            "env.eval.init_params.camera.height=32",
+            "actor.model.width=32",
+            "actor.model.num_heads=2",
+            "actor.model.num_action_chunks=1",
+            "imitation.batch_size=32",
+            "imitation.lr=3e-3",
+            "imitation.holdout=0.1",
+        ]
+        return load("quickstart", [*small, *overrides]).config
+
+    return build
+
+
+def worker(config: Config, data: str, rank: int = 0, world: int = 1) -> ImitationWorker:
+    return ImitationWorker(config, [data], rank, world, threads=1, device="cpu")
+
+
+def test_the_policy_learns_what_was_demonstrated(configure: Load, data: str):
+    learner = worker(configure("imitation.steps=150"), data)
+    assert learner.sizes() == (58, 6)
+    before = learner.judge().reduce()
+    first = learner.train(0, 10).reduce()
+    last = [learner.train(step, step + 10).reduce() for step in range(10, 150, 10)][-1]
+    after = learner.judge().reduce()
+    assert last["sft/token_loss"] < 0.7 * first["sft/token_loss"]
+    # One dimension of seven moves: the others are no tokens and have no error.
+    assert after["sft/heldout_action_error"] < 0.25 < before["sft/heldout_action_error"]
+    assert 0.0 <= after["sft/heldout_token_accuracy"] <= 1.0
+    assert learner.policy.live.tolist() == [True] + [False] * 6
+    rows = np.arange(len(learner.learned))
+    noise = Noise(rows.astype(np.uint64))
+    acted = learner.policy.act(learner.learned.observation(rows), Sampling(greedy=True), noise)
+    wanted = learner.learned.chunks(rows, 1)
+    assert np.abs(acted.actions[..., 0] - wanted[..., 0]).mean() < 0.25
+    assert acted.actions[..., 1:] == pytest.approx(0.5)
+
+
+class RecordingRanks:
+    """One of several ranks: keeps its gradients instead of adding those of the others."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world, self.share = rank, world, 1.0 / world
+        self.kept: list[Tensor] = []
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        self.kept = [tensor.clone() for tensor in tensors]
+
+
+def test_the_gradient_does_not_depend_on_ranks_and_micro_batches(configure: Load, data: str):
+    def gradients(rank: int, world: int, micro: int) -> list[Tensor]:
+        config = configure("imitation.batch_size=30", f"imitation.micro_batch_size={micro}")
+        learner = worker(config, data)
+        learner.ranks = RecordingRanks(rank, world)
+        learner.train(0, 1)
+        return learner.ranks.kept
+
+    whole = gradients(0, 1, micro=30)
+    # 30 samples over 4 ranks in pieces of at most 3: shares of 8, 8, 7 and 7.
+    parts = [gradients(rank, 4, micro=3) for rank in range(4)]
+    for index, expected in enumerate(whole):
+        found = sum(part[index] for part in parts)
+        assert torch.allclose(found, expected, atol=1e-6), index
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
+    configure: Load, data: str, tmp_path: Path
+):
+    config = configure("imitation.steps=12")
+    whole = worker(config, data)
+    whole.train(0, 12)
+    first = worker(config, data)
+    first.train(0, 5)
+    (tmp_path / "saved").mkdir()
+    first.save(str(tmp_path / "saved"))
+    second = worker(config, data)
+    second.load(str(tmp_path / "saved"))
+    second.train(5, 12)
+    for (name, ours), theirs in zip(
+        whole.policy.state_dict().items(), second.policy.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_frozen_weights_stay_as_they_are(
+    configure: Load, data: str, monkeypatch: pytest.MonkeyPatch
+):
+    build = ImitationWorker._build
+
+    def frozen(self: ImitationWorker):
+        policy = build(self)
+        policy.network.vision.requires_grad_(False)
+        return policy
+
+    monkeypatch.setattr(ImitationWorker, "_build", frozen)
+    learner = worker(configure(), data)
+    before = {k: v.clone() for k, v in learner.policy.named_parameters()}
+    learner.train(0, 3)
+    for name, value in learner.policy.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("network.vision"), name
+
+
+def test_the_statistics_of_a_trained_policy_can_be_kept(configure: Load, data: str, tmp_path: Path):
+    learner = worker(configure(), data)
+    learner.policy.low.fill_(-2.0)
+    learner.export(str(tmp_path / "policy"))
+    path = f"actor.model.model_path={tmp_path}/policy"
+    kept = worker(configure(path, "imitation.statistics=model"), data)
+    assert kept.policy.low.tolist() == [-2.0] * 7
+    replaced = worker(configure(path), data)
+    assert replaced.policy.low[0] >= -1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["actor.model.action_dim=6"], r"have 7 dimensions, actor\.model\.action_dim is 6"),
+        (["actor.model.num_views=2"], r"shows 1 views, actor\.model\.num_views is 2"),
+        (
+            [
+                f"env.{part}.init_params.camera.{side}=64"
+                for part in ("train", "eval")
+                for side in ("width", "height")
+            ],
+            "have 32 x 32 pixels, tiny_vla needs 64 x 64",
+        ),
+    ],
+)
+def test_demonstrations_that_do_not_fit_the_policy_are_refused(
+    configure: Load, data: str, overrides: list[str], words: str
+):
+    with pytest.raises(UserError, match=words):
+        worker(configure(*overrides), data)
+
+
+def test_a_checkpoint_of_a_training_is_refused(configure: Load, data: str, tmp_path: Path):
+    with pytest.raises(UserError, match="is no checkpoint of `rlinf sft`"):
+        worker(configure(), data).load(str(tmp_path))
+
+
+def test_every_pass_sees_every_sample_once_in_an_order_of_its_own():
+    rows = np.concatenate([batch_rows(step, 4, 10, seed=1) for step in range(5)])
+    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
+    assert rows[:10].tolist() != rows[10:].tolist()
+    assert np.array_equal(batch_rows(3, 4, 10, seed=1), rows[12:16])
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(configure: Load):
+    settings = configure("imitation.steps=110", "imitation.lr=1.0").imitation
+    settings = settings.model_copy(update={"lr_warmup_steps": 10})
+    # Linear to 1 at step 10, then half a cosine over 100 steps: a half at step 60, 0 at 110.
+    assert learning_rate(settings, 0) == pytest.approx(1 / 11)
+    assert learning_rate(settings, 10) == pytest.approx(1.0)
+    assert learning_rate(settings, 60) == pytest.approx(0.5)
+    assert learning_rate(settings, 110) == pytest.approx(0.0)
+    constant = settings.model_copy(update={"lr_schedule": "constant"})
+    assert learning_rate(constant, 60) == 1.0
