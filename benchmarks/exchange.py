@@ -1,7 +1,8 @@
 """One observation-action exchange: what asking costs beyond what the policy itself needs.
 
 An env worker's side is measured, from the observation in its hands to the actions in its hands:
-write the observation, send the request, wait, read the reply. The policy is the quickstart's.
+send the request, write the observation where it is trained on, wait, read the reply. The policy
+is the quickstart's.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ PIXELS = 64
 class Turn(NamedTuple):
     """What a number of exchanges in a row took, one entry each, in seconds."""
 
-    put: list[float]  # to write the observation
     ask: list[float]  # from the request to the reply
     own: list[float]  # of that, what the policy needed
     own_cpu: list[float]
@@ -73,8 +73,8 @@ class Asker:
     def ready(self) -> None:
         """Answers once the constructor is through."""
 
-    def ask(self, envs: int, count: int) -> list[tuple[float, float]]:
-        """Seconds to write the observation, and to get the actions, of each exchange."""
+    def ask(self, envs: int, count: int) -> list[float]:
+        """Seconds of each exchange."""
         images = self.random.integers(256, size=(envs, 1, PIXELS, PIXELS, 3), dtype=np.uint8)
         text = ("push the cube to the goal",) * envs
         observation = Observation(images, np.zeros((envs, 0), np.float32), text)
@@ -82,10 +82,8 @@ class Asker:
         for t in range(count):
             keys = derive(0, t, np.arange(envs))
             began = time.perf_counter()
-            ref = self.policy.put(observation)
-            written = time.perf_counter()
-            self.policy.act(ref, keys, None, "train", 0)
-            seconds.append((written - began, time.perf_counter() - written))
+            ref, _ = self.policy.act(observation, keys, None, "train", 0)
+            seconds.append(time.perf_counter() - began)
             kept.append(ref)  # as a trajectory does, so that its memory is not used again
         return seconds
 
@@ -135,22 +133,20 @@ def table(numbers: dict[str, Any]) -> Table:
 def _turn(rollout: WorkerGroup, asker: WorkerGroup, envs: int) -> tuple[Turn, Spent]:
     rollout.call("forget").result()
     asked, spent = spend(lambda: asker.call("ask", envs, EXCHANGES).result()[0], EXCHANGES)
-    put, ask = zip(*asked, strict=True)
     own, own_cpu = zip(*rollout.call("thought").result()[0], strict=True)
-    return Turn(list(put), list(ask), list(own), list(own_cpu)), spent
+    return Turn(asked, list(own), list(own_cpu)), spent
 
 
 def _summary(rows: list[tuple[Turn, Spent]]) -> dict[str, Any]:
     """Milliseconds of one exchange."""
-    put, ask, own, own_cpu = (
-        1e3 * np.concatenate([turn[part] for turn, _ in rows]) for part in range(4)
+    ask, own, own_cpu = (
+        1e3 * np.concatenate([turn[part] for turn, _ in rows]) for part in range(3)
     )
     cpu = [1e3 * spent.cpu_each_s - 1e3 * np.mean(turn.own_cpu) for turn, spent in rows]
     return {
         "policy_ms": spread(own.tolist()),
         "policy_cpu_ms": spread(own_cpu.tolist()),
-        "overhead_ms": spread((put + ask - own).tolist()),
-        "of_it_put_ms": spread(put.tolist()),
+        "overhead_ms": spread((ask - own).tolist()),
         "cpu_overhead_ms": spread([float(each) for each in cpu]),
         "cpu_by_process_ms": {
             role: 1e3 * seconds for role, seconds in shares([spent for _, spent in rows]).items()

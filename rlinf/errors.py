@@ -38,3 +38,7 @@ class WorkerDied(RuntimeError):
     """A worker process ended or raised; the message carries its traceback. Exit code 1."""
 
     exit_code = 1
+
+
+OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied)
+"""Raised in one process, they are raised again as they are in the one that waits for it."""

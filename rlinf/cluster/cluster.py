@@ -12,7 +12,10 @@ import ray
 
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.schema import ClusterConfig
-from rlinf.errors import UserError
+from rlinf.errors import UserError, WorkerDied
+
+_log = logging.getLogger(__name__)
+START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +38,40 @@ def start(config: ClusterConfig) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are what the machine is for
     if config.ray_port is not None:
         os.environ["RAY_GCS_SERVER_PORT"] = str(config.ray_port)
-    try:
-        ray.init(
-            address=config.ray_address or "local",
-            include_dashboard=False,
-            log_to_driver=False,  # workers write their own log files
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"Ray does not start (cluster.ray_address = {config.ray_address}): {error}",
-            "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
-        ) from error
+    _init(config.ray_address)
     try:
         yield _describe(config.num_nodes, config.accelerators_per_node)
     finally:
         ray.shutdown()
+
+
+def _init(address: str | None) -> None:
+    """Connects to Ray, or starts it here, with a few more tries where the machine is too busy."""
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(
+                address=address or "local",
+                # Ours need no CPU slots of Ray; for each it has, it would start an idle process.
+                num_cpus=None if address else 0,
+                include_dashboard=False,
+                log_to_driver=False,  # workers write their own log files
+                logging_level=logging.ERROR,
+            )
+            return
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"Ray does not start (cluster.ray_address = {address}): {error}",
+                "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
+            ) from error
+        except Exception as error:  # Ray raises this very class when its daemons take over 30 s
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            _log.warning("Ray took too long to start, attempt %d", attempt + 1)
+    raise WorkerDied(
+        f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each: this machine is overloaded. "
+        "Its log files are in /tmp/ray/session_latest/logs."
+    )
 
 
 def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:

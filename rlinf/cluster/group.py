@@ -6,23 +6,29 @@ The classes know nothing of Ray; this module and `cluster.py` are the only ones 
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlinf.cluster.placement import ProcessPlacement
-from rlinf.data.types import Observation
-from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
+from rlinf.cluster.service import Caller, serve
+from rlinf.data.types import ActReply, Observation, Purpose
+from rlinf.errors import OWN_ERRORS, WorkerDied
 
 POLL_S = 0.2  # how often a wait looks for a stop request
 SMALL_BYTES = 96 * 1024
-"""Observations up to this size travel inside messages: a place in shared memory costs 2 ms of CPU
+"""Observations up to this size are kept as they are: a place in shared memory costs 2 ms of CPU
 time, copying these microseconds. Ray itself sends arguments below 100 KiB that way."""
-_OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied)
+INLINE_BYTES = 4 * 1024 * 1024
+"""Observations up to this size are sent to the policy over a socket, which copies them twice (a
+millisecond per MB); larger ones are read from shared memory, at the cost of a call of Ray."""
 
 
 class Pending:
@@ -88,6 +94,7 @@ class WorkerGroup:
         arguments: Callable[[int], Mapping[str, Any]],
         environment: Callable[[ProcessPlacement], Mapping[str, str]],
         node_ids: Sequence[str],
+        threads: int = 1,
     ) -> None:
         """Launches the processes; the constructors run while this returns.
 
@@ -95,12 +102,14 @@ class WorkerGroup:
             arguments: rank to keyword arguments of `worker_class`.
             environment: extra environment variables of a process.
             node_ids: Ray's id of each node rank.
+            threads: calls that a process works on at the same time.
         """
         self.name = name
         remote_class: Any = ray.remote(worker_class)
         self.handles: list[Any] = [
             remote_class.options(
                 num_cpus=0,
+                max_concurrency=threads,
                 runtime_env={"env_vars": dict(environment(placement))},
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
@@ -143,29 +152,76 @@ class RemotePolicy:
     nothing, as all hold the same weights and the noise comes with the request.
     """
 
-    def __init__(self, handles: Sequence[Any], first: int, timeout_s: float) -> None:
-        self._handles, self._timeout_s = list(handles), timeout_s
-        self._turn = itertools.count(first)  # `next` is atomic: stages are threads
-
-    def put(self, observation: Observation) -> Any:
-        """Writes an observation once, into shared memory; everybody reads it from there.
-
-        A small one is its own reference.
+    def __init__(
+        self,
+        handles: Sequence[Any],
+        first: int,
+        timeout_s: float,
+        hosts: Sequence[str] | None = None,
+    ) -> None:
         """
-        size = observation.images.nbytes + observation.state.nbytes
-        return observation if size <= SMALL_BYTES else ray.put(observation)
+        Args:
+            handles: of the rollout ranks.
+            first: the rank that is asked first.
+            timeout_s: longest wait for an answer.
+            hosts: address of each rank's machine, where there are several machines.
+        """
+        self._handles, self._timeout_s, self._hosts = list(handles), timeout_s, hosts
+        self._turn = itertools.count(first)  # `next` is atomic: stages are threads
+        self._callers: dict[tuple[int, int], Caller] = {}  # of each thread and rank
 
-    def act(self, *request: Any) -> Any:
-        """`RolloutWorker.act` on one of the ranks."""
-        return self._ask("act", request)
+    def act(
+        self,
+        observation: Observation,
+        keys: np.ndarray,
+        final: Observation | None,
+        purpose: Purpose,
+        version: int,
+    ) -> tuple[Any, ActReply]:
+        """`RolloutWorker.act` on one of the ranks.
 
-    def judge(self, *request: Any) -> Any:
+        Returns:
+            A reference to the observation where it is trained on, and the reply. A small
+            observation is its own reference; others are written into shared memory, once.
+        """
+        size = _bytes(observation) + (_bytes(final) if final is not None else 0)
+        if size > INLINE_BYTES:
+            large = ray.put(observation)
+            return large, self._call("act", large, keys, final, purpose, version)
+        rank, caller = self._ask("act", (observation, keys, final, purpose, version))
+        keep = purpose == "train" and _bytes(observation) > SMALL_BYTES
+        ref = ray.put(observation) if keep else observation  # while the policy thinks
+        return ref, self._answer("act", rank, caller)
+
+    def judge(self, observation: Observation) -> np.ndarray:
         """`RolloutWorker.judge` on one of the ranks."""
-        return self._ask("judge", request)
+        if _bytes(observation) > INLINE_BYTES:
+            return np.asarray(self._call("judge", observation))
+        return np.asarray(self._answer("judge", *self._ask("judge", (observation,))))
 
-    def _ask(self, method: str, request: tuple[Any, ...]) -> Any:
+    def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Caller]:
         rank = next(self._turn) % len(self._handles)
-        call = getattr(self._handles[rank], method).remote(*request)
+        key = (threading.get_ident(), rank)
+        if key not in self._callers:
+            host = self._hosts[rank] if self._hosts is not None else None
+            self._callers[key] = Caller(self._ray(rank, "open_service", partial(serve, host=host)))
+        try:
+            self._callers[key].ask(method, arguments)
+        except WorkerDied as error:
+            raise WorkerDied(f"rollout[{rank}].{method}(): {error}") from error
+        return rank, self._callers[key]
+
+    def _answer(self, method: str, rank: int, caller: Caller) -> Any:
+        try:
+            return caller.answer(self._timeout_s)
+        except WorkerDied as error:
+            raise WorkerDied(f"rollout[{rank}].{method}(): {error}") from error
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return self._ray(next(self._turn) % len(self._handles), method, *arguments)
+
+    def _ray(self, rank: int, method: str, *arguments: Any) -> Any:
+        call = getattr(self._handles[rank], method).remote(*arguments)
         try:
             return ray.get(call, timeout=self._timeout_s)
         except RayTaskError as error:
@@ -174,10 +230,14 @@ class RemotePolicy:
             raise WorkerDied(f"rollout[{rank}].{method}() gave no answer: {error}") from None
 
 
+def _bytes(observation: Observation) -> int:
+    return observation.images.nbytes + observation.state.nbytes
+
+
 def as_own_error(error: RayTaskError, where: str) -> Exception:
     """The error a worker raised: one of ours as it is, any other with its traceback."""
     cause = error.cause
-    return cause if isinstance(cause, _OWN_ERRORS) else WorkerDied(f"{where} failed:\n{error}")
+    return cause if isinstance(cause, OWN_ERRORS) else WorkerDied(f"{where} failed:\n{error}")
 
 
 def publish(value: Any) -> Any:
@@ -188,7 +248,7 @@ def publish(value: Any) -> Any:
 def fetch(references: Sequence[Any]) -> list[Any]:
     """The values behind references, without a copy on the node that holds them.
 
-    What is no reference is a value already; see `RemotePolicy.put`.
+    What is no reference is a value already; see `RemotePolicy.act`.
     """
     found = iter(ray.get([item for item in references if isinstance(item, ray.ObjectRef)]))
     return [next(found) if isinstance(item, ray.ObjectRef) else item for item in references]

@@ -31,7 +31,11 @@ class Workers:
         self.log_dir = str(run.folder / "workers")
         self.version = -1 if training else 0  # of the weights the rollout workers have
         self.updating = False  # the actor is between two complete iterations
-        self.rollout = self._launch("rollout", RolloutWorker, self._rollout_arguments)
+        askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
+        merges = config.rollout.max_batch_size is not None
+        self.rollout = self._launch(
+            "rollout", RolloutWorker, self._rollout_arguments, askers if merges else 1
+        )
         self.env = self._launch("env", EnvWorker, self._env_arguments)
         self.actor = self._launch("actor", ActorWorker, self._actor_arguments) if training else None
 
@@ -125,7 +129,11 @@ class Workers:
         return pending.result(self.stop.check, timeout_s)
 
     def _launch(
-        self, name: Component, worker: type, arguments: Callable[[int], dict[str, Any]]
+        self,
+        name: Component,
+        worker: type,
+        arguments: Callable[[int], dict[str, Any]],
+        threads: int = 1,
     ) -> WorkerGroup:
         return WorkerGroup(
             name,
@@ -139,6 +147,7 @@ class Workers:
             },
             lambda placement: environment(placement, self.plan.cores[name]),
             self.cluster.node_ids,
+            threads,
         )
 
     def _rollout_arguments(self, rank: int) -> dict[str, Any]:
@@ -146,8 +155,13 @@ class Workers:
 
     def _env_arguments(self, rank: int) -> dict[str, Any]:
         stages = self.config.rollout.pipeline_stage_num
+        addresses = self.cluster.addresses
+        hosts = [addresses[placed.node] for placed in self.plan.placement["rollout"]]
         policy = RemotePolicy(
-            self.rollout.handles, rank * stages, self.config.runner.worker_timeout_s
+            self.rollout.handles,
+            rank * stages,
+            self.config.runner.worker_timeout_s,
+            hosts if len(addresses) > 1 else None,
         )
         return {
             "world": len(self.plan.placement["env"]),

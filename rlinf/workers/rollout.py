@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +19,26 @@ from rlinf.models.weights import Weights, unpack
 from rlinf.workers.process import prepare_process, prepare_torch
 
 
+@dataclass(slots=True)
+class _Request:
+    """A question to the policy, and its answer as soon as somebody has computed it."""
+
+    observation: Observation
+    keys: np.ndarray
+    final: Observation | None
+    purpose: Purpose
+    answer: ActReply | Exception | None = None
+
+
 class RolloutWorker:
     """consumes: observations; produces: action chunks and values; waits for: weights of the step.
 
     Requests are answered in the order they come. Every random number comes with the request, so
     the answer does not depend on which rank gives it, or on what it was asked before.
+
+    With `rollout.max_batch_size`, requests that wait for each other are computed together. What a
+    row draws stays the same; its log-probs may differ in the last bits, as matrix products of
+    another size do.
     """
 
     def __init__(self, config: Config, rank: int, threads: int, log_dir: str) -> None:
@@ -33,13 +52,23 @@ class RolloutWorker:
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
         }
         self.max_batch = config.rollout.max_batch_size
+        self.waiting: deque[_Request] = deque()
+        self.thinking = threading.Lock()  # held by whoever uses the policy
+        self.address: Any = None
 
     def ready(self) -> None:
         """Answers once the constructor is through."""
 
+    def open_service(self, serve: Callable[[RolloutWorker], Any]) -> Any:
+        """Where `act` and `judge` can be asked directly; `serve` opens it at the first call."""
+        with self.thinking:
+            self.address = self.address or serve(self)
+        return self.address
+
     def load_weights(self, weights: Weights) -> int:
         """Takes over the weights of an update and answers with their version."""
-        unpack(weights, self.policy)
+        with self.thinking:
+            unpack(weights, self.policy)
         return self.policy.version
 
     def act(
@@ -52,6 +81,8 @@ class RolloutWorker:
     ) -> ActReply:
         """Chooses actions for B rows, and judges the last observations of ended episodes.
 
+        Threads may ask at the same time; whoever has the policy answers those that wait as well.
+
         Args:
             keys: [B] uint64, one noise key per row.
             final: K last observations whose values the bootstrap needs; None where K = 0.
@@ -59,19 +90,77 @@ class RolloutWorker:
         """
         if version != self.policy.version:
             raise RuntimeError(f"asked for weights {version}, have {self.policy.version}")
+        request = _Request(observation, keys, final, purpose)
+        self.waiting.append(request)
+        with self.thinking:
+            while request.answer is None:
+                self._answer(self._next_batch())
+        if isinstance(request.answer, Exception):
+            raise request.answer
+        return request.answer
+
+    def judge(self, observation: Observation) -> np.ndarray:
+        """V of each row: [B] float32."""
+        with self.thinking:
+            return self._judge(observation)
+
+    def _next_batch(self) -> list[_Request]:
+        """The oldest request, and those behind it that fit into one batch with it."""
+        batch = [self.waiting.popleft()]
+        rows = len(batch[0].observation)
+        while (
+            self.max_batch is not None
+            and self.waiting
+            and self.waiting[0].purpose == batch[0].purpose
+            and rows + len(self.waiting[0].observation) <= self.max_batch
+        ):
+            batch.append(self.waiting.popleft())
+            rows += len(batch[-1].observation)
+        return batch
+
+    def _answer(self, batch: Sequence[_Request]) -> None:
+        try:
+            answers: Sequence[ActReply | Exception] = self._think(batch)
+        except Exception as error:  # noqa: BLE001 - raised to all whose rows were in the batch
+            answers = [error] * len(batch)
+        for request, answer in zip(batch, answers, strict=True):
+            request.answer = answer
+
+    def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
+        observation = Observation.concatenate([request.observation for request in batch])
+        keys = np.concatenate([request.keys for request in batch])
+        finals = [request.final for request in batch if request.final is not None]
         size = self.max_batch or len(observation)
-        replies = [
-            self.policy.act(part, self.sampling[purpose], Noise(keys[i * size : (i + 1) * size]))
+        sampling = self.sampling[batch[0].purpose]
+        chunks = [
+            self.policy.act(part, sampling, Noise(keys[i * size : (i + 1) * size]))
             for i, part in enumerate(observation.split(size))
         ]
-        return ActReply(_concatenate(replies), self.judge(final))
+        values = self._judge(Observation.concatenate(finals)) if finals else _NO_VALUES
+        return _deal(batch, _concatenate(chunks), values)
 
-    def judge(self, observation: Observation | None) -> np.ndarray:
-        """V of each row: [B] float32; nothing is computed for None."""
-        if observation is None:
-            return np.zeros(0, np.float32)
+    def _judge(self, observation: Observation) -> np.ndarray:
         parts = observation.split(self.max_batch or len(observation))
         return np.concatenate([self.policy.judge(part) for part in parts])
+
+
+_NO_VALUES = np.zeros(0, np.float32)
+
+
+def _deal(batch: Sequence[_Request], chunk: ActionChunk, values: np.ndarray) -> list[ActReply]:
+    """Each request's rows of what was computed for all."""
+    if len(batch) == 1:
+        return [ActReply(chunk, values)]
+    rows = np.cumsum([len(request.observation) for request in batch])[:-1]
+    finals = np.cumsum([len(request.final or ()) for request in batch])[:-1]
+    columns = (chunk.actions, chunk.sampled, chunk.logprobs, chunk.values)
+    parts = zip(*(np.split(column, rows) for column in columns), strict=True)
+    return [
+        ActReply(ActionChunk(actions, sampled, logprobs, judged, chunk.version), final)
+        for (actions, sampled, logprobs, judged), final in zip(
+            parts, np.split(values, finals), strict=True
+        )
+    ]
 
 
 def _concatenate(chunks: Sequence[ActionChunk]) -> ActionChunk:

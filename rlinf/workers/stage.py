@@ -31,13 +31,19 @@ _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
 class PolicyService(Protocol):
     """The rollout workers, however they are reached; `RolloutWorker` documents the methods."""
 
-    def put(self, observation: Observation) -> Any:
-        """Writes an observation once and returns a reference to it."""
-
     def act(
-        self, ref: Any, keys: np.ndarray, final: Observation | None, purpose: Purpose, version: int
-    ) -> ActReply:
-        """Actions for the observation behind `ref`, values for `final`."""
+        self,
+        observation: Observation,
+        keys: np.ndarray,
+        final: Observation | None,
+        purpose: Purpose,
+        version: int,
+    ) -> tuple[Any, ActReply]:
+        """Actions for `observation`, values for `final`.
+
+        Returns:
+            What a trajectory refers to the observation by, and the reply.
+        """
 
     def judge(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
@@ -75,8 +81,7 @@ class Stage:
             the chunk did.
         """
         rows = np.flatnonzero(self.active)
-        ref = self.policy.put(self.observation)
-        reply = self.policy.act(ref, keys[rows], final, purpose, version)
+        ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
         actions = np.zeros((self.batch.num_envs, *reply.chunk.actions.shape[1:]), np.float32)
         actions[rows] = reply.chunk.actions
         result = self.batch.run_chunk(actions, self.active, next_starts)

@@ -35,14 +35,16 @@ class LocalPolicy:
         self.worker = worker
         self.rows_judged = 0
 
-    def put(self, observation: Observation) -> Observation:
-        return observation
-
     def act(
-        self, ref: Any, keys: np.ndarray, final: Observation | None, purpose: Purpose, version: int
-    ) -> ActReply:
+        self,
+        observation: Observation,
+        keys: np.ndarray,
+        final: Observation | None,
+        purpose: Purpose,
+        version: int,
+    ) -> tuple[Any, ActReply]:
         self.rows_judged += len(final) if final is not None else 0
-        return self.worker.act(ref, keys, final, purpose, version)
+        return observation, self.worker.act(observation, keys, final, purpose, version)
 
     def judge(self, observation: Observation) -> np.ndarray:
         self.rows_judged += len(observation)
