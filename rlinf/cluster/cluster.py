@@ -16,6 +16,13 @@ from rlinf.errors import UserError, WorkerDied
 
 _log = logging.getLogger(__name__)
 START_ATTEMPTS = 3
+_KEEP_MEMORY = {
+    # Tensors come and go by the megabyte. glibc would give their pages back each time, and faulting
+    # them in again is a sixth of the CPU time of a small update.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the largest value it takes
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_TOP_PAD_": str(16 * 2**20),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:
         # Processes share the cores: a thread that spins while it waits steals from the others.
         "OMP_WAIT_POLICY": "PASSIVE",
         "MKL_NUM_THREADS": str(threads),
+        **_KEEP_MEMORY,
     }
 
 
