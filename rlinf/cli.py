@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
+from rlinf.registry import ASSETS, resolve
 
 if TYPE_CHECKING:
     from rlinf.config.load import Loaded
@@ -64,7 +65,30 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="print the JSON schema of the configuration, for editors",
             )
+    _add_assets_command(commands)
     return parser
+
+
+def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "fetch files that simulators need, from their official sources"
+    command = commands.add_parser("assets", help=description, description=description)
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    download = actions.add_parser("download", help=description, description=description)
+    download.set_defaults(run=_download_assets)
+    download.add_argument("group", choices=tuple(ASSETS), help="simulator")
+    download.add_argument(
+        "--use-mirror",
+        action="store_true",
+        help="fetch from mirrors for mainland China; HF_ENDPOINT names another one",
+    )
+
+
+def _download_assets(arguments: argparse.Namespace) -> int:
+    from rlinf.assets.download import download
+
+    for asset in resolve(ASSETS, arguments.group)():
+        download(asset, arguments.use_mirror, print)
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -77,14 +101,18 @@ def _check(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.config is None:
         raise UserError("no configuration named", "write for example: rlinf check quickstart")
-    _load(arguments.config, arguments.overrides)
+    from rlinf.config.preflight import missing_assets
+
+    loaded = _load(arguments.config, arguments.overrides)
     print("The configuration is valid.")
+    for problem in missing_assets(loaded.config):
+        print(f"Before it can run on this machine: {problem.fix}\n  {problem.message}")
     return 0
 
 
 def _train(arguments: argparse.Namespace) -> int:
     _wait_passively()
-    loaded = _load(arguments.config, arguments.overrides)
+    loaded = _load_to_run(arguments.config, arguments.overrides)
     with _run_folder(loaded.config):
         from rlinf.runners.train import train
 
@@ -93,7 +121,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     _wait_passively()
-    loaded = _load(arguments.config, ["runner.only_eval=true", *arguments.overrides])
+    loaded = _load_to_run(arguments.config, ["runner.only_eval=true", *arguments.overrides])
     with _run_folder(loaded.config):
         from rlinf.runners.evaluate import evaluate
 
@@ -136,6 +164,18 @@ def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
     render = renderers.get(purpose, show.render)
     loaded = load(name, overrides, purpose=purpose)
     Console(highlight=False, soft_wrap=True).print(render(loaded))
+    return loaded
+
+
+def _load_to_run(name: str, overrides: Sequence[str]) -> Loaded:
+    """Loads a configuration; what its simulators need must be on this machine."""
+    from rlinf.config.preflight import missing_assets
+    from rlinf.config.problems import error_of
+
+    loaded = _load(name, overrides)
+    problems = missing_assets(loaded.config)
+    if problems:
+        raise error_of(problems, loaded.name)
     return loaded
 
 

@@ -34,6 +34,11 @@ RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Simulator -> function that draws a test frame with a backend, and the backends to try."""
 
+ASSETS: dict[str, str] = {
+    "maniskill": "rlinf.assets.maniskill:assets",
+}
+"""`rlinf assets download` -> function that lists the `Asset`s of a simulator."""
+
 EXPERTS: dict[str, str] = {
     "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",
 }

@@ -29,6 +29,13 @@ def check(config: Config) -> list[Problem]:
     ]
 
 
+def missing_assets(config: Config) -> list[Problem]:
+    """Files of the simulators that are not on this machine; a check needs none, a run all."""
+    parts = [config.env.eval] if config.runner.only_eval else [config.env.train, config.env.eval]
+    found = dict.fromkeys(env.init_params.missing_assets() for env in parts)
+    return [Problem(*missing) for missing in found if missing is not None]
+
+
 def warnings(plan: Plan, machine: Machine) -> list[str]:
     """Memory that will probably not suffice."""
     need, have = plan.host_bytes / len(plan.nodes), machine.memory_bytes

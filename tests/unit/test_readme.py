@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlinf import errors
+from rlinf import errors, registry
 from rlinf.cli import main
 from rlinf.config import aliases
 from rlinf.config.compose import compose, locate
@@ -80,7 +80,11 @@ def test_every_command_starts_a_script_that_exists_with_a_valid_configuration(na
             if not script.startswith("examples"):
                 continue
         else:
-            assert words.pop(0) in ("train", "eval", "check", "sft", "collect")
+            command = words.pop(0)
+            assert command in ("train", "eval", "check", "sft", "collect", "assets")
+            if command == "assets":
+                assert words[0] == "download" and words[1] in registry.ASSETS
+                continue
         if words and words[0].startswith("--"):
             continue
         config, *overrides = words or ["quickstart"]

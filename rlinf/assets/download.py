@@ -1,0 +1,144 @@
+"""Fetching assets from their official sources, without a question and without half a result.
+
+A folder is filled beside its place and moved there when it is complete and its checksum right; a
+download that was cut off leaves nothing that a run would take for the asset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rlinf.assets.base import Archive, Asset, DataSet
+from rlinf.errors import UserError
+
+HUB, HUB_MIRROR = "https://huggingface.co", "https://hf-mirror.com"
+GITHUB, GITHUB_MIRROR = "https://github.com", "https://ghfast.top/https://github.com"
+_BLOCK = 1 << 20  # bytes
+_TIMEOUT_S = 60.0  # without a single byte
+
+Say = Callable[[str], None]
+
+
+def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
+    """Brings an asset to its folder.
+
+    Args:
+        asset: what to fetch.
+        use_mirror: fetch from the mirrors for users in mainland China; `HF_ENDPOINT` wins.
+        say: shows a line to the user.
+
+    Returns:
+        Whether something had to be fetched.
+
+    Raises:
+        UserError: source not reachable, wrong checksum, no space or no right to write, or files
+            missing in what was fetched.
+    """
+    if not asset.missing():
+        say(f"{asset.name}: already in {asset.folder}")
+        return False
+    say(f"{asset.name}: fetching into {asset.folder}")
+    parent = asset.folder.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=parent) as scratch:
+            if isinstance(asset.source, Archive):
+                filled = _unpack(asset.source, Path(scratch), use_mirror, say)
+            else:
+                filled = _snapshot(asset.source, Path(scratch), use_mirror)
+            _replace(asset.folder, filled)
+    except OSError as error:
+        raise UserError(
+            f"{asset.name} could not be fetched into {asset.folder}: {error}",
+            "check network, free space and the right to write there; mirrors: "
+            "rlinf assets download --use-mirror",
+        ) from error
+    missing = asset.missing()
+    if missing:
+        raise UserError(
+            f"{asset.name}: {asset.source} has no {missing[0].relative_to(asset.folder)}",
+            "the source has changed; fetch an older version of it by hand",
+        )
+    return True
+
+
+def hub_endpoint(use_mirror: bool) -> str:
+    """Address of the Hugging Face hub."""
+    return os.environ.get("HF_ENDPOINT", HUB_MIRROR if use_mirror else HUB).rstrip("/")
+
+
+def address(url: str, use_mirror: bool) -> str:
+    """`url`, or where a mirror has it."""
+    if url.startswith(HUB):
+        return hub_endpoint(use_mirror) + url.removeprefix(HUB)
+    if use_mirror and url.startswith(GITHUB):
+        return GITHUB_MIRROR + url.removeprefix(GITHUB)
+    return url
+
+
+def _unpack(source: Archive, scratch: Path, use_mirror: bool, say: Say) -> Path:
+    """Fetches and unpacks a zip; returns the folder with its content."""
+    file, content = scratch / "archive.zip", scratch / "content"
+    url = address(source.url, use_mirror)
+    say(f"  {url}")
+    digest = _fetch(url, file)
+    if source.sha256 is not None and digest != source.sha256:
+        raise UserError(
+            f"{url} has checksum {digest}, expected {source.sha256}",
+            "try again; if it stays so, the file was replaced at its source",
+        )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(content)  # refuses paths that lead outside
+    except zipfile.BadZipFile as error:
+        raise OSError(f"{url} is not a zip file") from error
+    inside = list(content.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else content
+
+
+def _fetch(url: str, file: Path) -> str:
+    """Downloads to a file; returns its SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, file.open("wb") as out:
+            while block := answer.read(_BLOCK):
+                digest.update(block)
+                out.write(block)
+    except urllib.error.URLError as error:
+        raise OSError(f"{url}: {error.reason}") from error
+    return digest.hexdigest()
+
+
+def _snapshot(source: DataSet, scratch: Path, use_mirror: bool) -> Path:
+    """Fetches a data set of the hub, or a folder of one; returns the folder with its content."""
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(
+        source.repo,
+        repo_type="dataset",
+        local_dir=scratch,
+        endpoint=hub_endpoint(use_mirror),
+        allow_patterns=f"{source.inside}/*" if source.inside else None,
+    )
+    filled = scratch / source.inside
+    if not filled.is_dir():
+        raise OSError(f"the data set {source.repo} has no folder {source.inside}")
+    return filled
+
+
+def _replace(folder: Path, filled: Path) -> None:
+    """Puts a complete folder in its place; what was there before goes only then."""
+    old = filled.parent / ".old"
+    if folder.exists():
+        folder.rename(old)
+    filled.rename(folder)
+    if old.exists():
+        shutil.rmtree(old)
