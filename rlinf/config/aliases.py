@@ -50,6 +50,7 @@ NEGATED: dict[str, str] = {
 
 _LEVELS = {"token_level": "token", "action_level": "action", "chunk_level": "chunk"}
 _PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}
+_PICTURES = {"rgb+segmentation": "rgb"}  # where a task needs the segmentation, it takes it
 VALUES: dict[str, dict[str, str]] = {
     "actor.model.precision": _PRECISIONS,
     "actor.model.value_type": _LEVELS,
@@ -66,6 +67,8 @@ VALUES: dict[str, dict[str, str]] = {
     "algorithm.logprob_type": _LEVELS,
     "algorithm.loss_type": {"embodied_ppo": "actor_critic", "embodied_grpo": "actor"},
     "algorithm.reward_type": _LEVELS,
+    "env.eval.init_params.obs_mode": _PICTURES,
+    "env.train.init_params.obs_mode": _PICTURES,
     "rollout.model.precision": _PRECISIONS,
 }
 """Our key -> other spellings of its values."""

@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from rlinf.assets import maniskill
+from rlinf.assets.base import describe_missing
 from rlinf.config.base import Count, Positive, Section, Spaces
 
 Vector3 = tuple[float, float, float]
@@ -39,6 +41,10 @@ class SimulatorParams(Section):
         """Step limit of each task within `max_episode_steps`; empty where that is the only one."""
         return ()
 
+    def missing_assets(self) -> tuple[str, str] | None:
+        """Files this machine lacks for the task: message and fix; None if nothing is missing."""
+        return None
+
     @abstractmethod
     def process_bytes(self) -> int:
         """Host memory of one sub-process, or of the simulator inside the env worker."""
@@ -70,14 +76,22 @@ class ManiskillParams(SimulatorParams):
     """Controller the actions go to."""
     sim_backend: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: gpu batching where the env worker owns an accelerator, else CPU sub-processes."""
-    reward_mode: Literal["sparse", "dense", "normalized_dense", "raw"] = "sparse"
-    """Reward of the task; `raw` is the task's own default."""
+    reward_mode: Literal["sparse", "dense", "normalized_dense", "staged", "raw"] = "sparse"
+    """Reward of the task: `sparse` is 1 on success; `staged`, for tasks that say whether the object
+    is held, 0.1 once it was held, 0.1 more once it was held for 5 steps, and 1 while the task is
+    solved by having held it; `raw` is the task's own default."""
+    obj_set: Literal["train", "test", "all"] | None = None
+    """PutOnPlateInScene25 tasks need it: which values of the factor that the task varies episodes
+    have: those of training, unseen ones, or both."""
     camera: Camera | None = None
     """Camera of the policy's image; None keeps the task's own cameras."""
-    sim_freq: Count = 100
-    """Physics steps per second."""
-    control_freq: Count = 20
-    """Actions per second; divides `sim_freq`."""
+    image_size: tuple[Count, Count] | None = None
+    """Height and width in pixels that pictures are reduced to before they reach the policy; None
+    keeps those of the camera. Small pictures save memory: one of 640 x 480 has 0.9 MB."""
+    sim_freq: Count | None = None
+    """Physics steps per second; None takes the task's own number."""
+    control_freq: Count | None = None
+    """Actions per second; divides `sim_freq`. None takes the task's own number."""
     light_visuals: bool = False
     """Draw each robot link by its collision hull: about eight times faster on a CPU renderer, the
     arm looks plainer, physics is untouched."""
@@ -88,30 +102,52 @@ class ManiskillParams(SimulatorParams):
 
     @model_validator(mode="after")
     def _whole_physics_steps_per_action(self) -> Self:
-        if self.sim_freq % self.control_freq:
+        if self.sim_freq and self.control_freq and self.sim_freq % self.control_freq:
             raise ValueError(
                 f"control_freq {self.control_freq} must divide sim_freq {self.sim_freq}"
             )
         return self
 
+    @model_validator(mode="after")
+    def _object_set_where_there_are_some(self) -> Self:
+        if self._of_the_plate and self.obj_set is None:
+            raise ValueError(f"{self.id} needs obj_set: train, test or all")
+        if self.obj_set is not None and not self._of_the_plate:
+            raise ValueError(f"{self.id} has no object sets; remove obj_set")
+        return self
+
     def spaces(self) -> Spaces:
         if self.obs_mode == "state":
             return Spaces("state", None, None, None)
-        size = (self.camera.height, self.camera.width) if self.camera is not None else None
-        return Spaces("images", None, size, None)
+        return Spaces("images", None, self._picture_size(), 7 if self._of_the_plate else None)
+
+    def _picture_size(self) -> tuple[int, int] | None:
+        if self.image_size is not None:
+            return self.image_size
+        if self.camera is not None:
+            return self.camera.height, self.camera.width
+        return (480, 640) if self._of_the_plate else None
+
+    @property
+    def _of_the_plate(self) -> bool:
+        return self.id.startswith(maniskill.PLATE_PREFIX)
+
+    def missing_assets(self) -> tuple[str, str] | None:
+        needed = maniskill.needed_by(self.id)
+        return describe_missing(maniskill.GROUP, needed, f"env.*.init_params.id = {self.id}")
 
     def task_id(self) -> str:
         return self.id
 
     def steps_per_second(self) -> int:
-        return self.control_freq
+        return self.control_freq or (5 if self._of_the_plate else 20)
 
     def uses_processes(self, on_accelerator: bool) -> bool:
         return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)
 
     def process_bytes(self) -> int:
-        """Measured: up to 0.81 GB with a spawned interpreter, torch, SAPIEN and one task."""
-        return 800_000_000
+        """Measured, with a spawned interpreter, torch, SAPIEN and one env."""
+        return 1_500_000_000 if self._of_the_plate else 800_000_000
 
 
 class ToyReachParams(SimulatorParams):

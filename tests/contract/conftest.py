@@ -14,6 +14,7 @@ from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.toy.reach import ToyReach
+from tests.assets import GOLDEN
 
 NUM_ENVS = 3
 
@@ -45,8 +46,21 @@ class Case:
     simulator: Simulator
     image_shape: tuple[int, ...]  # [V, H, W, 3]
     state_size: int
-    # The actions [n, A] that solve the task from a start; None where we have no expert.
+    # The actions [n, A] that solve the task from start `a`; None where we have no expert.
     solve: Callable[[Simulator, Start], np.ndarray] | None
+    trials: tuple[int, int, int] = (-1, -1, -1)  # of the three starts
+
+    @property
+    def a(self) -> Start:
+        return Start(0, self.trials[0], 1)
+
+    @property
+    def b(self) -> Start:
+        return Start(0, self.trials[1], 2)
+
+    @property
+    def c(self) -> Start:
+        return Start(0, self.trials[2], 52)
 
 
 def _toy(image_size: int) -> Case:
@@ -100,12 +114,39 @@ def _libero() -> Case:
     return Case(LiberoEnv(NUM_ENVS, LIBERO), (2, 32, 32, 3), 8, None)
 
 
+def _put_on_plate() -> Case:
+    """The success that was recorded in the published task, and two starts more."""
+    maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
+    params = ManiskillParams(
+        id="PutOnPlateInScene25Main-v3",
+        obj_set="train",
+        control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
+        reward_mode="staged",
+        image_size=(120, 160),
+    )
+    missing = params.missing_assets()
+    if missing is not None:
+        pytest.skip(missing[0])
+    recording = GOLDEN / "put_on_plate_25/rollout_success_train.npz"
+
+    def solve(simulator: Simulator, start: Start) -> np.ndarray:
+        if not recording.is_file():
+            pytest.skip(f"no {recording}")
+        with np.load(recording) as content:
+            actions: np.ndarray = content["action"][:48]
+        return actions
+
+    simulator = maniskill.ManiSkillCpu(NUM_ENVS, params)
+    return Case(simulator, (1, 120, 160, 3), 8, solve, (650_000, 123_456, 42_087))
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "toy": lambda: _toy(0),
     "toy_image": lambda: _toy(16),
     "maniskill_state": _pick_state,
     "maniskill_image": _push_image,
     "libero": _libero,
+    "maniskill_plate": _put_on_plate,
 }
 
 

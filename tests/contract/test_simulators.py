@@ -11,7 +11,6 @@ from tests.contract.conftest import NUM_ENVS, Case
 
 ALL = np.arange(NUM_ENVS)
 EVERYONE = np.ones(NUM_ENVS, bool)
-A, B, C = Start(0, -1, 1), Start(0, -1, 2), Start(0, -1, 52)
 
 
 def moves(case: Case, steps: int, seed: int) -> np.ndarray:
@@ -41,7 +40,7 @@ def differ(a: Observation, b: Observation) -> bool:
 
 
 def test_an_observation_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     shown = case.simulator.observe(np.array([0, 2]))
     assert shown.images.dtype == np.uint8
     assert shown.images.shape == (2, *case.image_shape)
@@ -56,14 +55,14 @@ def test_an_observation_has_the_shapes_and_types_of_the_contract(case: Case) -> 
 def test_an_image_has_contrast_and_shows_where_things_are(case: Case) -> None:
     if not case.image_shape[0]:
         pytest.skip("no camera")
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     images = case.simulator.observe(ALL).images
     assert (images.std(axis=(1, 2, 3, 4)) > 5).all()
     assert (images[0] != images[1]).any()
 
 
 def test_a_step_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     result = case.simulator.step(np.zeros((NUM_ENVS, case.simulator.action_dim)), EVERYONE)
     for values, dtype in (
         (result.rewards, np.float32),
@@ -77,15 +76,15 @@ def test_a_step_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
 def test_equal_starts_and_actions_give_equal_episodes_whatever_came_before(case: Case) -> None:
     """The members of a group, and an episode that a resumed run simulates again."""
     actions = moves(case, 22, seed=1001)
-    rewards = play(case, 0, A, actions)
-    play(case, 1, C, moves(case, 12, seed=1052))
-    assert play(case, 1, A, actions) == rewards
+    rewards = play(case, 0, case.a, actions)
+    play(case, 1, case.c, moves(case, 12, seed=1052))
+    assert play(case, 1, case.a, actions) == rewards
     shown = case.simulator.observe(np.array([0, 1]))
     assert_same(shown.take(np.array([0])), shown.take(np.array([1])))
 
 
 def test_different_starts_differ(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, A])
+    case.simulator.reset(ALL, [case.a, case.b, case.a])
     first, second, third = (case.simulator.observe(np.array([env])) for env in range(3))
     assert differ(first, second)
     assert_same(first, third)
@@ -94,21 +93,21 @@ def test_different_starts_differ(case: Case) -> None:
 def test_a_reset_leaves_other_envs_untouched_and_its_env_shows_nothing_of_the_past(
     case: Case,
 ) -> None:
-    case.simulator.reset(ALL, [A, A, B])
+    case.simulator.reset(ALL, [case.a, case.a, case.b])
     for action in moves(case, 3, seed=0):
         case.simulator.step(np.repeat(action[None], NUM_ENVS, 0), EVERYONE)
     before = case.simulator.observe(ALL)
-    case.simulator.reset(np.array([1]), [B])
+    case.simulator.reset(np.array([1]), [case.b])
     after = case.simulator.observe(ALL)
     others = np.array([0, 2])
     assert_same(before.take(others), after.take(others))
-    case.simulator.reset(np.array([2]), [B])
+    case.simulator.reset(np.array([2]), [case.b])
     fresh = case.simulator.observe(np.array([2]))
     assert_same(after.take(np.array([1])), fresh)
 
 
 def test_inactive_envs_do_not_move_and_report_nothing(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     before = case.simulator.observe(ALL)
     result = case.simulator.step(moves(case, NUM_ENVS, seed=0), ALL == 1)
     after = case.simulator.observe(ALL)
@@ -120,7 +119,7 @@ def test_inactive_envs_do_not_move_and_report_nothing(case: Case) -> None:
 
 
 def test_what_was_shown_or_reported_is_not_written_into_later(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     shown = case.simulator.observe(ALL)
     result = case.simulator.step(moves(case, NUM_ENVS, seed=0), EVERYONE)
     kept = [array.copy() for array in (shown.images, shown.state, result.rewards)]
@@ -131,7 +130,7 @@ def test_what_was_shown_or_reported_is_not_written_into_later(case: Case) -> Non
 
 
 def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: Case) -> None:
-    case.simulator.reset(ALL, [A, B, C])
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
     before = case.simulator.observe(ALL)
     pictures = case.simulator.frames(np.array([0, 2]))
     assert_same(case.simulator.observe(ALL), before)
@@ -143,20 +142,20 @@ def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: 
 def solution(case: Case) -> np.ndarray:
     if case.solve is None:
         pytest.skip("no expert for this task")
-    return case.solve(case.simulator, A)
+    return case.solve(case.simulator, case.a)
 
 
 def run_in_chunks(
     case: Case, actions: np.ndarray, length: int, limit: int
 ) -> tuple[list[ChunkResult], EpisodeResult]:
-    """The episode from A in env 0, with reset to B, in chunks of `length` until it ends."""
+    """The episode from `a` in env 0, with reset to `b`, in chunks of `length` until it ends."""
     rules = EpisodeRules(max_episode_steps=limit, final="always")
     batch = EpisodeBatch(case.simulator, rules)
-    batch.start(np.zeros(1, np.int64), [A])
+    batch.start(np.zeros(1, np.int64), [case.a])
     results: list[ChunkResult] = []
     for first in range(0, len(actions), length):
         part = np.repeat(actions[None, first : first + length], NUM_ENVS, axis=0)
-        results.append(batch.run_chunk(part, ALL == 0, [B] * NUM_ENVS))
+        results.append(batch.run_chunk(part, ALL == 0, [case.b] * NUM_ENVS))
         if results[-1].episodes:
             return results, results[-1].episodes[0]
     pytest.fail("the episode did not end")
@@ -165,9 +164,9 @@ def run_in_chunks(
 @pytest.mark.parametrize("length", [4, 6])
 def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case, length: int) -> None:
     actions = solution(case)
-    singles, episode = run_in_chunks(case, actions, 1, limit=24)
+    singles, episode = run_in_chunks(case, actions, 1, limit=len(actions))
     assert episode.terminated and episode.success_once and episode.success_at_end
-    results, chunked = run_in_chunks(case, actions, length, limit=24)
+    results, chunked = run_in_chunks(case, actions, length, limit=len(actions))
     assert chunked == episode
     valid = np.concatenate([result.valid[0] for result in results])
     assert valid.sum() == episode.length == len(singles)
@@ -182,9 +181,9 @@ def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(cas
     results, episode = run_in_chunks(case, actions, 4, limit=6)
     assert (episode.length, episode.terminated) == (6, False)
     assert results[-1].truncated[0].tolist() == [False, True, False, False]
-    play(case, 1, A, actions[:6])
+    play(case, 1, case.a, actions[:6])
     assert_same(results[-1].final, case.simulator.observe(np.array([1])))
-    case.simulator.reset(np.array([1]), [B])
+    case.simulator.reset(np.array([1]), [case.b])
     assert_same(results[-1].observation, case.simulator.observe(np.array([1])))
 
 
@@ -192,13 +191,13 @@ def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
     actions = np.repeat(moves(case, 22, seed=1001)[None], NUM_ENVS, axis=0)
     rules = EpisodeRules(max_episode_steps=50, final="none")
     batch = EpisodeBatch(case.simulator, rules)
-    batch.start(ALL, [A, B, C])
+    batch.start(ALL, [case.a, case.b, case.c])
     batch.run_chunk(actions[:, :15], EVERYONE, [None] * NUM_ENVS)
     states = batch.state()
     expected = batch.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
 
     other = EpisodeBatch(case.simulator, rules)
-    other.start(ALL, [B, C, A])
+    other.start(ALL, [case.b, case.c, case.a])
     other.run_chunk(actions[:, 9:15], EVERYONE, [None] * NUM_ENVS)
     other.restore(states)
     again = other.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,15 +14,21 @@ import torch
 from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 from mani_skill.envs.utils.observations import parse_obs_mode_to_struct
 from mani_skill.utils import sapien_utils
+from mani_skill.utils.assets.data import DATA_SOURCES, is_data_source_downloaded
 from mani_skill.utils.registration import REGISTERED_ENVS
+from torch.nn.functional import interpolate
 
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.maniskill.instructions import instruction_of
+from rlinf.envs.maniskill.put_on_plate import task as put_on_plate
+from rlinf.envs.maniskill.put_on_plate.task import PutOnPlateInScene
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
+
+os.environ.setdefault("MS_SKIP_ASSET_DOWNLOAD_PROMPT", "1")  # nobody answers on stdin
 
 FRAME_SIZE = 256  # pixels, side of a picture for people
 CAMERA = "base_camera"  # ManiSkill's name for the camera that looks at the table
@@ -35,25 +43,29 @@ _REFUSALS = (
 
 def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gpu"]) -> BaseEnv:
     """An env of `num_envs` parallel scenes (one on a CPU), without ManiSkill's step limit."""
+    put_on_plate.register()
     if params.id not in REGISTERED_ENVS:
         near = get_close_matches(params.id, REGISTERED_ENVS, n=3)
         raise UserError(
             f"env.*.init_params.id = {params.id}: ManiSkill has no such task",
             f"did you mean {', '.join(near)}?" if near else "see the list of ManiSkill tasks",
         )
+    require_assets(params)
+    own: dict[str, Any] = {} if params.obj_set is None else {"obj_set": params.obj_set}
     try:
         made: Any = gymnasium.make(
             params.id,
             num_envs=num_envs,
-            obs_mode=params.obs_mode,
+            obs_mode=_observation_mode(params),
             control_mode=params.control_mode,
-            reward_mode=None if params.reward_mode == "raw" else params.reward_mode,
+            reward_mode=_reward_mode(params),
             sim_backend=backend,
             render_backend=backend,
             render_mode="rgb_array",
             sensor_configs=_cameras(params),
-            human_render_camera_configs={"width": FRAME_SIZE, "height": FRAME_SIZE},
-            sim_config={"sim_freq": params.sim_freq, "control_freq": params.control_freq},
+            human_render_camera_configs=_camera_for_people(params),
+            sim_config=_frequencies(params),
+            **own,
         )
     except (AssertionError, AttributeError, NotImplementedError) as error:
         for sign, key, fix in _REFUSALS:
@@ -68,22 +80,48 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
     return env
 
 
-def look(env: BaseEnv, params: ManiskillParams) -> Observation:
+def look(env: BaseEnv, params: ManiskillParams, info: dict[str, Any]) -> Observation:
     """What all scenes of an env show, rendered now; the arrays are copies.
 
     With `obs_mode: state` the state is the task's flat state vector and there are no images; with
-    `rgb` there is an image per camera, and the state is the robot's joint positions.
+    `rgb` there is an image per camera, and the state is the robot's joint positions. `info` is what
+    the last step or reset returned; without it ManiSkill would judge the state again, and there are
+    tasks that count how often they do.
     """
-    _set_observation_mode(env, params.obs_mode)
-    shown = env.get_obs()
+    _set_observation_mode(env, _observation_mode(params))
+    shown = env.get_obs(info)
     _set_observation_mode(env, "none")
     texts = instructions(env, params)
     if params.obs_mode == "state":
         images = np.zeros((env.num_envs, 0, 0, 0, 3), np.uint8)
         return Observation(images, to_numpy(shown).astype(np.float32), texts)
-    views = [to_numpy(camera["rgb"]) for camera in shown["sensor_data"].values()]
+    views = [_picture(camera["rgb"], params) for camera in shown["sensor_data"].values()]
     joints = to_numpy(env.agent.robot.get_qpos()).astype(np.float32)
     return Observation(np.stack(views, axis=1), joints, texts)
+
+
+def task_names(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
+    """The one task of an env: its name where the text depends on the start, else its text."""
+    if isinstance(env, PutOnPlateInScene):
+        return (env.task_name,)
+    return instructions(env, params)[:1]
+
+
+def rewards(params: ManiskillParams, reward: Any, info: Mapping[str, Any]) -> np.ndarray:
+    """The reward of the present state: [B] float32.
+
+    Tasks without a reward of their own still say whether they are solved, and some whether the
+    object is held; `staged` is the reward of Liu et al. (arXiv 2505.19789) made of that.
+    """
+    if params.reward_mode == "staged":
+        held, steady, solved = (
+            to_numpy(info[key]).astype(np.float32)
+            for key in ("is_src_obj_grasped", "consecutive_grasp", "success")
+        )
+        return 0.1 * held + 0.1 * steady + solved * held
+    if params.reward_mode == "sparse" and _modes(params, "reward") == ["none"]:
+        return to_numpy(info["success"]).astype(np.float32)
+    return to_numpy(reward).astype(np.float32).reshape(-1)
 
 
 def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
@@ -97,6 +135,8 @@ def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
 
 def num_starts(env: BaseEnv) -> int:
     """Different starts of a task that numbers them; 0 where the seed draws one."""
+    if isinstance(env, PutOnPlateInScene):
+        return env.num_episodes
     if isinstance(env, BaseBridgeEnv):
         return len(env.xyz_configs) * len(env.quat_configs)
     return 0
@@ -118,6 +158,71 @@ def _set_observation_mode(env: BaseEnv, mode: str) -> None:
     """What the env computes in `step` and `get_obs`; ManiSkill has no public way to change it."""
     env._obs_mode = mode
     env.obs_mode_struct = parse_obs_mode_to_struct(mode)
+
+
+def require_assets(params: ManiskillParams) -> None:
+    """Raises UserError where files are missing; ManiSkill itself would ask on stdin."""
+    missing = params.missing_assets()
+    if missing is not None:
+        raise UserError(*missing)
+    for name in REGISTERED_ENVS[params.id].asset_download_ids:
+        source = DATA_SOURCES.get(name)
+        if source is not None and not is_data_source_downloaded(name):
+            raise UserError(
+                f"env.*.init_params.id = {params.id}: ManiSkill's assets {name} are missing, "
+                f"{source.output_dir / source.target_path}",
+                f"python -m mani_skill.utils.download_asset {name} -y",
+            )
+
+
+def _modes(params: ManiskillParams, kind: Literal["obs", "reward"]) -> list[str]:
+    """Observation or reward modes that a task has."""
+    task = REGISTERED_ENVS[params.id].cls
+    return list(task.SUPPORTED_OBS_MODES if kind == "obs" else task.SUPPORTED_REWARD_MODES)
+
+
+def _observation_mode(params: ManiskillParams) -> str:
+    """ManiSkill's mode; tasks that paste things onto a photo need the segmentation for it."""
+    if params.obs_mode == "rgb" and _modes(params, "obs") == ["rgb+segmentation"]:
+        return "rgb+segmentation"
+    return params.obs_mode
+
+
+def _reward_mode(params: ManiskillParams) -> str | None:
+    """ManiSkill's mode; None is the task's default."""
+    given = _modes(params, "reward")
+    if params.reward_mode == "raw" or (params.reward_mode == "sparse" and given == ["none"]):
+        return None
+    if params.reward_mode == "staged":
+        if not issubclass(REGISTERED_ENVS[params.id].cls, (PutOnPlateInScene, BaseBridgeEnv)):
+            raise UserError(
+                f"env.*.init_params.reward_mode = staged: {params.id} does not say whether the "
+                "object is held",
+                "choose sparse, or one of the task's own",
+            )
+        return "none"
+    return params.reward_mode
+
+
+def _frequencies(params: ManiskillParams) -> dict[str, int]:
+    named = {"sim_freq": params.sim_freq, "control_freq": params.control_freq}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def _camera_for_people(params: ManiskillParams) -> dict[str, int]:
+    """Size of the pictures for people; the Bridge tasks have a calibrated camera, kept as it is."""
+    if issubclass(REGISTERED_ENVS[params.id].cls, BaseBridgeEnv):
+        return {}
+    return {"width": FRAME_SIZE, "height": FRAME_SIZE}
+
+
+def _picture(rgb: torch.Tensor, params: ManiskillParams) -> np.ndarray:
+    """[B, H, W, 3] uint8, reduced to the configured size (bilinear, antialiased)."""
+    if params.image_size is None or rgb.shape[1:3] == params.image_size:
+        return to_numpy(rgb)
+    planes = rgb.permute(0, 3, 1, 2).float()
+    small = interpolate(planes, params.image_size, mode="bilinear", antialias=True)
+    return to_numpy(small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
 
 
 def _cameras(params: ManiskillParams) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,15 @@ from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
-from rlinf.envs.maniskill.building import instructions, look, make_env, num_starts, to_numpy
+from rlinf.envs.maniskill.building import (
+    instructions,
+    look,
+    make_env,
+    num_starts,
+    rewards,
+    task_names,
+    to_numpy,
+)
 from rlinf.envs.maniskill.fresh_physics import reset_exactly
 from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
 
@@ -29,14 +37,15 @@ class ManiSkillCpu:
         self.num_envs = num_envs
         self._params = params
         self._envs = [_make(params) for _ in range(num_envs)]
-        self.tasks: Sequence[str] = instructions(self._envs[0], params)
+        self._info: list[dict[str, Any]] = [{}] * num_envs  # of the last step or reset
+        self.tasks: Sequence[str] = task_names(self._envs[0], params)
         self.num_trials = num_starts(self._envs[0])
         self.action_dim: int = self._envs[0].action_space.shape[-1]
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         for env, start in zip(ids.tolist(), starts, strict=True):
             with blame(env):
-                reset_exactly(self._envs[env], start)
+                self._info[env] = reset_exactly(self._envs[env], start)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         result = StepResult(
@@ -47,7 +56,8 @@ class ManiSkillCpu:
         for env in np.flatnonzero(active).tolist():
             with blame(env):
                 _, reward, terminated, _, info = self._envs[env].step(actions[env])
-            result.rewards[env] = float(reward)
+            self._info[env] = info
+            result.rewards[env] = rewards(self._params, reward, info)[0]
             result.terminated[env] = bool(terminated)
             result.success[env] = bool(info.get("success", False))
         return result
@@ -56,7 +66,7 @@ class ManiSkillCpu:
         seen = []
         for env in ids.tolist():
             with blame(env):
-                seen.append(look(self._envs[env], self._params))
+                seen.append(look(self._envs[env], self._params, self._info[env]))
         if not seen:
             return Observation(
                 np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()

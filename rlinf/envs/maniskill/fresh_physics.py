@@ -12,7 +12,7 @@ The renderer, the cameras and the Python objects stay as they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sapien
 
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
 
 
-def reset_exactly(env: BaseEnv, start: Start) -> None:
-    """Resets a CPU env so that equal starts and actions give equal bits, in whatever process."""
+def reset_exactly(env: BaseEnv, start: Start) -> dict[str, Any]:
+    """Resets a CPU env so that equal starts and actions give equal bits, in whatever process.
+
+    Returns:
+        What ManiSkill says about the first state.
+    """
     for body in _moving_bodies(env):
         body.put_to_sleep()  # also forgets for how long it has been at rest
     _move_to_new_scene(env)
-    env.reset(seed=start.seed, options=reset_options(start))
+    info: dict[str, Any]
+    _, info = env.reset(seed=start.seed, options=reset_options(start))
     for body in _moving_bodies(env):
         body.wake_up()
+    return info
 
 
 def _moving_bodies(env: BaseEnv) -> list[sapien.physx.PhysxRigidBodyComponent]:

@@ -9,7 +9,7 @@ start but not every bit of what follows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from rlinf.envs.maniskill.building import (
     make_env,
     num_starts,
     reset_options,
+    rewards,
+    task_names,
     to_numpy,
 )
 from rlinf.errors import UserError
@@ -51,7 +53,8 @@ class ManiSkillGpu:
         self.num_envs = num_envs
         self._params = params
         self._env = make_env(params, num_envs, backend)
-        self.tasks: Sequence[str] = instructions(self._env, params)[:1]
+        self._info: dict[str, Any] = {}  # of the last step or reset
+        self.tasks: Sequence[str] = task_names(self._env, params)
         self.num_trials = num_starts(self._env)
         self.action_dim: int = self._env.single_action_space.shape[0]
         self._relative = relative_dimensions(self._env.agent.controller, self.action_dim)
@@ -63,19 +66,21 @@ class ManiSkillGpu:
         for env, start in zip(ids.tolist(), starts, strict=True):
             only = torch.tensor([env], device=self._env.device)
             # A seed for every env is asked for; those of the others are not used.
-            self._env.reset(
+            _, self._info = self._env.reset(
                 seed=[start.seed] * self.num_envs, options={"env_idx": only, **reset_options(start)}
             )
         self._last[ids] = 0
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         self._last = holding(actions, active, self._last, self._relative)
-        _, reward, terminated, _, info = self._env.step(
+        _, reward, terminated, _, self._info = self._env.step(
             torch.from_numpy(self._last).to(self._env.device)
         )
-        success = info.get("success", torch.zeros_like(terminated))
+        success = self._info.get("success", torch.zeros_like(terminated))
         return StepResult(
-            rewards=np.where(active, to_numpy(reward), 0).astype(np.float32),
+            rewards=np.where(active, rewards(self._params, reward, self._info), 0).astype(
+                np.float32
+            ),
             terminated=active & to_numpy(terminated),
             success=active & to_numpy(success),
         )
@@ -85,7 +90,7 @@ class ManiSkillGpu:
             return Observation(
                 np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()
             )
-        return look(self._env, self._params).take(ids)
+        return look(self._env, self._params, self._info).take(ids)
 
     def instructions(self, ids: np.ndarray) -> tuple[str, ...]:
         texts = instructions(self._env, self._params)
