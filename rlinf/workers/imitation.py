@@ -249,6 +249,7 @@ def check_fit(data: Demonstrations, config: Config, where: str) -> None:
             f"{model.model_type} needs {wanted}",
             "use another data set, or a model that takes these pictures",
         )
+    # Models that take a number of views from their folder check it when they see the first one.
     expected = getattr(model, "num_views", views)
     if views != expected:
         raise UserError(
