@@ -18,6 +18,7 @@ from rlinf.cluster import cluster
 from rlinf.config.load import Loaded, load
 from rlinf.logging.writers import METRICS_FILE, read_metrics
 from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.recovery import Recovery
 from rlinf.runners.run import open_run
 from rlinf.runners.saving import Saver
 from rlinf.runners.train import training_loop
@@ -77,9 +78,10 @@ def training(loaded: Loaded) -> Iterator[Callable[[int], None]]:
         workers.start()
         run.open_writers(None)
         saver, evaluator = Saver(config, run, workers), Evaluator(config, run, workers)
+        recovery = Recovery(config, plan, run, workers, saver)
 
         def train(count: int) -> None:
-            training_loop(config, saver.step + count, run, workers, evaluator, saver)
+            training_loop(config, saver.step + count, run, workers, evaluator, saver, recovery)
 
         yield train
 

@@ -72,6 +72,11 @@ class Pending:
                 )
         return [results[rank] for rank, _ in self._calls]
 
+    def settle(self, timeout_s: float) -> None:
+        """Waits until every rank has answered or failed, whichever it is."""
+        refs = [ref for _, ref in self._calls]
+        ray.wait(refs, num_returns=len(refs), timeout=timeout_s)
+
     def _get(self, rank: int, ref: ray.ObjectRef) -> Any:
         try:
             return ray.get(ref)
@@ -106,8 +111,9 @@ class WorkerGroup:
         """
         self.name = name
         remote_class: Any = ray.remote(worker_class)
-        self.handles: list[Any] = [
-            remote_class.options(
+
+        def launch(placement: ProcessPlacement) -> Any:
+            return remote_class.options(
                 num_cpus=0,
                 max_concurrency=threads,
                 runtime_env={"env_vars": dict(environment(placement))},
@@ -115,11 +121,24 @@ class WorkerGroup:
                     node_ids[placement.node], soft=False
                 ),
             ).remote(**arguments(placement.rank))
-            for placement in placements
-        ]
+
+        self._launch, self._placements = launch, list(placements)
+        self.handles: list[Any] = [launch(placement) for placement in placements]
 
     def __len__(self) -> int:
         return len(self.handles)
+
+    def dead(self, timeout_s: float) -> list[int]:
+        """The ranks whose process is gone, or does not answer `ready` in time."""
+        calls = [handle.ready.remote() for handle in self.handles]
+        ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
+        return [rank for rank, call in enumerate(calls) if not _answered(call)]
+
+    def restart(self, ranks: Sequence[int]) -> None:
+        """Ends the processes of some ranks, if they still run, and launches new ones."""
+        for rank in ranks:
+            ray.kill(self.handles[rank])
+            self.handles[rank] = self._launch(self._placements[rank])
 
     def call(self, method: str, *arguments: Any) -> Pending:
         """Calls `method` with the same arguments on every rank."""
@@ -135,14 +154,25 @@ class WorkerGroup:
 
     def call_first(self, method: str, *arguments: Any) -> Pending:
         """Calls `method` on rank 0 only."""
-        return Pending(
-            self.name, method, [(0, getattr(self.handles[0], method).remote(*arguments))]
-        )
+        return self.call_some([0], method, *arguments)
+
+    def call_some(self, ranks: Sequence[int], method: str, *arguments: Any) -> Pending:
+        """Calls `method` with the same arguments on some ranks."""
+        calls = [(rank, getattr(self.handles[rank], method).remote(*arguments)) for rank in ranks]
+        return Pending(self.name, method, calls)
 
     def kill(self) -> None:
         """Ends every process of the group at once."""
         for handle in self.handles:
             ray.kill(handle)
+
+
+def _answered(call: ray.ObjectRef) -> bool:
+    try:
+        ray.get(call, timeout=0)
+    except RayError:  # dead, or silent
+        return False
+    return True
 
 
 class RemotePolicy:

@@ -34,6 +34,7 @@ class Run:
         self.stop = StopRequest()
         self._writers: MetricWriters | None = None
         self._seconds: dict[str, float] = {}
+        self.logged = 0  # the last step written
 
     @property
     def checkpoints(self) -> Path:
@@ -42,6 +43,7 @@ class Run:
 
     def open_writers(self, resume_step: int | None) -> None:
         """Starts the metric writers; a resumed run goes on behind `resume_step`."""
+        self.logged = resume_step or 0
         logger = self.config.runner.logger
         self._writers = MetricWriters(
             self.folder,
@@ -62,6 +64,7 @@ class Run:
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Writes the metrics of a step (counted from 1) and the seconds of its phases."""
+        self.logged = step
         spent = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         spent["time/step"] = sum(self._seconds.values())
         metrics = {**metrics, **spent}

@@ -18,7 +18,7 @@ from rlinf.cluster.group import Pending
 from rlinf.config.schema import Config
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
-from rlinf.errors import UserError
+from rlinf.errors import UserError, WorkerDied
 from rlinf.runners import checkpoint
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
@@ -34,6 +34,7 @@ class Saver:
         self.config, self.run, self.workers = config, run, workers
         self.step = 0  # iterations completed
         self._saved: int | None = None
+        self._resumed_from: Path | None = None
         self._episodes: Pending | None = None  # of the envs when `step` was complete
 
     def resume(self) -> int:
@@ -55,12 +56,7 @@ class Saver:
         if folder is None:
             self.run.console.note(f"nothing to resume in {self.run.checkpoints}: a new run")
             return 0
-        self.workers.load_actor(folder)
-        states = unpack_states(folder / EPISODES_FILE)
-        if states:
-            self.workers.restore_episodes(states)
-        self.complete(checkpoint.step_of(folder))
-        self._saved = self.step
+        self._load(folder)
         self.run.console.note(f"resumed from {folder}")
         return self.step
 
@@ -68,6 +64,45 @@ class Saver:
         """Iteration `step` is complete: from now on a checkpoint means this state."""
         self.step = step
         self._episodes = self.workers.request_episodes()
+
+    def rewind(self, actor_lost: bool) -> None:
+        """Brings the workers, some of which may be new, to one completed iteration again.
+
+        That is the last one, if the actor and the episodes the envs ran then are there; otherwise
+        it is the newest checkpoint, or the start of the run.
+        """
+        if not actor_lost and self._restore_episodes():
+            return
+        found, _ = checkpoint.find(self.run.checkpoints, "auto")
+        folder = found or self._resumed_from
+        if folder is not None:
+            self._load(folder)
+            return
+        if not actor_lost:
+            self.workers.replace_actor()
+        self.workers.forget_episodes()
+        self.complete(0)
+
+    def _restore_episodes(self) -> bool:
+        """Whether the episodes of the last complete iteration were known, and run again."""
+        if self._episodes is None:
+            self.workers.forget_episodes()
+            return True
+        try:
+            states = self._episodes.result()
+        except WorkerDied:  # before it could say
+            return False
+        self.workers.restore_episodes(states)
+        return True
+
+    def _load(self, folder: Path) -> None:
+        """Brings the workers to a checkpoint."""
+        self.workers.load_actor(folder)
+        states = unpack_states(folder / EPISODES_FILE)
+        if states:
+            self.workers.restore_episodes(states)
+        self.complete(checkpoint.step_of(folder))
+        self._saved, self._resumed_from = self.step, folder
 
     def save(self) -> bool:
         """Writes a checkpoint of the last complete iteration, once.

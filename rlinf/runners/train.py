@@ -11,6 +11,7 @@ from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.recovery import Recovery
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import collect, make_samples
 from rlinf.runners.saving import Saver
@@ -21,28 +22,56 @@ from rlinf.runners.workers import Workers
 
 
 def training_loop(
-    config: Config, total: int, run: Run, workers: Workers, evaluator: Evaluator, saver: Saver
+    config: Config,
+    total: int,
+    run: Run,
+    workers: Workers,
+    evaluator: Evaluator,
+    saver: Saver,
+    recovery: Recovery,
 ) -> None:
-    """Weights to the rollout workers, trajectories back, advantages, update; then what is due."""
+    """Iterations until `total` are complete; after each what is due: evaluation, log, checkpoint.
+
+    Each part is done again if a worker dies of it; see `Recovery.retry`.
+    """
     watch = Watch(run.console)
-    for step in range(saver.step, total):
-        with run.phase("sync"):
-            workers.sync_weights()
-        with run.phase("rollout"):
-            trajectories, faults = collect(workers, step, config)
-        with run.phase("advantages"):
-            samples, metrics = make_samples(trajectories, config)
-        with run.phase("update"):
-            metrics |= Metrics.merge([faults, workers.update(samples, step)]).reduce()
-        saver.complete(step + 1)
-        watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
-        if due(config.runner.val_check_interval, step + 1, total):
-            workers.sync_weights()
-            metrics |= evaluator.evaluate(step + 1, f"after {step + 1} steps").metrics.reduce()
-        run.log(step + 1, total, metrics)
-        if due(config.runner.save_interval, step + 1, total):
+    while saver.step < total:
+        metrics = recovery.retry(lambda: iterate(config, run, workers, saver, watch))
+        step = saver.step
+        if due(config.runner.val_check_interval, step, total):
+            metrics |= recovery.retry(lambda: evaluate(workers, evaluator, saver))
+            if saver.step < step:
+                continue  # the actor died meanwhile
+        if step > run.logged:  # not done again, after a failure
+            run.log(step, total, metrics | recovery.faults(metrics))
+        if due(config.runner.save_interval, step, total):
             with run.phase("save"):
                 saver.save()
+
+
+def iterate(
+    config: Config, run: Run, workers: Workers, saver: Saver, watch: Watch
+) -> dict[str, float]:
+    """Weights to the rollout workers, trajectories back, advantages, update."""
+    step = saver.step
+    with run.phase("sync"):
+        workers.sync_weights()
+    with run.phase("rollout"):
+        trajectories, faults = collect(workers, step, config)
+    with run.phase("advantages"):
+        samples, metrics = make_samples(trajectories, config)
+    with run.phase("update"):
+        metrics |= Metrics.merge([faults, workers.update(samples, step)]).reduce()
+    saver.complete(step + 1)
+    watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
+    return metrics
+
+
+def evaluate(workers: Workers, evaluator: Evaluator, saver: Saver) -> dict[str, float]:
+    """The metrics of the present policy."""
+    workers.sync_weights()
+    label = f"after {saver.step} steps" if saver.step else "before"
+    return evaluator.evaluate(saver.step, label).metrics.reduce()
 
 
 def due(interval: int, step: int, total: int) -> bool:
@@ -75,13 +104,13 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
             stack.callback(workers.close)
             workers.start()
         saver, evaluator = Saver(config, run, workers), Evaluator(config, run, workers)
+        recovery = Recovery(config, plan, run, workers, saver)
         resumed = saver.resume()
         run.open_writers(resumed or None)
         if config.runner.val_check_interval > 0 and not resumed:
-            workers.sync_weights()
-            run.write(0, evaluator.evaluate(0, "before").metrics.reduce())
+            run.write(0, recovery.retry(lambda: evaluate(workers, evaluator, saver)))
         try:
-            training_loop(config, plan.iterations, run, workers, evaluator, saver)
+            training_loop(config, plan.iterations, run, workers, evaluator, saver, recovery)
         except (Stopped, WorkerDied, EnvironmentFailure):
             saver.save()  # whatever is complete is not lost
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ class Workers:
         self.log_dir = str(run.folder / "workers")
         self.version = -1 if training else 0  # of the weights the rollout workers have
         self.updating = False  # the actor is between two complete iterations
+        self._under_way: Pending | None = None  # what was waited for when a wait failed
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
         self.rollout = self._launch(
             "rollout", RolloutWorker, self._rollout_arguments, askers if merges else 1
         )
-        self.env = self._launch("env", EnvWorker, self._env_arguments)
+        # The second thread of an env worker answers while the first waits for the stages.
+        self.env = self._launch("env", EnvWorker, self._env_arguments, threads=2)
         self.actor = self._launch("actor", ActorWorker, self._actor_arguments) if training else None
 
     def start(self) -> None:
@@ -46,10 +48,39 @@ class Workers:
             ready += [self.actor.call("ready"), self.env.call("start")]
         for pending in ready:
             self._wait(pending, self.config.runner.worker_timeout_s)
-        if self.actor is not None and len(self.actor) > 1:
-            host = self.cluster.addresses[self.plan.placement["actor"][0].node]
-            address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
-            self._wait(self.actor.call("connect", address))
+        self._connect_actors()
+
+    def repair(self, simulators_failed: bool) -> dict[Component, int]:
+        """Replaces the workers that died, after the others have dropped what they were doing.
+
+        Actor ranks hold one state together: if one died, or an update was not completed, all are
+        replaced. New workers are as at the start of a run: what they have to know is the caller's
+        to bring back.
+
+        Args:
+            simulators_failed: those inside env workers are of no use any more.
+
+        Returns:
+            How many workers of each component are new.
+        """
+        limit = self.config.runner.worker_timeout_s
+        self.env.call("interrupt").settle(limit)
+        if self._under_way is not None:
+            self._under_way.settle(limit)
+        replaced: dict[Component, list[int]] = {
+            "rollout": self.rollout.dead(limit),
+            "env": self.env.dead(limit),
+        }
+        if simulators_failed:
+            replaced["env"] = list(range(len(self.env)))
+        if self.actor is not None:
+            lost = self.updating or self.actor.dead(limit)
+            replaced["actor"] = list(range(len(self.actor))) if lost else []
+            self.actor.restart(replaced["actor"])
+        self.rollout.restart(replaced["rollout"])
+        self.env.restart(replaced["env"])
+        self._begin_again(replaced)
+        return {name: len(ranks) for name, ranks in replaced.items()}
 
     def sync_weights(self) -> int:
         """Brings the actor's weights to the rollout workers; returns their version."""
@@ -69,8 +100,9 @@ class Workers:
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of an iteration; metrics are those of all ranks together."""
         self.updating = True
-        pending = self._actor.call("update", publish(batch), step)
-        per_rank = pending.result(lambda: self.stop.check_after(UPDATE_GRACE_S))
+        self._under_way = self._actor.call("update", publish(batch), step)
+        per_rank = self._under_way.result(lambda: self.stop.check_after(UPDATE_GRACE_S))
+        self._under_way = None
         self.updating = False
         return Metrics.merge(per_rank)
 
@@ -102,6 +134,16 @@ class Workers:
         """Continues the episodes of `request_episodes`."""
         self._wait(self.env.call_each("restore", [(state,) for state in states]))
 
+    def forget_episodes(self) -> None:
+        """The envs begin as in a new run."""
+        self._wait(self.env.call("forget"))
+
+    def replace_actor(self) -> None:
+        """New actor ranks, as at the start of the run."""
+        self._actor.restart(range(len(self._actor)))
+        self._wait(self._actor.call("ready"), self.config.runner.worker_timeout_s)
+        self._connect_actors()
+
     def save_actor(self, folder: Path) -> None:
         """Policy and optimizer, written by rank 0; all ranks hold the same."""
         self._actor.call_first("save", str(folder)).result()
@@ -125,8 +167,32 @@ class Workers:
         assert self.actor is not None, "an evaluation has no actor"
         return self.actor
 
+    def _begin_again(self, replaced: Mapping[Component, Sequence[int]]) -> None:
+        """Brings new workers as far as `start` does, and lets the others go on."""
+        limit = self.config.runner.worker_timeout_s
+        self._wait(self.rollout.call("ready"), limit)
+        if replaced["rollout"]:
+            self.version = min(self.version, -1 if self.actor is not None else 0)
+        policies = [(self._policy_for(rank),) for rank in range(len(self.env))]
+        self._wait(self.env.call_each("go_on", policies), limit)
+        if self.actor is not None:
+            self._wait(self.env.call_some(replaced["env"], "start"), limit)
+            self._wait(self.actor.call("ready"), limit)
+            if replaced["actor"]:
+                self._connect_actors()
+        self.updating = False
+
+    def _connect_actors(self) -> None:
+        if self.actor is not None and len(self.actor) > 1:
+            host = self.cluster.addresses[self.plan.placement["actor"][0].node]
+            address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
+            self._wait(self.actor.call("connect", address))
+
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
-        return pending.result(self.stop.check, timeout_s)
+        self._under_way = pending
+        results = pending.result(self.stop.check, timeout_s)
+        self._under_way = None
+        return results
 
     def _launch(
         self,
@@ -154,20 +220,22 @@ class Workers:
         return {"threads": self.plan.cores["rollout"]}
 
     def _env_arguments(self, rank: int) -> dict[str, Any]:
-        stages = self.config.rollout.pipeline_stage_num
-        addresses = self.cluster.addresses
-        hosts = [addresses[placed.node] for placed in self.plan.placement["rollout"]]
-        policy = RemotePolicy(
-            self.rollout.handles,
-            rank * stages,
-            self.config.runner.worker_timeout_s,
-            hosts if len(addresses) > 1 else None,
-        )
         return {
             "world": len(self.plan.placement["env"]),
             "plan": self.plan,
-            "policy": policy,
+            "policy": self._policy_for(rank),
         }
+
+    def _policy_for(self, rank: int) -> RemotePolicy:
+        """The rollout workers as env worker `rank` sees them."""
+        addresses = self.cluster.addresses
+        hosts = [addresses[placed.node] for placed in self.plan.placement["rollout"]]
+        return RemotePolicy(
+            self.rollout.handles,
+            rank * self.config.rollout.pipeline_stage_num,
+            self.config.runner.worker_timeout_s,
+            hosts if len(addresses) > 1 else None,
+        )
 
     def _actor_arguments(self, rank: int) -> dict[str, Any]:
         return {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from rlinf.logging.metrics import Metrics, Total
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 
+T = TypeVar("T")
 VIDEO_FPS = 10  # half the speed of most tasks: easier to follow
 
 
@@ -46,11 +50,15 @@ class EnvWorker:
         self.training: list[TrainStage] = []
         self.evaluating: list[EvalStage] = []
         self.restarts = 0  # simulator processes replaced, as far as reported
+        self.interrupted = Event()
+
+    def ready(self) -> None:
+        """Answers once the constructor is through, also while the stages work."""
 
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""
         self.training = [
-            TrainStage(self.config, batch, self.policy, first)
+            TrainStage(self.config, batch, self.policy, first, self.interrupted)
             for first, batch in self._batches("train")
         ]
         return list(self.training[0].batch.tasks)
@@ -63,7 +71,7 @@ class EnvWorker:
         """
         if not self.evaluating:
             self.evaluating = [
-                EvalStage(self.config, batch, self.policy, first)
+                EvalStage(self.config, batch, self.policy, first, self.interrupted)
                 for first, batch in self._batches("eval")
             ]
         batch = self.evaluating[0].batch
@@ -76,10 +84,10 @@ class EnvWorker:
 
         The metrics count what went wrong on the way and was repaired.
         """
-        running = [
-            self.threads.submit(stage.collect, step, version, epochs) for stage in self.training
-        ]
-        trajectories = [trajectory for future in running for trajectory in future.result()]
+        collected = self._together(
+            [partial(stage.collect, step, version, epochs) for stage in self.training]
+        )
+        trajectories = [trajectory for of_stage in collected for trajectory in of_stage]
         self._write_video("train", step if 0 in epochs else None, self.training)
         return trajectories, Metrics({"faults/env_restarts": Total(self._new_restarts())})
 
@@ -90,11 +98,13 @@ class EnvWorker:
 
         A video shows the first episodes.
         """
-        running = [
-            self.threads.submit(stage.run, starts[index :: self.stages], repeat, version)
-            for index, stage in enumerate(self.evaluating)
-        ]
-        episodes = [episode for future in running for episode in future.result()]
+        finished = self._together(
+            [
+                partial(stage.run, starts[index :: self.stages], repeat, version)
+                for index, stage in enumerate(self.evaluating)
+            ]
+        )
+        episodes = [episode for of_stage in finished for episode in of_stage]
         self._write_video("eval", step, self.evaluating)
         return episodes
 
@@ -107,11 +117,42 @@ class EnvWorker:
         for stage, (envs, begun) in zip(self.training, states, strict=True):
             stage.restore(envs, begun)
 
+    def forget(self) -> None:
+        """Drops the running episodes: the next ones are the first of a run."""
+        for stage in self.training:
+            stage.forget()
+
+    def interrupt(self) -> None:
+        """Gives up what the stages are doing, from another thread; `go_on` allows it again."""
+        self.interrupted.set()
+
+    def go_on(self, policy: PolicyService) -> None:
+        """From now on the stages work again, and ask `policy`."""
+        self.interrupted.clear()
+        self.policy = policy
+        for stage in [*self.training, *self.evaluating]:
+            stage.policy = policy
+
     def close(self) -> None:
         """Ends the simulators and their processes."""
         for stage in [*self.training, *self.evaluating]:
             stage.batch.close()
         self.threads.shutdown()
+
+    def _together(self, work: Sequence[Callable[[], T]]) -> list[T]:
+        """Does something in every stage at the same time.
+
+        If one stage fails the others are interrupted, so that none works on when this raises.
+        """
+        running = [self.threads.submit(one) for one in work]
+        done, others = wait(running, return_when=FIRST_EXCEPTION)
+        failed = [error for future in done if (error := future.exception()) is not None]
+        if failed:
+            self.interrupted.set()
+            wait(others)
+            self.interrupted.clear()
+            raise failed[0]
+        return [future.result() for future in running]
 
     def _new_restarts(self) -> int:
         """Simulator processes replaced since the last call."""

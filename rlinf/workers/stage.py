@@ -6,6 +6,7 @@ B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
+
+
+class Interrupted(Exception):
+    """The iteration is given up; what it collected so far is dropped."""
 
 
 class PolicyService(Protocol):
@@ -55,11 +60,23 @@ NOTHING = Observation(np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.f
 class Stage:
     """B sub-envs, the observation they show now, and which of them are in an episode."""
 
-    def __init__(self, batch: EnvBatch, policy: PolicyService, first_env: int) -> None:
+    def __init__(
+        self,
+        batch: EnvBatch,
+        policy: PolicyService,
+        first_env: int,
+        interrupted: Event | None = None,
+    ) -> None:
+        """
+        Args:
+            first_env: global index of the first sub-env.
+            interrupted: set by another thread, it ends what the stage does with `Interrupted`.
+        """
         self.batch, self.policy = batch, policy
         self.envs = first_env + np.arange(batch.num_envs)  # global indices
         self.active = np.zeros(batch.num_envs, bool)
         self.observation = NOTHING
+        self.interrupted = interrupted or Event()
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Starts an episode in the first `len(starts)` envs; the others stay idle."""
@@ -80,6 +97,8 @@ class Stage:
             The reference to the observation, the rows that acted, the policy's reply, and what
             the chunk did.
         """
+        if self.interrupted.is_set():
+            raise Interrupted
         rows = np.flatnonzero(self.active)
         ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
         actions = np.zeros((self.batch.num_envs, *reply.chunk.actions.shape[1:]), np.float32)
@@ -97,9 +116,14 @@ class TrainStage(Stage):
     """
 
     def __init__(
-        self, config: Config, batch: EnvBatch, policy: PolicyService, first_env: int
+        self,
+        config: Config,
+        batch: EnvBatch,
+        policy: PolicyService,
+        first_env: int,
+        interrupted: Event | None = None,
     ) -> None:
-        super().__init__(batch, policy, first_env)
+        super().__init__(batch, policy, first_env, interrupted)
         self.env, self.seed = config.env.train, config.actor.seed
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
@@ -118,11 +142,18 @@ class TrainStage(Stage):
 
     def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
         """Continues from `state`; the episodes are simulated again, without rendering."""
+        self.batch.take_frames()  # of an iteration that is given up
         self.begun[:] = begun
         if self.env.auto_reset:
             self._draw_upcoming(self._everyone())
         self.active = np.array([state.running for state in states])
         self.observation = self.batch.restore(states)
+
+    def forget(self) -> None:
+        """Drops the running episodes and begins as in a new run."""
+        nothing = np.zeros((0, self.batch.action_dim), np.float32)
+        state = EnvState(Start(0, -1, 0), nothing, running=False)
+        self.restore([state] * self.batch.num_envs, np.zeros_like(self.begun))
 
     def _collect_epoch(self, step: int, epoch: int, version: int) -> Trajectory:
         if not self.env.auto_reset:
@@ -181,9 +212,14 @@ class EvalStage(Stage):
     """Runs given starts, each exactly once: an env that is through takes the next from the list."""
 
     def __init__(
-        self, config: Config, batch: EnvBatch, policy: PolicyService, first_env: int
+        self,
+        config: Config,
+        batch: EnvBatch,
+        policy: PolicyService,
+        first_env: int,
+        interrupted: Event | None = None,
     ) -> None:
-        super().__init__(batch, policy, first_env)
+        super().__init__(batch, policy, first_env, interrupted)
         self.seed = config.actor.seed
         self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 
@@ -196,6 +232,7 @@ class EvalStage(Stage):
         size = self.batch.num_envs
         queues = [list(starts[env::size]) for env in range(size)]
         current = [queue.pop(0) for queue in queues if queue]
+        self.batch.take_frames()  # of an evaluation that was given up
         self.batch.set_record(self.shown)
         self.begin(current)
         chunks = np.zeros(size, np.int64)  # of the current episode of each env

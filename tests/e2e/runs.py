@@ -60,8 +60,12 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Metrics that must not depend on how fast the machine was."""
-    return [{k: v for k, v in record.items() if not k.startswith("time/")} for record in records]
+    """Metrics that must not depend on how fast the machine was, or on what had to be repaired."""
+    incidental = ("time/", "faults/")
+    return [
+        {name: value for name, value in record.items() if not name.startswith(incidental)}
+        for record in records
+    ]
 
 
 def policy(folder: Path, step: int) -> dict[str, np.ndarray]:

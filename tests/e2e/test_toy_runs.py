@@ -19,17 +19,25 @@ TOY = "toy_ppo_mlp"
 TWO_RANKS = ("cluster.component_placement.actor=0-1",)
 
 
+ENDLESS = ("runner.max_steps=1000000",)
+
+
+def wait_for_iterations(folder: Path, count: int) -> None:
+    """Waits until a run has logged so many."""
+    metrics = folder / "metrics.jsonl"
+    runs.wait_for(
+        lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= count,
+        120,
+        f"{count} iterations",
+    )
+
+
 @pytest.fixture
 def long_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A run that would go on for hours, in its second iteration or later."""
-    process = runs.start("train", TOY, tmp_path, *runs.SMALL, "runner.max_steps=1000000")
+    process = runs.start("train", TOY, tmp_path, *runs.SMALL, *ENDLESS)
     try:
-        metrics = tmp_path / "metrics.jsonl"
-        runs.wait_for(
-            lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 1,
-            120,
-            "two iterations",
-        )
+        wait_for_iterations(tmp_path, 2)
         yield process
     finally:
         runs.kill_all(process)
@@ -59,12 +67,40 @@ def test_sigterm_saves_and_leaves_no_process(long_run: subprocess.Popen[str], tm
     assert (tmp_path / "checkpoints" / "latest").read_text().strip() == f"global_step_{done}"
 
 
-@pytest.mark.parametrize("worker", ["EnvWorker", "RolloutWorker", "ActorWorker"])
-def test_a_killed_worker_ends_the_run_with_its_name(long_run: subprocess.Popen[str], worker: str):
-    started = runs.descendants(long_run)
-    os.kill(runs.find_worker(long_run, worker).pid, signal.SIGKILL)
-    output, _ = long_run.communicate(timeout=30)
-    assert long_run.returncode == 1, output
-    assert f"error: {worker.removesuffix('Worker').lower()}[" in output
-    _, alive = psutil.wait_procs(started, timeout=5)
-    assert not alive
+def test_a_worker_that_keeps_dying_ends_the_run_with_its_name(tmp_path: Path):
+    """With no retries the first death is one too many."""
+    process = runs.start("train", TOY, tmp_path, *runs.SMALL, *ENDLESS, "runner.max_failures=0")
+    try:
+        wait_for_iterations(tmp_path, 2)
+        started = runs.descendants(process)
+        os.kill(runs.find_worker(process, "RolloutWorker").pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 1, output
+        assert "error: rollout[" in output
+        _, alive = psutil.wait_procs(started, timeout=5)
+        assert not alive
+    finally:
+        runs.kill_all(process)
+
+
+def test_killed_workers_are_replaced_and_change_no_number(tmp_path: Path):
+    whole, hurt = tmp_path / "whole", tmp_path / "hurt"
+    settings = (*runs.SMALL, *TWO_RANKS, "runner.max_steps=60", "runner.save_interval=20")
+    runs.run("train", TOY, whole, *settings)
+    process = runs.start("train", TOY, hurt, *settings)
+    try:
+        for count, worker in enumerate(("EnvWorker", "RolloutWorker", "ActorWorker")):
+            wait_for_iterations(hurt, 3 + 15 * count)
+            os.kill(runs.find_worker(process, worker).pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        runs.kill_all(process)
+    assert process.returncode == 0, output
+    records = runs.metrics(hurt)
+    replaced = {"env": 1, "rollout": 1, "actor": 2}  # the ranks of the actor hold one state
+    for name, count in replaced.items():
+        assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == count, output
+    assert runs.without_times(records) == runs.without_times(runs.metrics(whole))
+    expected, found = runs.policy(whole, 60), runs.policy(hurt, 60)
+    for name, weights in expected.items():
+        assert np.array_equal(weights, found[name]), name

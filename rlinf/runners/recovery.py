@@ -1,0 +1,84 @@
+"""Going on after a worker died: it is replaced, and what it was part of is done again.
+
+Random numbers belong to (seed, step, env, ...), so what is done again gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from rlinf.config.derive import Plan
+from rlinf.config.schema import Config
+from rlinf.errors import EnvironmentFailure, WorkerDied
+from rlinf.runners.run import Run
+from rlinf.runners.saving import Saver
+from rlinf.runners.workers import Workers
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Recovery:
+    """Bounded retries, and a count of what went wrong."""
+
+    def __init__(
+        self, config: Config, plan: Plan, run: Run, workers: Workers, saver: Saver
+    ) -> None:
+        self.limit = config.runner.max_failures
+        self.simulators_inside = plan.train.simulator_processes == 0  # inside env workers
+        self.run, self.workers, self.saver = run, workers, saver
+        self.failures = 0  # in a row
+        self._replaced: Counter[str] = Counter()
+
+    def retry(self, work: Callable[[], T]) -> T:
+        """Does `work`, again and again where workers die of it.
+
+        When it returns, all workers are in the state of iteration `saver.step`; that can be an
+        earlier one than before, if the actor died.
+
+        Raises:
+            WorkerDied, EnvironmentFailure: it failed more often in a row than
+                `runner.max_failures`, or a simulator did, which has retries of its own.
+        """
+        failure: Exception | None = None
+        while True:
+            try:
+                if failure is not None:
+                    self._repair(failure)
+                result = work()
+            except (WorkerDied, EnvironmentFailure) as error:
+                failure = self._count(error)
+            else:
+                self.failures = 0
+                return result
+
+    def faults(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Workers replaced since the last call, added to those that `metrics` counts already."""
+        names = {f"faults/{name}_restarts": n for name, n in self._replaced.items()}
+        self._replaced.clear()
+        return {name: metrics.get(name, 0.0) + n for name, n in names.items()}
+
+    def _count(self, error: WorkerDied | EnvironmentFailure) -> Exception:
+        self.failures += 1
+        has_retries = isinstance(error, EnvironmentFailure) and not self.simulators_inside
+        if has_retries or self.failures > self.limit:
+            raise error
+        headline = str(error).split("\n", 1)[0]
+        self.run.console.warn(
+            f"{headline}; repair {self.failures} of at most {self.limit} in a row"
+        )
+        _log.debug("%s", error)
+        return error
+
+    def _repair(self, failure: Exception) -> None:
+        with self.run.phase("repair"):
+            replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
+            self.saver.rewind(actor_lost=replaced.get("actor", 0) > 0)
+        self._replaced.update({name: n for name, n in replaced.items() if n})
+        what = ", ".join(f"{n} {name} worker{'s' * (n > 1)}" for name, n in replaced.items() if n)
+        self.run.console.note(
+            f"{what or 'no worker'} replaced; going on from step {self.saver.step}"
+        )
