@@ -59,23 +59,20 @@ class RandomActions:
         self.shape = chunk, action_dim
         self.random = np.random.default_rng(0)
 
-    def put(self, observation: Observation) -> Observation:
-        """The observation is its own reference."""
-        return observation
-
     def act(
         self,
-        ref: Observation,
+        observation: Observation,
         keys: np.ndarray,
         final: Observation | None,
         purpose: Purpose,
         version: int,
-    ) -> ActReply:
-        """Uniform actions in [-1, 1]."""
-        actions = self.random.uniform(-1, 1, (len(ref), *self.shape)).astype(np.float32)
-        values = np.zeros((len(ref), 1), np.float32)
+    ) -> tuple[Observation, ActReply]:
+        """Uniform actions in [-1, 1]; the observation is its own reference."""
+        actions = self.random.uniform(-1, 1, (len(observation), *self.shape)).astype(np.float32)
+        values = np.zeros((len(observation), 1), np.float32)
         chunk = ActionChunk(actions, actions, actions, values, version)
-        return ActReply(chunk, np.zeros(0 if final is None else len(final), np.float32))
+        judged = np.zeros(0 if final is None else len(final), np.float32)
+        return observation, ActReply(chunk, judged)
 
     def judge(self, observation: Observation) -> np.ndarray:
         """No value."""
