@@ -91,7 +91,7 @@ class Learners:
             machines.node_ids,
         )
         self._stack.callback(self._group.kill)
-        self._all("ready")
+        self._group.call("ready").result(self.run.stop.check, self.timeout_s)
         if len(ranks) > 1:
             self._all("connect", self._first("open_meeting_point", self._address(machines, ranks)))
 
@@ -101,11 +101,12 @@ class Learners:
         return address
 
     def _all(self, method: str, *arguments: Any) -> list[Any]:
+        """Waits as long as all ranks are alive: steps of a large model take their time."""
         if self._group is None:
             return [getattr(self._local, method)(*arguments)]
-        return self._group.call(method, *arguments).result(timeout_s=self.timeout_s)
+        return self._group.call(method, *arguments).result()
 
     def _first(self, method: str, *arguments: Any) -> Any:
         if self._group is None:
             return getattr(self._local, method)(*arguments)
-        return self._group.call_first(method, *arguments).result(timeout_s=self.timeout_s)[0]
+        return self._group.call_first(method, *arguments).result()[0]
