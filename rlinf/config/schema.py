@@ -89,6 +89,8 @@ class LoggerConfig(Section):
     """Sub-folder of `log_path` that holds this run, and its name; None uses `log_path` itself."""
     logger_backends: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ("tensorboard",)
     """Writers beside `metrics.jsonl`, which is always written."""
+    trace_steps: Limit = 10
+    """Iterations whose timeline goes into `trace.json`, from the first one on; -1 for all."""
 
     @property
     def run_dir(self) -> Path:

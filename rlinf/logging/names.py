@@ -122,6 +122,7 @@ METRICS: tuple[MetricName, ...] = (
     MetricName(
         "time/env_steps_per_second", "env/steps over seconds of sync, rollout, advantages, update"
     ),
+    MetricName("time/idle_*", "share of the iteration in which workers of a component did no work"),
     MetricName("time/*", "seconds of a phase of the iteration; time/step is all of it"),
     MetricName("faults/*", "things that went wrong and were survived, by kind", "sum"),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rlinf.config.schema import Config
 from rlinf.logging.console import Console, open_console
+from rlinf.logging.timeline import Span, Spans, Trace, idle_fractions
 from rlinf.logging.writers import MetricWriters
 from rlinf.runners.stopping import StopRequest
 
@@ -21,6 +22,7 @@ class Run:
     Everything lies in `config.runner.logger.run_dir`::
 
         metrics.jsonl, tensorboard/     curves
+        trace.json                      who did what when, see `logging/timeline.py`
         eval/, video/                   results of evaluations, videos
         checkpoints/                    see `checkpoint.py`
         export/                         the policy at the end
@@ -34,6 +36,9 @@ class Run:
         self.stop = StopRequest()
         self._writers: MetricWriters | None = None
         self._seconds: dict[str, float] = {}
+        self._spans = Spans("launcher")
+        self._trace = Trace(self.folder / "trace.json", config.runner.logger.trace_steps)
+        self._logged_at = time.time()
         self.logged = 0  # the last step written
 
     @property
@@ -44,6 +49,7 @@ class Run:
     def open_writers(self, resume_step: int | None) -> None:
         """Starts the metric writers; a resumed run goes on behind `resume_step`."""
         self.logged = resume_step or 0
+        self._logged_at = time.time()
         logger = self.config.runner.logger
         self._writers = MetricWriters(
             self.folder,
@@ -58,13 +64,24 @@ class Run:
     def phase(self, name: str) -> Iterator[None]:
         """Shows a phase on the console and adds its seconds to `time/<name>` of the step."""
         began = time.perf_counter()
-        with self.console.phase(name):
+        with self.console.phase(name), self._spans.span(name):
             yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began
 
-    def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of a step (counted from 1) and the seconds of its phases."""
+    def log(
+        self, step: int, total: int, metrics: Mapping[str, float], timeline: Sequence[Span] = ()
+    ) -> None:
+        """Writes the metrics of a step (counted from 1) and the seconds of its phases.
+
+        Args:
+            timeline: what the workers did in it.
+        """
         self.logged = step
+        ended = time.time()
+        idle = idle_fractions(timeline, self._logged_at, ended)
+        metrics = {**metrics, **{f"time/idle_{name}": share for name, share in idle.items()}}
+        self._trace.write(step, [*timeline, *self._spans.take()])
+        self._logged_at = ended
         spent = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         spent["time/step"] = sum(self._seconds.values())
         metrics = {**metrics, **spent}

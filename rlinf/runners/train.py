@@ -42,8 +42,9 @@ def training_loop(
             metrics |= recovery.retry(lambda: evaluate(workers, evaluator, saver))
             if saver.step < step:
                 continue  # the actor died meanwhile
+        timeline = recovery.retry(workers.timeline)
         if step > run.logged:  # not done again, after a failure
-            run.log(step, total, metrics | recovery.faults(metrics))
+            run.log(step, total, metrics | recovery.faults(metrics), timeline)
         if due(config.runner.save_interval, step, total):
             with run.phase("save"):
                 saver.save()

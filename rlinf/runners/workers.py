@@ -13,6 +13,7 @@ from rlinf.config.schema import Component, Config
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
 from rlinf.logging.metrics import Metrics
+from rlinf.logging.timeline import Span
 from rlinf.runners.run import Run
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.env import EnvWorker
@@ -125,6 +126,12 @@ class Workers:
             per_worker = self._wait(self.env.call_each("evaluate", arguments))
             episodes += [episode for results in per_worker for episode in results]
         return tasks, episodes
+
+    def timeline(self) -> list[Span]:
+        """What every worker did since the last call."""
+        groups = [group for group in (self.env, self.rollout, self.actor) if group is not None]
+        asked = [group.call("timeline") for group in groups]
+        return [span for pending in asked for spans in self._wait(pending) for span in spans]
 
     def request_episodes(self) -> Pending:
         """Asks the env workers for their running episodes, for a checkpoint; does not wait."""

@@ -17,6 +17,7 @@ from rlinf.data.layout import ObservationTable, micro_batches, minibatches
 from rlinf.data.types import Observation, TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
+from rlinf.logging.timeline import Span, Spans
 from rlinf.models.loading import build_policy, load_policy, sampling_of, save_policy
 from rlinf.models.weights import pack
 from rlinf.workers.process import prepare_process, prepare_torch
@@ -71,6 +72,7 @@ class ActorWorker:
         )
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.skipped = 0  # updates in a row
+        self.spans = Spans(f"actor{rank}")
 
     def ready(self) -> None:
         """Answers once the constructor is through."""
@@ -89,7 +91,12 @@ class ActorWorker:
 
     def weights(self, publish: Callable[[Any], Any]) -> Any:
         """A reference to the weights, published from here so that they are written once."""
-        return publish(pack(self.policy))
+        with self.spans.span("pack weights"):
+            return publish(pack(self.policy))
+
+    def timeline(self) -> list[Span]:
+        """What the worker did since the last call."""
+        return self.spans.take()
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of iteration `step` and returns this rank's part of the metrics.
@@ -97,7 +104,8 @@ class ActorWorker:
         Raises:
             NumericsError: several updates in a row had a gradient that is not finite.
         """
-        table = ObservationTable(self.fetch(batch.observations))
+        with self.spans.span("read observations"):
+            table = ObservationTable(self.fetch(batch.observations))
         parts: list[Metrics] = []
         for epoch in range(self.config.algorithm.update_epoch):
             for minibatch in minibatches(
@@ -106,7 +114,8 @@ class ActorWorker:
                 self.config.actor.global_batch_size,
                 *(self.config.actor.seed, _ORDER, step, epoch),
             ):
-                metrics, go_on = self._train_minibatch(batch, table, minibatch)
+                with self.spans.span("update"):
+                    metrics, go_on = self._train_minibatch(batch, table, minibatch)
                 parts.append(metrics.on_host())
                 if not go_on:
                     return Metrics.merge(parts)

@@ -18,6 +18,7 @@ from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
 from rlinf.envs.video import first_episodes, write_video
 from rlinf.logging.metrics import Metrics, Total
+from rlinf.logging.timeline import Span, Spans
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 
@@ -51,6 +52,7 @@ class EnvWorker:
         self.evaluating: list[EvalStage] = []
         self.restarts = 0  # simulator processes replaced, as far as reported
         self.interrupted = Event()
+        self.spans = Spans(f"env{rank}")
 
     def ready(self) -> None:
         """Answers once the constructor is through, also while the stages work."""
@@ -58,7 +60,7 @@ class EnvWorker:
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""
         self.training = [
-            TrainStage(self.config, batch, self.policy, first, self.interrupted)
+            TrainStage(self.config, batch, self.policy, first, self.interrupted, self.spans)
             for first, batch in self._batches("train")
         ]
         return list(self.training[0].batch.tasks)
@@ -71,7 +73,7 @@ class EnvWorker:
         """
         if not self.evaluating:
             self.evaluating = [
-                EvalStage(self.config, batch, self.policy, first, self.interrupted)
+                EvalStage(self.config, batch, self.policy, first, self.interrupted, self.spans)
                 for first, batch in self._batches("eval")
             ]
         batch = self.evaluating[0].batch
@@ -116,6 +118,10 @@ class EnvWorker:
         """Continues the episodes of `state` by simulating them again, without rendering."""
         for stage, (envs, begun) in zip(self.training, states, strict=True):
             stage.restore(envs, begun)
+
+    def timeline(self) -> list[Span]:
+        """What the stages did since the last call."""
+        return self.spans.take()
 
     def forget(self) -> None:
         """Drops the running episodes: the next ones are the first of a run."""

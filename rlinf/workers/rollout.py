@@ -13,6 +13,7 @@ import numpy as np
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose
+from rlinf.logging.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy, sampling_of
 from rlinf.models.weights import Weights, unpack
@@ -55,6 +56,7 @@ class RolloutWorker:
         self.waiting: deque[_Request] = deque()
         self.thinking = threading.Lock()  # held by whoever uses the policy
         self.address: Any = None
+        self.spans = Spans(f"rollout{rank}")
 
     def ready(self) -> None:
         """Answers once the constructor is through."""
@@ -67,7 +69,7 @@ class RolloutWorker:
 
     def load_weights(self, weights: Weights) -> int:
         """Takes over the weights of an update and answers with their version."""
-        with self.thinking:
+        with self.thinking, self.spans.span("load weights"):
             unpack(weights, self.policy)
         return self.policy.version
 
@@ -101,8 +103,12 @@ class RolloutWorker:
 
     def judge(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
-        with self.thinking:
+        with self.thinking, self.spans.span("judge"):
             return self._judge(observation)
+
+    def timeline(self) -> list[Span]:
+        """What the worker did since the last call."""
+        return self.spans.take()
 
     def _next_batch(self) -> list[_Request]:
         """The oldest request, and those behind it that fit into one batch with it."""
@@ -120,7 +126,8 @@ class RolloutWorker:
 
     def _answer(self, batch: Sequence[_Request]) -> None:
         try:
-            answers: Sequence[ActReply | Exception] = self._think(batch)
+            with self.spans.span("act"):
+                answers: Sequence[ActReply | Exception] = self._think(batch)
         except Exception as error:  # noqa: BLE001 - raised to all whose rows were in the batch
             answers = [error] * len(batch)
         for request, answer in zip(batch, answers, strict=True):

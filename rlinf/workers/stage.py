@@ -25,6 +25,7 @@ from rlinf.data.types import (
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
+from rlinf.logging.timeline import Spans
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
 
@@ -66,12 +67,16 @@ class Stage:
         policy: PolicyService,
         first_env: int,
         interrupted: Event | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """
         Args:
             first_env: global index of the first sub-env.
             interrupted: set by another thread, it ends what the stage does with `Interrupted`.
+            spans: of the worker, where the stage notes what it does.
         """
+        self.spans = spans or Spans("env")
+        self.lane = f"envs {first_env} to {first_env + batch.num_envs - 1}"
         self.batch, self.policy = batch, policy
         self.envs = first_env + np.arange(batch.num_envs)  # global indices
         self.active = np.zeros(batch.num_envs, bool)
@@ -81,7 +86,8 @@ class Stage:
     def begin(self, starts: Sequence[Start]) -> None:
         """Starts an episode in the first `len(starts)` envs; the others stay idle."""
         self.active = np.arange(self.batch.num_envs) < len(starts)
-        self.observation = self.batch.start(np.flatnonzero(self.active), starts)
+        with self.spans.span("reset", self.lane):
+            self.observation = self.batch.start(np.flatnonzero(self.active), starts)
 
     def advance(
         self,
@@ -100,10 +106,12 @@ class Stage:
         if self.interrupted.is_set():
             raise Interrupted
         rows = np.flatnonzero(self.active)
-        ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
+        with self.spans.span("wait for the policy", self.lane, busy=False):
+            ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
         actions = np.zeros((self.batch.num_envs, *reply.chunk.actions.shape[1:]), np.float32)
         actions[rows] = reply.chunk.actions
-        result = self.batch.run_chunk(actions, self.active, next_starts)
+        with self.spans.span("simulate", self.lane):
+            result = self.batch.run_chunk(actions, self.active, next_starts)
         self.observation, self.active = result.observation, result.active
         return ref, rows, reply, result
 
@@ -122,8 +130,9 @@ class TrainStage(Stage):
         policy: PolicyService,
         first_env: int,
         interrupted: Event | None = None,
+        spans: Spans | None = None,
     ) -> None:
-        super().__init__(batch, policy, first_env, interrupted)
+        super().__init__(batch, policy, first_env, interrupted, spans)
         self.env, self.seed = config.env.train, config.actor.seed
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
@@ -184,7 +193,8 @@ class TrainStage(Stage):
         parts = [self.observation] if self.critic and len(rows) else []
         parts += [final] if final is not None else []
         if parts:
-            values = self.policy.judge(Observation.concatenate(parts))
+            with self.spans.span("wait for the policy", self.lane, busy=False):
+                values = self.policy.judge(Observation.concatenate(parts))
             ends = len(values) - len(final_rows)
             recording.set_next_values(rows[:ends], values[:ends])
             recording.set_final_values(final_rows, values[ends:])
@@ -218,8 +228,9 @@ class EvalStage(Stage):
         policy: PolicyService,
         first_env: int,
         interrupted: Event | None = None,
+        spans: Spans | None = None,
     ) -> None:
-        super().__init__(batch, policy, first_env, interrupted)
+        super().__init__(batch, policy, first_env, interrupted, spans)
         self.seed = config.actor.seed
         self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 
