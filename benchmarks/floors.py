@@ -174,7 +174,7 @@ def parts(
     epochs = range(config.algorithm.rollout_epoch)
     return {
         "simulator": lambda step: _env_steps(
-            simulator.call("rollout", step, 0, epochs).result()[0]
+            simulator.call("rollout", step, 0, epochs).result()[0][0]
         ),
         "policy": answer,
         "pipeline": lambda step: _env_steps(workers.collect(step, epochs)[0]),
