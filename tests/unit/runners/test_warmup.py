@@ -1,0 +1,57 @@
+"""The warm-up of a training: imitation once, then its weights from the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlinf.config.load import Loaded, load
+from rlinf.imitation.lerobot.write import Writer
+from rlinf.runners.run import open_run
+from rlinf.runners.warmup import start_weights
+from tests.unit.imitation.recorded import episode
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    """The quickstart, warmed up on two recorded episodes instead of its expert's."""
+    writer = Writer(tmp_path / "set", 20, "png")
+    for index in range(2):
+        writer.add(episode(index, 5))
+    return load(
+        "quickstart",
+        [
+            f"imitation.data=[{writer.close()}]",
+            f"imitation.cache_dir={tmp_path}/cache",
+            f"runner.logger.log_path={tmp_path}/run",
+            "imitation.steps=3",
+            "imitation.batch_size=4",
+            "actor.model.width=16",
+            "actor.model.num_heads=2",
+            "cluster.cpu_slots=1",
+        ],
+    )
+
+
+def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path: Path):
+    with open_run(loaded.config) as run:
+        first = start_weights(loaded.config, loaded.plan, run)
+        path = Path(str(first.actor.model.model_path))
+        assert path.parent == tmp_path / "cache"
+        weights = load_file(path / "policy.safetensors")
+        again = start_weights(loaded.config, loaded.plan, run)
+        assert again == first
+        assert "taken from" in (tmp_path / "run/run.log").read_text()
+        kept = load_file(path / "policy.safetensors")
+        assert all(torch.equal(value, kept[name]) for name, value in weights.items())
+
+
+def test_given_weights_need_no_warm_up(loaded: Loaded, tmp_path: Path):
+    runner = loaded.config.runner.model_copy(update={"ckpt_path": "some/export"})
+    config = loaded.config.model_copy(update={"runner": runner})
+    with open_run(config) as run:
+        assert start_weights(config, loaded.plan, run).actor.model.model_path == "some/export"
+    assert not (tmp_path / "cache").exists()
