@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,8 @@ from plain import PlainProcess
 from rlinf.cluster import cluster
 from rlinf.config.load import Loaded, load
 from rlinf.logging.writers import METRICS_FILE, read_metrics
-from rlinf.runners.evaluate import Evaluator
-from rlinf.runners.recovery import Recovery
 from rlinf.runners.run import open_run
-from rlinf.runners.saving import Saver
-from rlinf.runners.train import training_loop
+from rlinf.runners.train import Training, training_loop
 from rlinf.runners.workers import Workers
 
 CONFIG = "toy_ppo_mlp"
@@ -77,11 +75,10 @@ def training(loaded: Loaded) -> Iterator[Callable[[int], None]]:
         stack.callback(workers.close)
         workers.start()
         run.open_writers(None)
-        saver, evaluator = Saver(config, run, workers), Evaluator(config, run, workers)
-        recovery = Recovery(config, plan, run, workers, saver)
+        parts = Training.of(config, plan, 0, run, workers)
 
         def train(count: int) -> None:
-            training_loop(config, saver.step + count, run, workers, evaluator, saver, recovery)
+            training_loop(replace(parts, total=parts.saver.step + count))
 
         yield train
 

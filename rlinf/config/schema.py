@@ -126,6 +126,8 @@ class RunnerConfig(Section):
     """Policy weights to start from (a checkpoint or an exported policy), optimizer and step new."""
     worker_timeout_s: Seconds = 600.0
     """Longest wait for an answer of any worker, in seconds, before it counts as dead."""
+    mode: Literal["sync", "async"] = "sync"
+    """`async` collects an iteration while the one before trains, with weights one iteration old."""
     max_failures: Index = 3
     """Failures in a row, of one simulator process or of any worker, that the run repairs itself."""
     logger: LoggerConfig = LoggerConfig()

@@ -84,6 +84,9 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("rollout/returns_max", "largest target of the critic", "max"),
     MetricName("rollout/returns_min", "smallest target of the critic", "min"),
     MetricName("rollout/rewards", "the simulator's reward summed over a chunk, over valid chunks"),
+    MetricName(
+        "rollout/staleness", "iterations trained since the weights that acted, in asynchronous mode"
+    ),
     MetricName("rollout/filtered_groups", "share of groups that the reward filter left out"),
     MetricName("rollout/equal_groups", "share of groups in which all returns are equal"),
     MetricName("rollout/refills", "extra rollouts that replaced filtered groups", "sum"),

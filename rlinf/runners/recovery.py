@@ -13,6 +13,7 @@ from typing import TypeVar
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, WorkerDied
+from rlinf.runners.collecting import Collector
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
 from rlinf.runners.workers import Workers
@@ -25,11 +26,17 @@ class Recovery:
     """Bounded retries, and a count of what went wrong."""
 
     def __init__(
-        self, config: Config, plan: Plan, run: Run, workers: Workers, saver: Saver
+        self,
+        config: Config,
+        plan: Plan,
+        run: Run,
+        workers: Workers,
+        saver: Saver,
+        collector: Collector,
     ) -> None:
         self.limit = config.runner.max_failures
         self.simulators_inside = plan.train.simulator_processes == 0  # inside env workers
-        self.run, self.workers, self.saver = run, workers, saver
+        self.run, self.workers, self.saver, self.collector = run, workers, saver, collector
         self.failures = 0  # in a row
         self._replaced: Counter[str] = Counter()
 
@@ -75,6 +82,8 @@ class Recovery:
 
     def _repair(self, failure: Exception) -> None:
         with self.run.phase("repair"):
+            self.workers.interrupt()
+            self.collector.drop()
             replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
             self.saver.rewind(actor_lost=replaced.get("actor", 0) > 0)
         self._replaced.update({name: n for name, n in replaced.items() if n})

@@ -60,10 +60,13 @@ class Saver:
         self.run.console.note(f"resumed from {folder}")
         return self.step
 
-    def complete(self, step: int) -> None:
-        """Iteration `step` is complete: from now on a checkpoint means this state."""
-        self.step = step
-        self._episodes = self.workers.request_episodes()
+    def complete(self, step: int, episodes: Pending) -> None:
+        """Iteration `step` is complete: from now on a checkpoint means this state.
+
+        Args:
+            episodes: that the envs ran when its trajectories had been collected.
+        """
+        self.step, self._episodes = step, episodes
 
     def rewind(self, actor_lost: bool) -> None:
         """Brings the workers, some of which may be new, to one completed iteration again.
@@ -81,7 +84,7 @@ class Saver:
         if not actor_lost:
             self.workers.replace_actor()
         self.workers.forget_episodes()
-        self.complete(0)
+        self.complete(0, self.workers.request_episodes())
 
     def _restore_episodes(self) -> bool:
         """Whether the episodes of the last complete iteration were known, and run again."""
@@ -101,7 +104,7 @@ class Saver:
         states = unpack_states(folder / EPISODES_FILE)
         if states:
             self.workers.restore_episodes(states)
-        self.complete(checkpoint.step_of(folder))
+        self.complete(checkpoint.step_of(folder), self.workers.request_episodes())
         self._saved, self._resumed_from = self.step, folder
 
     def save(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
@@ -10,10 +11,11 @@ from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
+from rlinf.runners.collecting import Collector
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.recovery import Recovery
 from rlinf.runners.run import Run, open_run
-from rlinf.runners.samples import collect, make_samples
+from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.warmup import start_weights
@@ -21,58 +23,70 @@ from rlinf.runners.watch import Watch
 from rlinf.runners.workers import Workers
 
 
-def training_loop(
-    config: Config,
-    total: int,
-    run: Run,
-    workers: Workers,
-    evaluator: Evaluator,
-    saver: Saver,
-    recovery: Recovery,
-) -> None:
-    """Iterations until `total` are complete; after each what is due: evaluation, log, checkpoint.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Who takes part in a training."""
+
+    config: Config
+    total: int  # iterations
+    run: Run
+    workers: Workers
+    collector: Collector
+    evaluator: Evaluator
+    saver: Saver
+    recovery: Recovery
+    watch: Watch
+
+    @staticmethod
+    def of(config: Config, plan: Plan, total: int, run: Run, workers: Workers) -> Training:
+        """The parts around the workers of a run."""
+        collector, saver = Collector(config, run, workers, total), Saver(config, run, workers)
+        recovery = Recovery(config, plan, run, workers, saver, collector)
+        evaluator, watch = Evaluator(config, run, workers), Watch(run.console)
+        return Training(config, total, run, workers, collector, evaluator, saver, recovery, watch)
+
+
+def training_loop(t: Training) -> None:
+    """Iterations until all are complete; after each what is due: evaluation, log, checkpoint.
 
     Each part is done again if a worker dies of it; see `Recovery.retry`.
     """
-    watch = Watch(run.console)
-    while saver.step < total:
-        metrics = recovery.retry(lambda: iterate(config, run, workers, saver, watch))
-        step = saver.step
-        if due(config.runner.val_check_interval, step, total):
-            metrics |= recovery.retry(lambda: evaluate(workers, evaluator, saver))
-            if saver.step < step:
+    runner = t.config.runner
+    while t.saver.step < t.total:
+        metrics = t.recovery.retry(lambda: iterate(t))
+        step = t.saver.step
+        if due(runner.val_check_interval, step, t.total):
+            metrics |= t.recovery.retry(lambda: evaluate(t))
+            if t.saver.step < step:
                 continue  # the actor died meanwhile
-        timeline = recovery.retry(workers.timeline)
-        if step > run.logged:  # not done again, after a failure
-            run.log(step, total, metrics | recovery.faults(metrics), timeline)
-        if due(config.runner.save_interval, step, total):
-            with run.phase("save"):
-                saver.save()
+        timeline = t.recovery.retry(t.workers.timeline)
+        if step > t.run.logged:  # not done again, after a failure
+            t.run.log(step, t.total, metrics | t.recovery.faults(metrics), timeline)
+        if due(runner.save_interval, step, t.total):
+            with t.run.phase("save"):
+                t.saver.save()
 
 
-def iterate(
-    config: Config, run: Run, workers: Workers, saver: Saver, watch: Watch
-) -> dict[str, float]:
+def iterate(t: Training) -> dict[str, float]:
     """Weights to the rollout workers, trajectories back, advantages, update."""
-    step = saver.step
-    with run.phase("sync"):
-        workers.sync_weights()
-    with run.phase("rollout"):
-        trajectories, faults = collect(workers, step, config)
-    with run.phase("advantages"):
-        samples, metrics = make_samples(trajectories, config)
-    with run.phase("update"):
-        metrics |= Metrics.merge([faults, workers.update(samples, step)]).reduce()
-    saver.complete(step + 1)
-    watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
+    step = t.saver.step
+    trajectories, faults, episodes = t.collector.take(step)
+    with t.run.phase("advantages"):
+        samples, metrics = make_samples(trajectories, t.config)
+    t.collector.begin(step + 1)  # asynchronous mode: while this iteration trains
+    with t.run.phase("update"):
+        metrics |= Metrics.merge([faults, t.workers.update(samples, step)]).reduce()
+    t.saver.complete(step + 1, episodes)
+    t.watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
     return metrics
 
 
-def evaluate(workers: Workers, evaluator: Evaluator, saver: Saver) -> dict[str, float]:
+def evaluate(t: Training) -> dict[str, float]:
     """The metrics of the present policy."""
-    workers.sync_weights()
-    label = f"after {saver.step} steps" if saver.step else "before"
-    return evaluator.evaluate(saver.step, label).metrics.reduce()
+    t.collector.settle()
+    t.workers.sync_weights()
+    step = t.saver.step
+    return t.evaluator.evaluate(step, f"after {step} steps" if step else "before").metrics.reduce()
 
 
 def due(interval: int, step: int, total: int) -> bool:
@@ -104,14 +118,15 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
             workers = Workers(config, plan, machines, run)
             stack.callback(workers.close)
             workers.start()
-        saver, evaluator = Saver(config, run, workers), Evaluator(config, run, workers)
-        recovery = Recovery(config, plan, run, workers, saver)
+        training = Training.of(config, plan, plan.iterations, run, workers)
+        stack.callback(training.collector.close)
+        saver = training.saver
         resumed = saver.resume()
         run.open_writers(resumed or None)
         if config.runner.val_check_interval > 0 and not resumed:
-            run.write(0, recovery.retry(lambda: evaluate(workers, evaluator, saver)))
+            run.write(0, training.recovery.retry(lambda: evaluate(training)))
         try:
-            training_loop(config, plan.iterations, run, workers, evaluator, saver, recovery)
+            training_loop(training)
         except (Stopped, WorkerDied, EnvironmentFailure):
             saver.save()  # whatever is complete is not lost
             raise
@@ -120,4 +135,4 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
                 f"the last checkpoint could not be written below {run.checkpoints}",
                 "free some space and continue with runner.resume_dir=auto",
             )
-        close_run(config, run, workers, evaluator)
+        close_run(config, run, workers, training.evaluator)

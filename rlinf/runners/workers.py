@@ -32,7 +32,8 @@ class Workers:
         self.log_dir = str(run.folder / "workers")
         self.version = -1 if training else 0  # of the weights the rollout workers have
         self.updating = False  # the actor is between two complete iterations
-        self._under_way: Pending | None = None  # what was waited for when a wait failed
+        self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
+        self._episodes: Pending | None = None  # asked for, and not to be overtaken
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
         self.rollout = self._launch(
@@ -51,8 +52,16 @@ class Workers:
             self._wait(pending, self.config.runner.worker_timeout_s)
         self._connect_actors()
 
+    def interrupt(self) -> None:
+        """The env workers give up what they are doing, until `repair` lets them go on."""
+        limit = self.config.runner.worker_timeout_s
+        self.env.call("interrupt").settle(limit)
+        for pending in list(self._under_way):
+            pending.settle(limit)
+        self._under_way.clear()
+
     def repair(self, simulators_failed: bool) -> dict[Component, int]:
-        """Replaces the workers that died, after the others have dropped what they were doing.
+        """Replaces the workers that died; the others must have been interrupted.
 
         Actor ranks hold one state together: if one died, or an update was not completed, all are
         replaced. New workers are as at the start of a run: what they have to know is the caller's
@@ -65,9 +74,6 @@ class Workers:
             How many workers of each component are new.
         """
         limit = self.config.runner.worker_timeout_s
-        self.env.call("interrupt").settle(limit)
-        if self._under_way is not None:
-            self._under_way.settle(limit)
         replaced: dict[Component, list[int]] = {
             "rollout": self.rollout.dead(limit),
             "env": self.env.dead(limit),
@@ -94,6 +100,8 @@ class Workers:
 
     def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
         """The trajectories of some rollout epochs of an iteration, and what went wrong."""
+        if self._episodes is not None:
+            self._episodes.settle(self.config.runner.worker_timeout_s)
         per_worker = self._wait(self.env.call("rollout", step, self.version, epochs))
         trajectories = [trajectory for collected, _ in per_worker for trajectory in collected]
         return trajectories, Metrics.merge([faults for _, faults in per_worker])
@@ -101,9 +109,8 @@ class Workers:
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of an iteration; metrics are those of all ranks together."""
         self.updating = True
-        self._under_way = self._actor.call("update", publish(batch), step)
-        per_rank = self._under_way.result(lambda: self.stop.check_after(UPDATE_GRACE_S))
-        self._under_way = None
+        pending = self._actor.call("update", publish(batch), step)
+        per_rank = self._result(pending, lambda: self.stop.check_after(UPDATE_GRACE_S))
         self.updating = False
         return Metrics.merge(per_rank)
 
@@ -135,7 +142,8 @@ class Workers:
 
     def request_episodes(self) -> Pending:
         """Asks the env workers for their running episodes, for a checkpoint; does not wait."""
-        return self.env.call("state")
+        self._episodes = self.env.call("state")
+        return self._episodes
 
     def restore_episodes(self, states: Sequence[Any]) -> None:
         """Continues the episodes of `request_episodes`."""
@@ -196,9 +204,14 @@ class Workers:
             self._wait(self.actor.call("connect", address))
 
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
-        self._under_way = pending
-        results = pending.result(self.stop.check, timeout_s)
-        self._under_way = None
+        return self._result(pending, self.stop.check, timeout_s)
+
+    def _result(
+        self, pending: Pending, on_poll: Callable[[], None], timeout_s: float | None = None
+    ) -> list[Any]:
+        self._under_way.append(pending)
+        results = pending.result(on_poll, timeout_s)
+        self._under_way.remove(pending)
         return results
 
     def _launch(

@@ -55,6 +55,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path):
         assert np.array_equal(weights, resumed[name]), name
 
 
+def test_asynchronous_runs_are_one_iteration_behind_and_equal_each_other(tmp_path: Path):
+    settings = (*runs.SMALL, "runner.mode=async", "runner.max_steps=6", "runner.save_interval=3")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        runs.run("train", TOY, folder, *settings, "runner.val_check_interval=2")
+    records = [record for record in runs.metrics(first) if "rollout/staleness" in record]
+    assert [record["rollout/staleness"] for record in records] == [0, 1, 1, 1, 1, 1]
+    ratios = [record["train/actor/ratio"] for record in records]
+    assert all(abs(ratio - 1) < 0.5 for ratio in ratios)
+    assert runs.without_times(runs.metrics(first)) == runs.without_times(runs.metrics(second))
+    for name, weights in runs.policy(first, 6).items():
+        assert np.array_equal(weights, runs.policy(second, 6)[name]), name
+
+
 def test_sigterm_saves_and_leaves_no_process(long_run: subprocess.Popen[str], tmp_path: Path):
     started = runs.descendants(long_run)
     long_run.send_signal(signal.SIGTERM)
