@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Machine:
 
     node: Node
     memory_bytes: int
+    shared_bytes: int | None = None  # size of /dev/shm; None where there is none
 
 
 def this_machine() -> Machine:
@@ -26,7 +28,9 @@ def this_machine() -> Machine:
     limit = _cgroup_number("memory.max")
     total = psutil.virtual_memory().total
     memory = min(total, int(limit)) if limit is not None else total
-    return Machine(Node(_accelerators(), _cores()), memory)
+    shared = Path("/dev/shm")
+    shared_bytes = shutil.disk_usage(shared).total if shared.is_dir() else None
+    return Machine(Node(_accelerators(), _cores()), memory, shared_bytes)
 
 
 def cache_folder() -> Path:

@@ -38,13 +38,28 @@ def missing_assets(config: Config) -> list[Problem]:
 
 def warnings(plan: Plan, machine: Machine) -> list[str]:
     """Memory that will probably not suffice."""
+    return [*_host_memory(plan, machine), *_shared_memory(plan, machine)]
+
+
+def _host_memory(plan: Plan, machine: Machine) -> Iterator[str]:
     need, have = plan.host_bytes / len(plan.nodes), machine.memory_bytes
-    if need <= 0.9 * have:
-        return []
-    return [
-        f"the run needs about {need / 1e9:.1f} GB of memory per node, this machine has "
-        f"{have / 1e9:.1f} GB; fewer simulator processes (env.train.num_processes) need less"
-    ]
+    if need > 0.9 * have:
+        yield (
+            f"the run needs about {need / 1e9:.1f} GB of memory per node, this machine has "
+            f"{have / 1e9:.1f} GB; fewer simulator processes (env.train.num_processes) need less"
+        )
+
+
+def _shared_memory(plan: Plan, machine: Machine) -> Iterator[str]:
+    """Ray keeps objects in files when they do not fit into shared memory, which is slow."""
+    stores = [m.per_process for m in plan.memory if m.owner == "object store"]
+    need, have = sum(stores) / len(plan.nodes), machine.shared_bytes
+    if have is not None and need > 0.9 * have:
+        yield (
+            f"observations and weights need about {need / 1e9:.1f} GB of shared memory, /dev/shm "
+            f"has {have / 1e9:.1f} GB: Ray will use files instead, which is slow; enlarge it "
+            f"(mount -o remount,size={need * 1.2 / 2**30:.0f}G /dev/shm, or docker run --shm-size)"
+        )
 
 
 def _run_folder(config: Config) -> Iterator[Problem]:

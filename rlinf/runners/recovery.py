@@ -13,9 +13,9 @@ from typing import TypeVar
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, WorkerDied
-from rlinf.runners.collecting import Collector
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
+from rlinf.runners.trajectories import Collector
 from rlinf.runners.workers import Workers
 
 _log = logging.getLogger(__name__)

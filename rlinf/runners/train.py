@@ -11,13 +11,13 @@ from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
-from rlinf.runners.collecting import Collector
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.recovery import Recovery
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.stopping import Stopped
+from rlinf.runners.trajectories import Collector
 from rlinf.runners.warmup import start_weights
 from rlinf.runners.watch import Watch
 from rlinf.runners.workers import Workers

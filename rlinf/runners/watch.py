@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+import psutil
+
 from rlinf.data.types import EpisodeResult
 from rlinf.errors import EnvironmentFailure
 from rlinf.logging.console import Console
 
 CLIP_FRACTION = 0.3  # beyond it an update mostly pushes against the clip; it often precedes decay
+MEMORY_PERCENT = 90.0  # in use; Ray's own limit is 95
 IDLE_ITERATIONS = 3  # in a row in which nothing could be learnt
 BAD_SHARE, BAD_AT_LEAST = 0.01, 3  # episodes lost to rewards that are not finite, of all so far
 
@@ -20,6 +23,7 @@ class Watch:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._clipping = False
+        self._short = False  # of memory
         self._idle = 0  # iterations in a row
         self._episodes, self._bad = 0, 0
 
@@ -35,6 +39,7 @@ class Watch:
         self._look_at_clipping(metrics.get("train/actor/clip_fraction", 0.0))
         self._look_at_learning(metrics)
         self._look_at_rewards(episodes)
+        self._look_at_memory(psutil.virtual_memory().percent)
 
     def _look_at_clipping(self, fraction: float) -> None:
         clipping = fraction > CLIP_FRACTION
@@ -63,6 +68,17 @@ class Watch:
                 "env.train.group_size or algorithm.sampling_params.temperature_train, or move the "
                 "reward bounds"
             )
+
+    def _look_at_memory(self, percent: float) -> None:
+        """Ray ends workers at 95 %, the kernel anybody at 100 %: the user shall know before."""
+        short = percent > MEMORY_PERCENT
+        if short and not self._short:
+            self._console.warn(
+                f"{percent:.0f} % of this machine's memory is in use: videos "
+                "(env.*.video_cfg.save_video), simulator processes (env.*.num_processes) and "
+                "env.train.total_num_envs need less when there are fewer"
+            )
+        self._short = short
 
     def _look_at_rewards(self, episodes: Sequence[EpisodeResult]) -> None:
         bad = [episode for episode in episodes if not isfinite(episode.episode_return)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
@@ -18,6 +20,9 @@ from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy, sampling_of
 from rlinf.models.weights import Weights, unpack
 from rlinf.workers.process import prepare_process, prepare_torch
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -104,7 +109,7 @@ class RolloutWorker:
     def judge(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
         with self.thinking, self.spans.span("judge"):
-            return self._judge(observation)
+            return self._with_enough_memory(lambda: self._judge(observation), len(observation))
 
     def timeline(self) -> list[Span]:
         """What the worker did since the last call."""
@@ -127,11 +132,26 @@ class RolloutWorker:
     def _answer(self, batch: Sequence[_Request]) -> None:
         try:
             with self.spans.span("act"):
-                answers: Sequence[ActReply | Exception] = self._think(batch)
+                answers: Sequence[ActReply | Exception] = self._with_enough_memory(
+                    lambda: self._think(batch), sum(len(r.observation) for r in batch)
+                )
         except Exception as error:  # noqa: BLE001 - raised to all whose rows were in the batch
             answers = [error] * len(batch)
         for request, answer in zip(batch, answers, strict=True):
             request.answer = answer
+
+    def _with_enough_memory(self, work: Callable[[], T], rows: int) -> T:
+        """Does `work` on so many rows; in halves, from now on, if the memory does not suffice."""
+        try:
+            return work()
+        except torch.OutOfMemoryError as error:
+            half = -(-min(rows, self.max_batch or rows) // 2)
+            if half == rows:  # a single one
+                raise
+            _log.warning("out of memory with %d rows at a time, now %d: %s", rows, half, error)
+            self.max_batch = half
+        torch.cuda.empty_cache()
+        return work()
 
     def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
         observation = Observation.concatenate([request.observation for request in batch])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,14 @@ def test_too_little_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None
     plan = load_toy().plan
     assert preflight.warnings(plan, laptop) == []
     assert "needs about 1.4 GB" in preflight.warnings(plan, Machine(laptop.node, 10**9))[0]
+
+
+def test_too_little_shared_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None:
+    plan = load_toy().plan
+    roomy, tight = (replace(laptop, shared_bytes=size) for size in (10**9, 10**6))
+    assert preflight.warnings(plan, roomy) == []
+    assert "/dev/shm has 0.0 GB" in preflight.warnings(plan, tight)[0]
+    assert preflight.warnings(plan, replace(laptop, shared_bytes=None)) == []
 
 
 def test_different_temperatures_of_training_and_evaluation_are_a_warning(load_toy: Load) -> None:

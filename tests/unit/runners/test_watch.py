@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,3 +64,13 @@ def test_one_or_two_broken_episodes_do_not_end_a_run_that_has_just_begun() -> No
     watching.look(LEARNT, [*episodes(2), *episodes(2, NAN)])
     with pytest.raises(EnvironmentFailure):
         watching.look(LEARNT, episodes(1, NAN))
+
+
+def test_memory_that_runs_short_is_told_once_until_there_was_more(monkeypatch) -> None:
+    watching, said = watch()
+    for percent, lines in ((89.0, 0), (91.0, 1), (95.0, 1), (50.0, 1), (92.0, 2)):
+        used = SimpleNamespace(percent=percent)
+        monkeypatch.setattr("rlinf.runners.watch.psutil.virtual_memory", lambda used=used: used)
+        watching.look(LEARNT, [])
+        assert len(said) == lines
+    assert "91 % of this machine's memory" in said[0]

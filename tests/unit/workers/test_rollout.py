@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rlinf.data.types import ActReply, Observation
 from rlinf.workers.rollout import RolloutWorker
@@ -101,3 +102,35 @@ def test_an_error_reaches_everybody_whose_rows_were_in_the_batch(toy, tmp_path: 
     assert len(errors) == 2
     with pytest.raises(RuntimeError, match="asked for weights 7"):
         worker.act(observation(0, 3), np.arange(3, dtype=np.uint64), None, "train", 7)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_computed_in_halves(toy, tmp_path, monkeypatch):
+    from rlinf.models.mlp.policy import MlpPolicy
+
+    worker = RolloutWorker(toy(), 0, 1, str(tmp_path))
+    expected = worker.act(observation(0, 8), np.arange(8, dtype=np.uint64), None, "train", 0)
+    act, rows = MlpPolicy.act, []
+
+    def small(self, observation, sampling, noise):
+        rows.append(len(observation))
+        if len(observation) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return act(self, observation, sampling, noise)
+
+    monkeypatch.setattr(MlpPolicy, "act", small)
+    for _ in range(2):  # the second time it is known
+        reply = worker.act(observation(0, 8), np.arange(8, dtype=np.uint64), None, "train", 0)
+        np.testing.assert_allclose(reply.chunk.actions, expected.chunk.actions, atol=1e-6)
+    assert rows == [8, 4, 4, 4, 4]
+
+
+def test_a_policy_that_does_not_fit_at_all_is_an_error(toy, tmp_path, monkeypatch):
+    from rlinf.models.mlp.policy import MlpPolicy
+
+    def never(self, observation, sampling, noise):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    worker = RolloutWorker(toy(), 0, 1, str(tmp_path))
+    monkeypatch.setattr(MlpPolicy, "act", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        worker.act(observation(0, 3), np.arange(3, dtype=np.uint64), None, "train", 0)
