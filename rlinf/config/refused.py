@@ -16,12 +16,15 @@ _EVALUATION = (
     "remove it; env.eval.num_trials is the number of episodes per task",
 )
 
+_OFFLOAD = (
+    "moving this component off its accelerator between phases is not part of this version",
+    "remove it; give the components accelerators of their own if memory is short",
+)
+
 REFUSED: dict[str, tuple[str, str]] = {
     # Features this version does not have.
-    "*.enable_offload": (
-        "moving a component off its accelerator between phases is not part of this version",
-        "remove it; give the components accelerators of their own if memory is short",
-    ),
+    "actor.enable_offload": _OFFLOAD,
+    "rollout.enable_offload": _OFFLOAD,
     "actor.fsdp_config": ("sharding options are not part of this version", "remove it"),
     "actor.model.sharding_strategy": (
         "sharding options are not part of this version",

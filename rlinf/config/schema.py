@@ -229,6 +229,9 @@ AnyEvalEnv = Annotated[
 class EnvsConfig(Section):
     """Training and evaluation environments."""
 
+    enable_offload: bool = False
+    """Simulators on a GPU free its memory while they are not stepped: training and evaluation
+    take turns with each other, and with an actor that shares the GPU."""
     train: AnyTrainEnv
     """Environments that collect training data."""
     eval: AnyEvalEnv
@@ -426,6 +429,10 @@ class Config(Section):
     reinforcement learning at once."""
     collect: CollectConfig = CollectConfig()
     """What `rlinf collect` writes."""
+
+    def with_evaluation(self, env: AnyEvalEnv) -> Config:
+        """The same with another `env.eval`."""
+        return self.model_copy(update={"env": self.env.model_copy(update={"eval": env})})
 
     def to_yaml(self) -> str:
         """The resolved tree as YAML, which loads to an equal tree."""

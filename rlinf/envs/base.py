@@ -53,5 +53,11 @@ class Simulator(Protocol):
     def frames(self, ids: np.ndarray) -> np.ndarray:
         """[K, H, W, 3] uint8 pictures for a person, for videos."""
 
+    def offload(self) -> None:
+        """Frees accelerator memory; running episodes are kept. Only `onload` or `close` follow."""
+
+    def onload(self) -> None:
+        """Brings everything back after `offload`."""
+
     def close(self) -> None:
         """Frees the simulator; it may be called twice."""

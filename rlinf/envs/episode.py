@@ -96,6 +96,12 @@ class EnvBatch(Protocol):
     def take_frames(self) -> list[Frame]:
         """The frames recorded since the last call; those of each env in order of time."""
 
+    def offload(self) -> None:
+        """Frees accelerator memory; running episodes are kept. Only `onload` or `close` follow."""
+
+    def onload(self) -> None:
+        """Brings everything back after `offload`."""
+
     def close(self) -> None:
         """Frees the simulators; it may be called twice."""
 
@@ -235,6 +241,12 @@ class EpisodeBatch:
     def take_frames(self) -> list[Frame]:
         frames, self._frames = self._frames, []
         return frames
+
+    def offload(self) -> None:
+        self._simulator.offload()
+
+    def onload(self) -> None:
+        self._simulator.onload()
 
     def close(self) -> None:
         self._simulator.close()

@@ -146,6 +146,12 @@ class ProcessBatch:
     def take_frames(self) -> list[Frame]:
         return list(chain.from_iterable(self._call("take_frames")))
 
+    def offload(self) -> None:
+        """Simulators in sub-processes run on the CPU: nothing is on an accelerator."""
+
+    def onload(self) -> None:
+        """There is nothing to bring back."""
+
     def close(self) -> None:
         self._end(GRACE_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -12,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from rlinf.config.derive import EnvPlan, Plan
-from rlinf.config.schema import Config, EnvConfig
+from rlinf.config.schema import Config, EnvConfig, EvalEnv
 from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
@@ -79,6 +80,13 @@ class EnvWorker:
         batch = self.evaluating[0].batch
         return list(batch.tasks), batch.num_trials
 
+    def use_evaluation(self, env: EvalEnv) -> None:
+        """Ends the evaluation simulators; the next are those of `env`, spread in the same way."""
+        for stage in self.evaluating:
+            stage.batch.close()
+        self.evaluating = []
+        self.config = self.config.with_evaluation(env)
+
     def rollout(
         self, step: int, version: int, epochs: Sequence[int]
     ) -> tuple[list[Trajectory], Metrics]:
@@ -86,9 +94,10 @@ class EnvWorker:
 
         The metrics count what went wrong on the way and was repaired.
         """
-        collected = self._together(
-            [partial(stage.collect, step, version, epochs) for stage in self.training]
-        )
+        with self._onloaded(self.training):
+            collected = self._together(
+                [partial(stage.collect, step, version, epochs) for stage in self.training]
+            )
         trajectories = [trajectory for of_stage in collected for trajectory in of_stage]
         self._write_video("train", step if 0 in epochs else None, self.training)
         return trajectories, Metrics({"faults/env_restarts": Total(self._new_restarts())})
@@ -100,12 +109,13 @@ class EnvWorker:
 
         A video shows the first episodes.
         """
-        finished = self._together(
-            [
-                partial(stage.run, starts[index :: self.stages], repeat, version)
-                for index, stage in enumerate(self.evaluating)
-            ]
-        )
+        with self._onloaded(self.evaluating):
+            finished = self._together(
+                [
+                    partial(stage.run, starts[index :: self.stages], repeat, version)
+                    for index, stage in enumerate(self.evaluating)
+                ]
+            )
         episodes = [episode for of_stage in finished for episode in of_stage]
         self._write_video("eval", step, self.evaluating)
         return episodes
@@ -116,8 +126,9 @@ class EnvWorker:
 
     def restore(self, states: Sequence[tuple[list[EnvState], np.ndarray]]) -> None:
         """Continues the episodes of `state` by simulating them again, without rendering."""
-        for stage, (envs, begun) in zip(self.training, states, strict=True):
-            stage.restore(envs, begun)
+        with self._onloaded(self.training):
+            for stage, (envs, begun) in zip(self.training, states, strict=True):
+                stage.restore(envs, begun)
 
     def timeline(self) -> list[Span]:
         """What the stages did since the last call."""
@@ -144,6 +155,21 @@ class EnvWorker:
         for stage in [*self.training, *self.evaluating]:
             stage.batch.close()
         self.threads.shutdown()
+
+    @contextmanager
+    def _onloaded(self, stages: Sequence[Stage]) -> Iterator[None]:
+        """With `env.enable_offload`: the simulators are on their GPU here, and nowhere else."""
+        if not self.config.env.enable_offload:
+            yield
+            return
+        for stage in stages:
+            if stage.offloaded:
+                stage.batch.onload()
+                stage.offloaded = False
+        yield
+        for stage in stages:
+            stage.batch.offload()
+            stage.offloaded = True
 
     def _together(self, work: Sequence[Callable[[], T]]) -> list[T]:
         """Does something in every stage at the same time.

@@ -80,6 +80,7 @@ class Stage:
         self.batch, self.policy = batch, policy
         self.envs = first_env + np.arange(batch.num_envs)  # global indices
         self.active = np.zeros(batch.num_envs, bool)
+        self.offloaded = False  # its simulator has left the accelerator
         self.observation = NOTHING
         self.interrupted = interrupted or Event()
 

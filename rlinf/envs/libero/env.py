@@ -72,6 +72,12 @@ class LiberoEnv:
         assert scene is not None, f"env {env} was never reset"
         return scene
 
+    def offload(self) -> None:
+        """Physics is on the CPU; what the renderer holds is small and stays."""
+
+    def onload(self) -> None:
+        """There is nothing to bring back."""
+
     def close(self) -> None:
         for scene in self._scenes:
             if scene is not None:

@@ -89,6 +89,12 @@ class ManiSkillCpu:
         tool, item = simulator.agent.tcp.pose.p, simulator.obj.pose.p
         return to_numpy(tool)[0], to_numpy(item)[0]
 
+    def offload(self) -> None:
+        """There is nothing on an accelerator."""
+
+    def onload(self) -> None:
+        """There is nothing to bring back."""
+
     def close(self) -> None:
         for env in self._envs:
             env.close()

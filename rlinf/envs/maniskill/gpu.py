@@ -8,15 +8,18 @@ start but not every bit of what follows.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
+from rlinf.envs.maniskill import snapshots
 from rlinf.envs.maniskill.building import (
     instructions,
     look,
@@ -51,8 +54,14 @@ class ManiSkillGpu:
                 "set it to False, or sim_backend to cpu",
             )
         self.num_envs = num_envs
-        self._params = params
+        self._params, self._backend = params, backend
         self._env = make_env(params, num_envs, backend)
+        if num_envs > 1 and isinstance(self._env, BaseBridgeEnv):
+            raise UserError(
+                f"env.*.init_params.id = {params.id}: its resets let things settle, which moves "
+                "every env of a batch",
+                "set sim_backend to cpu",
+            )
         self._info: dict[str, Any] = {}  # of the last step or reset
         self.tasks: Sequence[str] = task_names(self._env, params)
         self.num_trials = num_starts(self._env)
@@ -99,8 +108,28 @@ class ManiSkillGpu:
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return to_numpy(self._env.render_rgb_array())[ids]
 
-    def close(self) -> None:
+    def offload(self) -> None:
+        """Keeps the state of all envs in host memory and takes the scene down.
+
+        The process and the renderer's device stay, so that building the scene again takes
+        seconds. SAPIEN keeps a part of the memory of a closed scene; how much on a GPU was not
+        measured.
+        """
+        self._kept = snapshots.take(self._env)
         self._env.close()
+        del self._env
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def onload(self) -> None:
+        self._env = make_env(self._params, self.num_envs, self._backend)
+        snapshots.restore(self._env, self._kept)
+        self._info = self._env.get_info()
+
+    def close(self) -> None:
+        if hasattr(self, "_env"):  # not while it is offloaded
+            self._env.close()
 
 
 def holding(

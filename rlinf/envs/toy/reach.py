@@ -92,6 +92,12 @@ class ToyReach:
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return self._draw(ids, _FRAME_SIZE)
 
+    def offload(self) -> None:
+        """There is nothing on an accelerator."""
+
+    def onload(self) -> None:
+        """There is nothing to bring back."""
+
     def close(self) -> None:
         """Nothing to free."""
 
