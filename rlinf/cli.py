@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
-from rlinf.registry import ASSETS, resolve
+from rlinf.registry import ASSETS, BENCHMARKS, resolve
 
 if TYPE_CHECKING:
     from rlinf.config.load import Loaded
@@ -24,7 +24,7 @@ _EXIT_CODES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         return int(arguments.run(arguments))
     except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
@@ -32,6 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # before or after the part of a run that stops in good order
         return 130
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; overrides may stand before and behind an option."""
+    parser = _parser()
+    arguments, more = parser.parse_known_args(argv)
+    if more and (not hasattr(arguments, "overrides") or any(w.startswith("-") for w in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        arguments.overrides = [*arguments.overrides, *more]
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "overrides", metavar="key=value", nargs="*", help="values that differ from the file"
         )
+        if name == "eval":
+            command.add_argument(
+                "--benchmark",
+                choices=tuple(BENCHMARKS),
+                help="run all sets of a benchmark instead of env.eval alone, with one table",
+            )
         if name == "check":
             command.add_argument(
                 "--schema",
@@ -123,6 +140,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     _wait_passively()
     loaded = _load_to_run(arguments.config, ["runner.only_eval=true", *arguments.overrides])
     with _run_folder(loaded.config):
+        if arguments.benchmark is not None:
+            from rlinf.runners.benchmark import run_benchmark
+
+            benchmark = resolve(BENCHMARKS, arguments.benchmark)()
+            return run_benchmark(loaded.config, loaded.plan, benchmark)
         from rlinf.runners.evaluate import evaluate
 
         return evaluate(loaded.config, loaded.plan)

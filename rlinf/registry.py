@@ -39,6 +39,11 @@ ASSETS: dict[str, str] = {
 }
 """`rlinf assets download` -> function that lists the `Asset`s of a simulator."""
 
+BENCHMARKS: dict[str, str] = {
+    "maniskill_ood": "rlinf.envs.maniskill.put_on_plate.benchmark:ood",
+}
+"""`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
+
 EXPERTS: dict[str, str] = {
     "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",
 }

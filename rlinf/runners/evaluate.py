@@ -36,16 +36,7 @@ class Evaluator:
             step: iterations that the policy was trained for.
             label: what a reader calls the policy.
         """
-        env = self.config.env.eval
-        with self.run.phase("eval"):
-            repeats = self.config.algorithm.eval_rollout_epoch
-            tasks, episodes = self.workers.evaluate(
-                lambda tasks, available: evaluation_starts(
-                    env.seed, tasks, env.num_trials, available
-                ),
-                repeats,
-                step,
-            )
+        tasks, episodes = run_evaluation(self.config, self.run, self.workers, step)
         result = evaluation(label, episodes, tasks)
         write_result(self.run.folder, step, result, tasks, episodes)
         self.history = [row for row in self.history if row[0] < step] + [(step, result.overall)]
@@ -53,19 +44,42 @@ class Evaluator:
         return result
 
 
+def run_evaluation(
+    config: Config, run: Run, workers: Workers, step: int
+) -> tuple[list[str], list[EpisodeResult]]:
+    """Runs the evaluation of `config.env.eval`; returns the tasks and one result per episode."""
+    env = config.env.eval
+    with run.phase("eval"):
+        return workers.evaluate(
+            lambda tasks, available: evaluation_starts(env.seed, tasks, env.num_trials, available),
+            config.algorithm.eval_rollout_epoch,
+            step,
+        )
+
+
+def open_evaluation(config: Config, plan: Plan, run: Run, stack: ExitStack) -> Workers:
+    """Workers that can evaluate the start weights; `stack` closes them.
+
+    Raises:
+        Stopped: the run was to stop.
+    """
+    with run.stop:
+        config = start_weights(config, plan, run)
+    with run.console.phase("start", once=True):
+        machines = stack.enter_context(cluster.start(config.cluster))
+        stack.enter_context(run.stop)
+        workers = Workers(config, plan, machines, run, training=False)
+        stack.callback(workers.close)
+        workers.start()
+    run.open_writers(None)
+    return workers
+
+
 def evaluate(config: Config, plan: Plan) -> int:
     """Evaluates the policy of `runner.ckpt_path` once; returns the exit code."""
     with open_run(config) as run, ExitStack() as stack:
         try:
-            with run.stop:
-                config = start_weights(config, plan, run)
-            with run.console.phase("start", once=True):
-                machines = stack.enter_context(cluster.start(config.cluster))
-                stack.enter_context(run.stop)
-                workers = Workers(config, plan, machines, run, training=False)
-                stack.callback(workers.close)
-                workers.start()
-            run.open_writers(None)
+            workers = open_evaluation(config, plan, run, stack)
             result = Evaluator(config, run, workers).evaluate(0, "all tasks")
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: nothing was written")

@@ -9,7 +9,7 @@ from typing import Any
 from rlinf.cluster.cluster import Cluster, environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.config.derive import Plan
-from rlinf.config.schema import Component, Config
+from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
 from rlinf.logging.metrics import Metrics
@@ -139,6 +139,11 @@ class Workers:
         groups = [group for group in (self.env, self.rollout, self.actor) if group is not None]
         asked = [group.call("timeline") for group in groups]
         return [span for pending in asked for spans in self._wait(pending) for span in spans]
+
+    def use_evaluation(self, env: EvalEnv) -> None:
+        """From now on evaluations are those of this section; the policy stays as it is."""
+        self.config = self.config.with_evaluation(env)  # also that of workers that are replaced
+        self._wait(self.env.call("use_evaluation", env))
 
     def request_episodes(self) -> Pending:
         """Asks the env workers for their running episodes, for a checkpoint; does not wait."""

@@ -1,0 +1,153 @@
+"""A benchmark: one policy evaluated on several sets of starts, with one table at the end.
+
+The policy is loaded once. Each set has a result file, and a set whose file says that it was made
+with the same policy and settings is not run again: an interrupted benchmark goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlinf.config import tree
+from rlinf.config.derive import Plan
+from rlinf.config.preflight import missing_assets
+from rlinf.config.problems import error_of
+from rlinf.config.schema import Config
+from rlinf.config.validate import validate
+from rlinf.data.types import EpisodeResult
+from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
+from rlinf.errors import UserError
+from rlinf.logging.benchmark_table import SetOutcome, markdown, table
+from rlinf.logging.files import write_atomically
+from rlinf.logging.outcomes import Outcome
+from rlinf.logging.results import wilson
+from rlinf.runners.evaluate import open_evaluation, run_evaluation
+from rlinf.runners.run import Run, open_run
+from rlinf.runners.stopping import Stopped
+
+
+def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
+    """Runs the sets that have no result yet and writes `eval/table.md` and `eval/table.json`."""
+    configs = {part.name: configured(config, benchmark, part) for part in benchmark.sets}
+    problems = [problem for one in configs.values() for problem in missing_assets(one)]
+    if problems:
+        raise error_of(list(dict.fromkeys(problems)), benchmark.title)
+    with open_run(config) as run, ExitStack() as stack:
+        folder = run.folder / "eval"
+        todo = [part for part in benchmark.sets if _read(folder, part, configs[part.name]) is None]
+        try:
+            if todo:
+                workers = open_evaluation(config, plan, run, stack)
+            for number, part in enumerate(todo, start=1):
+                run.console.note(f"set {number} of {len(todo)}: {part.name}")
+                workers.use_evaluation(configs[part.name].env.eval)
+                _, episodes = run_evaluation(configs[part.name], run, workers, step=0)
+                _write(folder, part, configs[part.name], episodes)
+        except Stopped as stopped:
+            run.console.note(f"stopped by {stopped}: sets that were through are kept")
+            return stopped.exit_code
+        _write_table(run, benchmark, configs)
+    return 0
+
+
+def configured(config: Config, benchmark: Benchmark, part: BenchmarkSet) -> Config:
+    """The configuration with the evaluation of one set."""
+    if config.env.eval.simulator_type != benchmark.simulator_type:
+        raise UserError(
+            f"env.eval.simulator_type = {config.env.eval.simulator_type}: {benchmark.title} runs "
+            f"in {benchmark.simulator_type}",
+            "choose a configuration for that simulator",
+        )
+    plain = config.model_dump(mode="json")
+    for key, value in part.init_params.items():
+        tree.put(plain, f"env.eval.init_params.{key}", value)
+    video = f"{config.env.eval.video_cfg.video_base_dir}/{part.name}"
+    tree.put(plain, "env.eval.video_cfg.video_base_dir", video)
+    changed = validate(plain)
+    if not isinstance(changed, Config):
+        raise error_of(changed, part.name)
+    return changed
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What a result depends on, apart from the code."""
+    env = config.env.eval.model_dump(mode="json", exclude={"video_cfg", "num_processes"})
+    return {
+        "policy": config.runner.ckpt_path,
+        "model": config.actor.model.model_dump(mode="json"),
+        "env": {key: value for key, value in env.items() if not key.endswith("timeout_s")},
+        "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
+        "repeats": config.algorithm.eval_rollout_epoch,
+        "seed": config.actor.seed,
+    }
+
+
+def _file(folder: Path, part: BenchmarkSet) -> Path:
+    return folder / f"{part.name}.json"
+
+
+def _write(
+    folder: Path, part: BenchmarkSet, config: Config, episodes: Sequence[EpisodeResult]
+) -> None:
+    once = _outcome(part.name, [episode.success_once for episode in episodes])
+    at_end = _outcome(part.name, [episode.success_at_end for episode in episodes])
+    outcome = SetOutcome(part.name, part.group, once, at_end, tuple(part.remarks(episodes)))
+    content = {
+        **asdict(outcome),
+        "settings": _settings(config),
+        "episodes": [
+            {**asdict(episode), "start": episode.start._asdict()}
+            for episode in sorted(episodes, key=lambda episode: episode.start)
+        ],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(_file(folder, part), (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _read(folder: Path, part: BenchmarkSet, config: Config) -> SetOutcome | None:
+    """The outcome of a set that was run with these settings."""
+    file = _file(folder, part)
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text())
+    if found["settings"] != _settings(config):
+        return None
+    return SetOutcome(
+        part.name,
+        part.group,
+        Outcome(**found["once"]),
+        Outcome(**found["at_end"]),
+        tuple(found["remarks"]),
+    )
+
+
+def _outcome(label: str, solved: Sequence[bool]) -> Outcome:
+    count, successes = len(solved), sum(solved)
+    low, high = wilson(successes, count)
+    return Outcome(label, successes / count if count else math.nan, low, high, count)
+
+
+def _write_table(run: Run, benchmark: Benchmark, configs: dict[str, Config]) -> None:
+    folder = run.folder / "eval"
+    found = [_read(folder, part, configs[part.name]) for part in benchmark.sets]
+    sets = [outcome for outcome in found if outcome is not None]
+    rows = table(sets, benchmark.groups, benchmark.within)
+    policy = run.config.runner.ckpt_path or "the weights a training would start from"
+    page = markdown(benchmark.title, policy, sets, rows, benchmark.remarks)
+    content = {
+        "benchmark": benchmark.title,
+        "policy": policy,
+        "table": rows,
+        "sets": [asdict(outcome) for outcome in sets],
+        "remarks": list(benchmark.remarks),
+    }
+    write_atomically(folder / "table.md", page.encode())
+    write_atomically(folder / "table.json", (json.dumps(content, indent=1) + "\n").encode())
+    run.console.outcomes([outcome.once for outcome in sets])
+    run.console.paths({"table": folder / "table.md", "numbers": folder / "table.json"})
