@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="print the JSON schema of the configuration, for editors",
             )
     _add_assets_command(commands)
+    _add_export_command(commands)
     return parser
 
 
@@ -105,6 +106,29 @@ def _download_assets(arguments: argparse.Namespace) -> int:
 
     for asset in resolve(ASSETS, arguments.group)():
         download(asset, arguments.use_mirror, print)
+    return 0
+
+
+def _add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "write the policy of a checkpoint, adapters folded in"
+    command = commands.add_parser("export", help=description, description=description)
+    command.set_defaults(run=_export)
+    command.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="RUN/checkpoints/global_step_N, or .../best"
+    )
+    command.add_argument("out", metavar="OUT", help="a folder that does not exist yet")
+    command.add_argument(
+        "--adapter", action="store_true", help="write the LoRA adapter alone, in PEFT's form"
+    )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.runners.export import export
+
+    export(Path(arguments.checkpoint).expanduser(), Path(arguments.out), arguments.adapter)
+    print(f"policy: {arguments.out}")
     return 0
 
 

@@ -11,7 +11,7 @@ belong to actions, and 1 where they belong to chunks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -85,6 +85,11 @@ class Samples:
             batch.weights,
         )
         return cls(*(torch.from_numpy(field[rows]).to(device) for field in fields))
+
+    def without_weight(self) -> Samples:
+        """The same samples, none of which counts: their loss and its gradient are 0."""
+        nothing, none = torch.zeros_like(self.weights), torch.zeros_like(self.mask)
+        return replace(self, weights=nothing, mask=none)
 
 
 class Denominators(NamedTuple):

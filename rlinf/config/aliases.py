@@ -16,6 +16,7 @@ RENAMED: dict[str, str] = {
     "actor.checkpoint_load_path": "actor.model.model_path",
     "actor.fsdp_config.gradient_checkpointing": "actor.model.gradient_checkpointing",
     "actor.model.model_name": "actor.model.model_type",
+    "actor.model.sharding_strategy": "actor.fsdp_config.sharding_strategy",
     "algorithm.auto_reset": "env.train.auto_reset",
     "algorithm.bootstrap_type": "algorithm.bootstrap",
     "algorithm.group_size": "env.train.group_size",
@@ -52,6 +53,9 @@ _LEVELS = {"token_level": "token", "action_level": "action", "chunk_level": "chu
 _PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}
 _PICTURES = {"rgb+segmentation": "rgb"}  # where a task needs the segmentation, it takes it
 VALUES: dict[str, dict[str, str]] = {
+    "actor.fsdp_config.mixed_precision.param_dtype": _PRECISIONS,
+    "actor.fsdp_config.mixed_precision.reduce_dtype": _PRECISIONS,
+    "actor.fsdp_config.strategy": {"fsdp": "fsdp2"},
     "actor.model.precision": _PRECISIONS,
     "actor.model.value_type": _LEVELS,
     "algorithm.adv_type": {

@@ -87,6 +87,11 @@ class ModelConfig(Section):
         """Parameters that an update can change."""
         return self.num_parameters()
 
+    @property
+    def trains_adapters(self) -> bool:
+        """Whether only low-rank adapters (and the critic) are trained."""
+        return False
+
     @abstractmethod
     def observation_bytes(self) -> int:
         """Size of one observation as it is stored."""

@@ -35,10 +35,15 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
         placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
     except UserError as error:
         return [*problems, Problem(error.message, error.fix)]
-    return [*problems, *_envs_per_stage(config, placement), *_batches(config, placement)]
+    return [
+        *problems,
+        *_envs_per_stage(config, placement),
+        *_batches(config, placement),
+        *_sharding(config, placement),
+    ]
 
 
-def warnings(config: Config) -> list[str]:
+def warnings(config: Config, placement: Placement) -> list[str]:
     """What is allowed but probably not meant."""
     found = []
     sampling = config.algorithm.sampling_params
@@ -282,6 +287,42 @@ def _batches(config: Config, placement: Placement) -> Iterator[Problem]:
         f"divide the {count} samples of an iteration ({_factors(config)})",
         f"try {' or '.join(map(str, around))}",
     )
+
+
+def _sharding(config: Config, placement: Placement) -> Iterator[Problem]:
+    fsdp, ranks = config.actor.fsdp_config, len(placement["actor"])
+    strategy, key = fsdp.sharding_strategy, "actor.fsdp_config.fsdp_size"
+    if strategy != "hybrid_shard" and fsdp.fsdp_size > 0:
+        yield Problem(
+            f"{key} = {fsdp.fsdp_size} with sharding_strategy = {strategy}: only hybrid_shard has "
+            "groups of ranks",
+            f"set {key}=-1, or actor.fsdp_config.sharding_strategy=hybrid_shard",
+        )
+    elif ranks % (size := derive.shard_size(config, placement)):
+        yield Problem(
+            f"{key} = {fsdp.fsdp_size}: groups of {size} ranks must divide the "
+            f"{plural(ranks, 'actor rank')}",
+            f"set {key} to a divisor of {ranks}",
+        )
+    wanted, precision = fsdp.mixed_precision.param_dtype, config.actor.model.precision
+    if wanted not in (None, precision):
+        yield Problem(
+            f"actor.fsdp_config.mixed_precision.param_dtype = {wanted}, actor.model.precision = "
+            f"{precision}: actor and rollout would disagree on the probability of an action",
+            f"set actor.model.precision={wanted}",
+        )
+    if config.rollout.enable_offload and config.runner.mode == "async":
+        yield Problem(
+            "rollout.enable_offload = true with runner.mode = async: the rollout goes on while the "
+            "actor trains",
+            "set rollout.enable_offload=false, or runner.mode=sync",
+        )
+    if fsdp.offload_pin_memory and not fsdp.cpu_offload:
+        yield Problem(
+            "actor.fsdp_config.offload_pin_memory = true with cpu_offload = false: there is "
+            "nothing to pin",
+            "set actor.fsdp_config.offload_pin_memory=false",
+        )
 
 
 def _factors(config: Config) -> str:

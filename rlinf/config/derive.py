@@ -67,6 +67,7 @@ class Plan:
     train: EnvPlan
     eval: EnvPlan
     batch: BatchPlan
+    shard_size: int  # actor ranks that hold one copy of the weights together
     iterations: int
     memory: tuple[Memory, ...]
 
@@ -106,6 +107,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
         train=train,
         eval=evaluation,
         batch=batch,
+        shard_size=shard_size(config, placement),
         iterations=iterations(config),
         memory=tuple(_memory(config, placement, train, evaluation, batch)),
     )
@@ -122,6 +124,18 @@ def samples(config: Config) -> int:
     train, chunk = config.env.train, config.actor.model.num_action_chunks
     steps = train.max_steps_per_rollout_epoch // chunk
     return steps * train.total_num_envs * config.algorithm.rollout_epoch
+
+
+def shard_size(config: Config, placement: Placement) -> int:
+    """Actor ranks that hold one copy of the weights together: all, those of a node, or one."""
+    fsdp, ranks = config.actor.fsdp_config, placement["actor"]
+    if fsdp.sharding_strategy == "no_shard":
+        return 1
+    if fsdp.sharding_strategy != "hybrid_shard":
+        return len(ranks)
+    if fsdp.fsdp_size > 0:
+        return fsdp.fsdp_size
+    return len(ranks) // len({process.node for process in ranks})
 
 
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
@@ -173,11 +187,12 @@ def _memory(
             ("eval", evaluation, config.env.eval.init_params),
         )
     )
+    held = -(-count // shard_size(config, placement))
     weights = {
         "actor": (
-            ("parameters", count * 4),
-            ("gradients", count * 4),
-            ("Adam", count * 8),
+            ("parameters", held * 4),
+            ("gradients", held * 4),
+            ("Adam", held * 8),
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }

@@ -69,7 +69,7 @@ def load(
     if problems:
         raise error_of(problems, name)
     plan = derive.plan(config, nodes)
-    warnings = [*checks.warnings(config), *preflight.warnings(plan, machine)]
+    warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 

@@ -57,8 +57,6 @@ class TinyVlaConfig(ModelConfig):
     """Name of the policy class."""
     precision: Literal["fp32"] = "fp32"
     """Too small to gain from another format."""
-    gradient_checkpointing: Literal[False] = False
-    """Too small to be worth it."""
     image_size: Annotated[Count, Field(multiple_of=16)] = 64
     """Side of the square input image in pixels."""
     num_views: Count = 1

@@ -338,6 +338,10 @@ class PrismaticConfig(ModelConfig):
         base = 0 if self.is_lora else self.architecture().num_computed()
         return base + self._adapter() + self._value_head()
 
+    @property
+    def trains_adapters(self) -> bool:
+        return self.is_lora
+
     def _adapter(self) -> int:
         return self.architecture().num_adapter(self.lora_rank) if self.is_lora else 0
 

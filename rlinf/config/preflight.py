@@ -115,14 +115,15 @@ def _port(port: int | None) -> Iterator[Problem]:
 def _disk(config: Config) -> Iterator[Problem]:
     folder = config.runner.logger.run_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    checkpoint = _BYTES_PER_PARAMETER * config.actor.model.num_parameters()
+    checkpoint = _BYTES_PER_PARAMETER * config.actor.model.num_trainable()
     # One more than is kept: the new checkpoint is complete before the oldest goes.
-    need = _SPARE_BYTES + checkpoint * (config.runner.keep_checkpoints + 1)
+    count = config.runner.keep_checkpoints + config.runner.keep_best + 1
+    need = _SPARE_BYTES + checkpoint * count
     free = shutil.disk_usage(existing).free
     if free < need:
         yield Problem(
             f"{existing} has {free / 1e9:.1f} GB free, the run needs {need / 1e9:.1f} GB "
-            f"({config.runner.keep_checkpoints + 1} checkpoints, logs and videos)",
+            f"({count} checkpoints, logs and videos)",
             "free some space, set runner.logger.log_path elsewhere, or lower "
             "runner.keep_checkpoints",
         )

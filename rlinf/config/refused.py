@@ -16,20 +16,8 @@ _EVALUATION = (
     "remove it; env.eval.num_trials is the number of episodes per task",
 )
 
-_OFFLOAD = (
-    "moving this component off its accelerator between phases is not part of this version",
-    "remove it; give the components accelerators of their own if memory is short",
-)
-
 REFUSED: dict[str, tuple[str, str]] = {
     # Features this version does not have.
-    "actor.enable_offload": _OFFLOAD,
-    "rollout.enable_offload": _OFFLOAD,
-    "actor.fsdp_config": ("sharding options are not part of this version", "remove it"),
-    "actor.model.sharding_strategy": (
-        "sharding options are not part of this version",
-        "remove it",
-    ),
     "reward": ("reward models are not part of this version", "remove it"),
     "critic": (
         "a critic model of its own is not part of this version",
@@ -38,6 +26,30 @@ REFUSED: dict[str, tuple[str, str]] = {
     "runner.weight_sync_interval": (
         "the rollout gets the new weights after every update",
         "remove it",
+    ),
+    # Options of the first generation of FSDP that the second has no use for.
+    "actor.fsdp_config.reshard_after_forward": (
+        "sharding_strategy says it",
+        "remove it; full_shard gathers weights again for the backward pass, shard_grad_op keeps "
+        "them",
+    ),
+    "actor.fsdp_config.backward_prefetch": (
+        "the backward pass always gathers the next layer ahead",
+        "remove it",
+    ),
+    "actor.fsdp_config.limit_all_gathers": ("memory is always bounded", "remove it"),
+    "actor.fsdp_config.use_orig_params": (
+        "parameters always stay what they are in the model",
+        "remove it",
+    ),
+    "actor.fsdp_config.use_liger_kernel": ("there are no such kernels here", "remove it"),
+    "actor.fsdp_config.mixed_precision.buffer_dtype": (
+        "buffers keep the format that the model gives them",
+        "remove it",
+    ),
+    "actor.fsdp_config.amp*": (
+        "there is one way to mixed precision",
+        "remove it and set actor.fsdp_config.mixed_precision",
     ),
     # Keys at a place where they have no reader.
     "rollout.actor.checkpoint_load_path": (

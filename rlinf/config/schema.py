@@ -118,12 +118,16 @@ class RunnerConfig(Section):
     """Save a checkpoint after every so many iterations; -1 only at the end."""
     keep_checkpoints: Count = 2
     """Newest checkpoints kept."""
+    keep_best: bool = True
+    """Keep the checkpoint with the highest `eval/success_once` beside them; `checkpoints/best`
+    names it. Only a checkpoint of an iteration that was evaluated can be it."""
     only_eval: bool = False
     """Evaluate once and stop; `rlinf eval` sets it."""
     resume_dir: str | None = None
     """`auto` continues the newest good checkpoint of the run, a path that checkpoint."""
     ckpt_path: str | None = None
-    """Policy weights to start from (a checkpoint or an exported policy), optimizer and step new."""
+    """Policy weights to start from or to evaluate, optimizer and step new: a checkpoint (or
+    `checkpoints/best`, `checkpoints/latest`), or an exported policy."""
     worker_timeout_s: Seconds = 600.0
     """Longest wait for an answer of any worker, in seconds, before it counts as dead."""
     mode: Literal["sync", "async"] = "sync"
@@ -354,6 +358,8 @@ class RolloutConfig(Section):
     """P, stages an env worker's sub-envs are split into: one simulates while another waits."""
     max_batch_size: Count | None = None
     """Most observations in one forward pass; None for no limit."""
+    enable_offload: bool = False
+    """Leave the GPU between rollouts: the weights wait in host memory."""
     model: RolloutModel = RolloutModel()
     """The copy of the actor's policy."""
 
@@ -392,6 +398,43 @@ class OptimConfig(Section):
     """Optimizer steps of the whole schedule; 0 takes those of the run."""
 
 
+class MixedPrecision(Section):
+    """Number formats of training; trained weights and their optimizer always stay fp32."""
+
+    param_dtype: Precision | None = None
+    """Format of weights and activations in a forward pass; None or the same as
+    `actor.model.precision`, in which the rollout acts."""
+    reduce_dtype: Precision = "fp32"
+    """Format in which gradients are added up over ranks."""
+
+
+class FsdpConfig(Section):
+    """How the actor's ranks share weights, gradients and optimizer."""
+
+    strategy: Literal["fsdp2"] = "fsdp2"
+    """PyTorch's `fully_shard`."""
+    sharding_strategy: Literal["full_shard", "shard_grad_op", "hybrid_shard", "no_shard"] = (
+        "full_shard"
+    )
+    """`full_shard` gathers a layer's weights for its forward and again for its backward pass,
+    `shard_grad_op` keeps them in between, `hybrid_shard` shards within groups of `fsdp_size` ranks
+    that hold copies of each other, `no_shard` gives every rank a copy."""
+    fsdp_size: Limit = -1
+    """Ranks that hold one copy of the weights together, with `hybrid_shard`; -1 for those of a
+    node."""
+    mixed_precision: MixedPrecision = MixedPrecision()
+    """Number formats."""
+    cpu_offload: bool = False
+    """Keep weights, gradients and optimizer in host memory; a layer visits the GPU to compute."""
+    offload_pin_memory: bool = False
+    """Page-locked host memory for `cpu_offload`: faster copies."""
+    forward_prefetch: bool = False
+    """Gather the next layer while the present one computes its forward pass."""
+    enable_gradient_accumulation: bool = True
+    """Add gradients up over ranks once per update. False does so after every micro-batch, which
+    needs less memory and more communication."""
+
+
 class ActorConfig(Section):
     """Workers that train the policy."""
 
@@ -403,6 +446,10 @@ class ActorConfig(Section):
     """M, samples (chunks) per optimizer step over all ranks."""
     training_backend: Literal["fsdp"] = "fsdp"
     """How the model is spread over ranks."""
+    fsdp_config: FsdpConfig = FsdpConfig()
+    """How the ranks share weights, gradients and optimizer."""
+    enable_offload: bool = False
+    """Leave the GPU between updates: weights and optimizer wait in host memory."""
     model: AnyModel
     """The policy."""
     optim: OptimConfig = OptimConfig()

@@ -40,6 +40,9 @@ class Evaluation:
     values: Tensor  # [N, C] action level, [N, 1] chunk level, [N, 0] without a value head
 
 
+pytree.register_dataclass(Evaluation)  # so that sharding finds the tensors it must watch
+
+
 class Policy(nn.Module, ABC):
     """A policy for chunks of C actions of A dimensions.
 
@@ -71,7 +74,10 @@ class Policy(nn.Module, ABC):
         """Parameters of the value head, which have their own learning rate."""
 
     def layers(self) -> list[nn.Module]:
-        """The repeated layers, in order of use: what sharding wraps one by one."""
+        """The repeated layers, in order of use: what sharding wraps one by one.
+
+        Their weights are used by their `forward` alone.
+        """
         return []
 
     def save(
@@ -107,8 +113,8 @@ class Policy(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
-        return next(self.parameters()).device
+        """Where the policy computes; its weights may wait elsewhere."""
+        return self.live.device
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Building a policy from its configuration, and the folder a policy is kept in.
 
 A policy folder holds the weights as the policy's `save` writes them, and `policy.json` (the model
-section of the configuration). Checkpoints contain one, exports are one, `model_path` names one.
+section of the configuration). Exports are one, `model_path` names one. A checkpoint of a training
+is read as well; it holds the weights in shards, see `shards.py`.
 """
 
 from __future__ import annotations
@@ -13,38 +14,64 @@ from typing import Literal
 import torch
 
 from rlinf.config.models import AnyModel
-from rlinf.config.schema import SamplingParams
+from rlinf.config.schema import Config, SamplingParams
+from rlinf.models import shards
 from rlinf.models.base import Policy, Sampling
 from rlinf.registry import MODELS, resolve
 
 CONFIG_FILE = "policy.json"
 
 
-def build_policy(config: AnyModel, seed: int) -> Policy:
+def build_policy(config: AnyModel, seed: int, checkpoint: Path | None = None) -> Policy:
     """The policy of the configuration, with start weights from `model_path` or from the seed.
+
+    Args:
+        checkpoint: of a training, whose weights it gets on top.
 
     Raises:
         UserError: if `model_path` holds no policy, or one of another shape.
     """
     torch.manual_seed(seed)
     policy: Policy = resolve(MODELS, config.model_type)(config)
-    if config.model_path is not None:
+    if config.model_path is not None and (checkpoint is None or has_frozen(policy)):
         load_policy(policy, Path(config.model_path))
+    if checkpoint is not None:
+        load_policy(policy, checkpoint)
     return policy
 
 
+def start_policy(config: Config) -> Policy:
+    """The policy that a run starts from, once `runners.warmup.start_weights` has chosen it."""
+    path = config.runner.ckpt_path
+    checkpoint = None if path is None else Path(path)
+    return build_policy(config.actor.model, config.actor.seed, checkpoint)
+
+
+def has_frozen(policy: Policy) -> bool:
+    """Whether training leaves some weights as they are, as with adapters."""
+    return any(not parameter.requires_grad for parameter in policy.parameters())
+
+
 def load_policy(policy: Policy, folder: Path) -> None:
-    """Copies the weights of a policy folder, or of a checkpoint that contains one.
+    """Copies the weights of a policy folder, or of a checkpoint.
 
     Raises:
         UserError: if there is none, it is damaged, or it does not fit.
     """
-    policy.load(folder / "policy" if (folder / "policy" / CONFIG_FILE).is_file() else folder)
+    if is_checkpoint(folder):
+        shards.read({shards.POLICY: shards.weights_of(policy)}, folder / shards.FOLDER)
+    else:  # a checkpoint of imitation contains a policy folder
+        policy.load(folder / "policy" if (folder / "policy" / CONFIG_FILE).is_file() else folder)
 
 
-def save_policy(policy: Policy, config: AnyModel, folder: Path) -> None:
-    """Writes a policy folder."""
-    policy.save(folder)
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint of reinforcement learning, rather than a policy folder."""
+    return (folder / shards.FOLDER).is_dir()
+
+
+def save_policy(policy: Policy, config: AnyModel, folder: Path, merge: bool = False) -> None:
+    """Writes a policy folder; `merge` folds adapters into the weights that they adapt."""
+    policy.save(folder, merge=merge)
     described = config.model_dump(mode="json", exclude={"model_path"})
     (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2) + "\n")
 

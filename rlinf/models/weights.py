@@ -1,61 +1,117 @@
-"""The trainable weights of a policy as one flat buffer: what travels from actor to rollout."""
+"""The trainable weights of a policy in one buffer: what travels from actor to rollout.
+
+Only parameters that an update can change are in it, in the number format of the rollout's policy,
+sorted by format, each at an offset that both sides compute alike.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.models.base import Policy
+_ALIGNMENT = 64  # bytes; a cache line, and more than any format needs
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Trainable parameters, one after the other in the order of `named_parameters`."""
+    """Weights on their way."""
 
     version: int  # updates the actor had made
-    layout: str  # digest of names, shapes and dtypes
-    data: np.ndarray  # [bytes] uint8
+    digest: str  # of the layout: architectures that differ are refused
+    data: Any  # [bytes] uint8, or the handle of shared memory that holds them
 
 
-def trainable(policy: nn.Module) -> list[tuple[str, Tensor]]:
-    """The parameters that an update can change; frozen ones never travel."""
-    return [(name, p) for name, p in policy.named_parameters() if p.requires_grad]
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where one parameter lies."""
+
+    name: str
+    shape: torch.Size
+    dtype: torch.dtype
+    offset: int  # in bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the parameter."""
+        return self.shape.numel() * self.dtype.itemsize
 
 
-def pack(policy: Policy) -> Weights:
-    """Copies the trainable parameters out of a policy, written once."""
-    parameters = trainable(policy)
-    size = sum(p.numel() * p.element_size() for _, p in parameters)
-    data = np.empty(size, np.uint8)
-    offset = 0
-    for _, parameter in parameters:
-        flat = parameter.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        data[offset : offset + flat.numel()] = flat.numpy()
-        offset += flat.numel()
-    return Weights(policy.version, layout(policy), data)
+class Layout:
+    """Where each trainable parameter of a policy lies in the buffer."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        """Taken from the policy as it was built: training may change formats, not the layout."""
+        trained = [(name, p) for name, p in policy.named_parameters() if p.requires_grad]
+        trained.sort(key=lambda item: str(item[1].dtype))  # stable: in order within a format
+        sizes = [p.numel() * p.element_size() for _, p in trained]
+        offsets = [0, *accumulate(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)]
+        self.size = offsets.pop()  # bytes of the buffer
+        self.slots = tuple(
+            Slot(name, p.shape, p.dtype, offset)
+            for (name, p), offset in zip(trained, offsets, strict=True)
+        )
+        self.digest = hashlib.sha256("\n".join(map(str, self.slots)).encode()).hexdigest()
+
+    def place(self, buffer: Tensor, slot: Slot) -> Tensor:
+        """The parameter's place in a buffer ([bytes] uint8)."""
+        return buffer[slot.offset : slot.offset + slot.size].view(slot.dtype).view(slot.shape)
 
 
-def unpack(weights: Weights, policy: Policy) -> None:
-    """Copies the buffer into a policy of the same layout and takes over its version."""
-    if weights.layout != layout(policy):
-        raise RuntimeError("weights of another architecture arrived: actor and rollout differ")
-    data = torch.empty(len(weights.data), dtype=torch.uint8)
-    data.numpy()[:] = weights.data  # what arrives is shared memory that nobody may write to
-    offset = 0
-    with torch.no_grad():
-        for _, parameter in trainable(policy):
-            size = parameter.numel() * parameter.element_size()
-            part = data[offset : offset + size].view(parameter.dtype)
-            parameter.copy_(part.view(parameter.shape))
-            offset += size
-    policy.version = weights.version
+def join(policy: nn.Module, layout: Layout) -> Tensor | None:
+    """Moves the trainable parameters into one piece of memory of the layout, next to each other.
+
+    They then travel by one copy, which is several times as fast as hundreds of small ones.
+
+    Returns:
+        [bytes] uint8, which the parameters share from now on; None where training holds them in
+        another format than they travel in.
+    """
+    parameters = dict(policy.named_parameters())
+    if any(parameters[slot.name].dtype != slot.dtype for slot in layout.slots):
+        return None
+    device = next((parameters[slot.name].device for slot in layout.slots), None)
+    joined = torch.zeros(layout.size, dtype=torch.uint8, device=device)
+    for slot in layout.slots:
+        place, parameter = layout.place(joined, slot), parameters[slot.name]
+        place.copy_(parameter.detach())
+        parameter.data = place
+    return joined
 
 
-def layout(policy: nn.Module) -> str:
-    """Digest of the names, shapes and dtypes of the trainable parameters."""
-    rows = [f"{name} {tuple(p.shape)} {p.dtype}" for name, p in trainable(policy)]
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+def write(
+    policy: nn.Module, layout: Layout, buffer: Tensor | None, whole: Callable[[Tensor], Tensor]
+) -> None:
+    """Copies the trainable parameters into a buffer ([bytes] uint8), each once.
+
+    Args:
+        buffer: None on ranks that only give their shares.
+        whole: the full tensor behind a parameter; where it is shared out all ranks take part.
+    """
+    parameters = dict(policy.named_parameters())
+    for slot in layout.slots:
+        weight = whole(parameters[slot.name].detach())
+        if buffer is not None:
+            layout.place(buffer, slot).copy_(weight)
+
+
+def copy(source: Tensor, target: Tensor) -> None:
+    """Copies bytes ([bytes] uint8): by memcpy in host memory, twice as fast as torch's loop."""
+    if source.device.type == target.device.type == "cpu":
+        np.copyto(target.numpy(), source.numpy())
+    else:
+        target.copy_(source)
+
+
+def as_tensor(data: np.ndarray) -> Tensor:
+    """A tensor on an array's own memory, which may be read-only: nobody writes to it."""
+    with warnings.catch_warnings():  # torch knows no read-only tensors
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(data)

@@ -1,6 +1,7 @@
 """Checkpoints: written beside, verified, renamed; `latest` points to the newest good one.
 
     RUN/checkpoints/latest                      name of the newest complete checkpoint
+    RUN/checkpoints/best                        name of the one that was evaluated best
     RUN/checkpoints/global_step_12/manifest.json   size and SHA-256 of every other file
     RUN/checkpoints/global_step_12/...          whatever the writer put there
 
@@ -15,33 +16,56 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rlinf.errors import UserError
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+BEST = "best"
 _NAME = re.compile(r"global_step_(\d+)")
 
 
 def save(root: Path, step: int, write: Callable[[Path], None], keep: int) -> Path:
-    """Writes checkpoint `step` and removes all but the newest `keep`.
-
-    Args:
-        root: the run's `checkpoints` folder.
-        write: fills the folder it is given.
+    """Writes checkpoint `step` with `write`, which fills the folder it is given.
 
     Raises:
         OSError: the disk is full or not writable; older checkpoints are then untouched.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(root)
-    target, building = root / f"global_step_{step}", root / f".global_step_{step}.{os.getpid()}.tmp"
-    building.mkdir()
+    building = begin(root, step)
     try:
         write(building)
-        _write_manifest(building, step)
+        return commit(building, step, keep)
+    finally:
+        _remove_leftovers(root)
+
+
+def begin(root: Path, step: int) -> Path:
+    """A new folder below `root` (the run's `checkpoints`) to write checkpoint `step` to.
+
+    It counts for nothing until `commit`.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(root)
+    building = root / f".global_step_{step}.{os.getpid()}.tmp"
+    building.mkdir()
+    return building
+
+
+def commit(building: Path, step: int, keep: int, score: float | None = None) -> Path:
+    """Makes what `begin` began a checkpoint, and removes all but the newest `keep` and the best.
+
+    Args:
+        score: of an evaluation of this policy; more is better. None: not evaluated.
+
+    Raises:
+        OSError: as `save`.
+    """
+    root = building.parent
+    target = root / f"global_step_{step}"
+    try:
+        _write_manifest(building, step, score)
         if target.exists():  # the same step again, after a resume
             target.rename(root / f".{target.name}.{os.getpid()}.old")
         building.rename(target)
@@ -49,9 +73,28 @@ def save(root: Path, step: int, write: Callable[[Path], None], keep: int) -> Pat
         _write_text(root / LATEST, target.name + "\n")
     finally:
         _remove_leftovers(root)
-    for old in _folders(root)[keep:]:
-        shutil.rmtree(old)
+    folders = _folders(root)
+    best = _best(folders)
+    if best is not None:
+        _write_text(root / BEST, best.name + "\n")
+    for old in folders[keep:]:
+        if old != best:
+            shutil.rmtree(old)
     return target
+
+
+def abandon(building: Path) -> None:
+    """Removes what `begin` began."""
+    shutil.rmtree(building, ignore_errors=True)
+
+
+def follow(path: Path) -> Path:
+    """The checkpoint that a pointer (`checkpoints/latest`, `checkpoints/best`) names.
+
+    Any other path is its own answer.
+    """
+    pointer = path.name in (LATEST, BEST) and path.is_file()
+    return path.with_name(path.read_text().strip()) if pointer else path
 
 
 def verify(folder: Path) -> str | None:
@@ -74,6 +117,22 @@ def verify(folder: Path) -> str | None:
     return None
 
 
+def verified(folder: Path, key: str) -> Path:
+    """A folder that somebody named as a checkpoint, by the key `key`.
+
+    Raises:
+        UserError: it is none, or it is damaged.
+    """
+    problem = verify(folder) if folder.is_dir() else "there is no such folder"
+    if problem is not None:
+        raise UserError(
+            f"{key} = {folder}: {problem}.",
+            "Name another checkpoint; runner.resume_dir=auto continues a run from its newest good "
+            "one.",
+        )
+    return folder
+
+
 def find(root: Path, resume_dir: str) -> tuple[Path | None, list[str]]:
     """The checkpoint to resume from, and warnings about damaged ones that were passed over.
 
@@ -85,14 +144,7 @@ def find(root: Path, resume_dir: str) -> tuple[Path | None, list[str]]:
         UserError: if the path named is no good checkpoint.
     """
     if resume_dir != "auto":
-        folder = Path(resume_dir)
-        problem = verify(folder) if folder.is_dir() else "there is no such folder"
-        if problem is not None:
-            raise UserError(
-                f"runner.resume_dir = {resume_dir}: {problem}.",
-                "Use runner.resume_dir=auto for the newest good checkpoint of the run.",
-            )
-        return folder, []
+        return verified(follow(Path(resume_dir).expanduser()), "runner.resume_dir"), []
     warnings: list[str] = []
     for folder in _folders(root):
         problem = verify(folder)
@@ -118,14 +170,29 @@ def _remove_leftovers(root: Path) -> None:
         shutil.rmtree(leftover)
 
 
-def _write_manifest(folder: Path, step: int) -> None:
+def _best(folders: Sequence[Path]) -> Path | None:
+    """The checkpoint with the highest score, the newest of equals; None if none has one."""
+    scores = [(score, folder) for folder in folders if (score := _score(folder)) is not None]
+    return max(scores, key=lambda pair: pair[0])[1] if scores else None
+
+
+def _score(folder: Path) -> float | None:
+    try:
+        score = json.loads((folder / MANIFEST).read_text())["score"]
+    except (OSError, ValueError, KeyError):
+        return None  # damaged, which only who reads it need care about
+    return None if score is None else float(score)
+
+
+def _write_manifest(folder: Path, step: int, score: float | None) -> None:
     """Lists every file with size and checksum, after each is safely on the disk."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _sync(path)
         name = path.relative_to(folder).as_posix()
         files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
-    _write_text(folder / MANIFEST, json.dumps({"step": step, "files": files}, indent=2) + "\n")
+    content = {"step": step, "score": score, "files": files}
+    _write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
     _sync(folder)
 
 

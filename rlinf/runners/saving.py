@@ -1,7 +1,6 @@
 """What a checkpoint of a training holds, and when one is written.
 
-policy/            the policy, see models/loading.py
-optimizer.pt       optimizer and number of updates
+actor/             trained weights, optimizer and number of updates, see models/shards.py
 episodes.npz       the running episodes of every env, see `pack_states`
 config.json        the configuration
 """
@@ -10,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +20,29 @@ from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
 from rlinf.runners import checkpoint
+from rlinf.runners.evaluate import read_history
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
 
 StageState = tuple[list[EnvState], np.ndarray]  # of one stage: episodes, episodes begun per env
 EPISODES_FILE = "episodes.npz"
+CONFIG_FILE = "config.json"
 
 
 class Saver:
-    """Writes checkpoints of completed iterations, and brings a run back from one."""
+    """Writes checkpoints of completed iterations, and brings a run back from one.
+
+    A checkpoint is copied when it is due and written while the run goes on.
+    """
 
     def __init__(self, config: Config, run: Run, workers: Workers) -> None:
         self.config, self.run, self.workers = config, run, workers
         self.step = 0  # iterations completed
-        self._saved: int | None = None
+        self._saved: int | None = None  # the newest step on the disk
         self._resumed_from: Path | None = None
         self._episodes: Pending | None = None  # of the envs when `step` was complete
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: tuple[int, Future[Path]] | None = None  # step
 
     def resume(self) -> int:
         """Brings the workers to the newest good checkpoint, if one is asked for.
@@ -76,6 +83,7 @@ class Saver:
         """
         if not actor_lost and self._restore_episodes():
             return
+        self.finish()
         found, _ = checkpoint.find(self.run.checkpoints, "auto")
         folder = found or self._resumed_from
         if folder is not None:
@@ -101,41 +109,94 @@ class Saver:
     def _load(self, folder: Path) -> None:
         """Brings the workers to a checkpoint."""
         self.workers.load_actor(folder)
-        states = unpack_states(folder / EPISODES_FILE)
-        if states:
-            self.workers.restore_episodes(states)
+        self._deal_out(unpack_states(folder / EPISODES_FILE))
         self.complete(checkpoint.step_of(folder), self.workers.request_episodes())
         self._saved, self._resumed_from = self.step, folder
 
-    def save(self) -> bool:
-        """Writes a checkpoint of the last complete iteration, once.
+    def save(self) -> None:
+        """Begins a checkpoint of the last complete iteration, if there is none yet.
 
         A full disk is no reason to lose a run: it is reported, the older checkpoints stay, and the
         next save tries again.
+        """
+        if self.finish() or self.workers.updating:
+            return
+        try:
+            building = checkpoint.begin(self.run.checkpoints, self.step)
+        except OSError as error:
+            self._warn(self.step, error)
+            return
+        self.workers.begin_to_save_actor(building)
+        result = self._thread.submit(self._write, building, self.step, self._episodes)
+        self._writing = self.step, result
+
+    def finish(self) -> bool:
+        """Waits for the checkpoint being written.
 
         Returns:
-            Whether the iteration is now on the disk.
+            Whether the last complete iteration is on the disk.
         """
-        if self._saved == self.step or self.workers.updating:
-            return self._saved == self.step
-        try:
-            checkpoint.save(
-                self.run.checkpoints, self.step, self._write, self.config.runner.keep_checkpoints
-            )
-        except OSError as error:
-            self.run.console.warn(
-                f"checkpoint of step {self.step} not written, older ones are kept: {error}"
-            )
-            return False
-        self._saved = self.step
-        return True
+        if self._writing is not None:
+            step, result = self._writing
+            self._writing = None
+            try:
+                result.result()
+                self._saved = step
+            except (OSError, WorkerDied) as error:
+                self._warn(step, error)
+        return self._saved == self.step
 
-    def _write(self, folder: Path) -> None:
-        self.workers.save_actor(folder)
-        episodes = self._episodes.result() if self._episodes is not None else []
-        pack_states(episodes, folder / EPISODES_FILE)
-        described = json.dumps(self.config.model_dump(mode="json"), indent=2)
-        (folder / "config.json").write_text(described + "\n")
+    def _write(self, building: Path, step: int, episodes: Pending | None) -> Path:
+        """Runs in a thread of its own, so that the next iteration need not wait."""
+        try:
+            pack_states(episodes.result() if episodes else [], building / EPISODES_FILE)
+            described = json.dumps(self.config.model_dump(mode="json"), indent=2)
+            (building / CONFIG_FILE).write_text(described + "\n")
+            self.workers.wait_for_saved_actor(building)
+            score = dict(read_history(self.run.folder)).get(step)
+            return checkpoint.commit(
+                building,
+                step,
+                self.config.runner.keep_checkpoints,
+                score.success if score and self.config.runner.keep_best else None,
+            )
+        except BaseException:
+            checkpoint.abandon(building)
+            raise
+
+    def _warn(self, step: int, error: Exception) -> None:
+        self.run.console.warn(
+            f"checkpoint of step {step} not written, older ones are kept: {error}"
+        )
+
+    def _deal_out(self, states: Sequence[Sequence[StageState]]) -> None:
+        """Continues the episodes, on however many workers and stages there are now."""
+        if not states:
+            return
+        plan, stages = self.workers.plan, self.config.rollout.pipeline_stage_num
+        regrouped = regroup(states, len(plan.placement["env"]), stages, plan.train.per_stage)
+        if regrouped is None:
+            self.run.console.note("the number of sub-envs has changed: all episodes begin anew")
+        else:
+            self.workers.restore_episodes(regrouped)
+
+
+def regroup(
+    states: Sequence[Sequence[StageState]], workers: int, stages: int, per_stage: int
+) -> list[list[StageState]] | None:
+    """The episodes of the same sub-envs over other numbers of workers and stages.
+
+    None if there are not as many sub-envs as there were.
+    """
+    episodes = [episode for worker in states for stage, _ in worker for episode in stage]
+    begun = _joined([counts for worker in states for _, counts in worker], np.int64)
+    if len(episodes) != workers * stages * per_stage:
+        return None
+    cut = [
+        (episodes[i : i + per_stage], begun[i : i + per_stage])
+        for i in range(0, len(episodes), per_stage)
+    ]
+    return [cut[i : i + stages] for i in range(0, len(cut), stages)]
 
 
 def pack_states(workers: Sequence[Sequence[StageState]], path: Path) -> None:

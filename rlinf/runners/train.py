@@ -129,10 +129,12 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
             training_loop(training)
         except (Stopped, WorkerDied, EnvironmentFailure):
             saver.save()  # whatever is complete is not lost
+            saver.finish()
             raise
-        if not saver.save():
+        saver.save()
+        if not saver.finish():
             raise UserError(
                 f"the last checkpoint could not be written below {run.checkpoints}",
                 "free some space and continue with runner.resume_dir=auto",
             )
-        close_run(config, run, workers, training.evaluator)
+        close_run(config, run, training.evaluator)

@@ -10,6 +10,8 @@ from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
 from rlinf.imitation.lerobot.read import DataSet
+from rlinf.models.loading import is_checkpoint
+from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, data_key, decode_pictures, digest
 from rlinf.runners.run import Run
 from rlinf.workers.imitation import ImitationWorker
@@ -18,15 +20,27 @@ _OF_NO_EFFECT = {"cache_dir", "log_interval", "eval_interval", "save_interval"} 
 
 
 def start_weights(config: Config, plan: Plan, run: Run) -> Config:
-    """The configuration with its start weights in `actor.model.model_path`.
+    """The configuration with its start weights chosen.
 
-    They come from `runner.ckpt_path`, from `actor.model.model_path`, or from the warm-up.
+    A policy folder, of `runner.ckpt_path` or of the warm-up, becomes `actor.model.model_path`. A
+    checkpoint of a training stays in `runner.ckpt_path`: it holds what training changed, on top of
+    the model.
+
+    Raises:
+        UserError: the checkpoint is damaged.
     """
-    path = config.runner.ckpt_path or config.actor.model.model_path
-    if path is None and config.imitation is not None:
+    path, model, checked = config.actor.model.model_path, config.actor.model, None
+    if config.runner.ckpt_path is not None:
+        folder = checkpoint.follow(Path(config.runner.ckpt_path).expanduser())
+        if is_checkpoint(folder):
+            checked = str(checkpoint.verified(folder, "runner.ckpt_path"))
+        else:
+            path = str(folder)
+    elif path is None and config.imitation is not None:
         path = str(_warm_up(config, plan, config.imitation, run))
-    model = config.actor.model.model_copy(update={"model_path": path})
-    return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})
+    actor = config.actor.model_copy(update={"model": model.model_copy(update={"model_path": path})})
+    runner = config.runner.model_copy(update={"ckpt_path": checked})
+    return config.model_copy(update={"actor": actor, "runner": runner})
 
 
 def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> Path:

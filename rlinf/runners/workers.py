@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
+from rlinf.models import shards
 from rlinf.runners.run import Run
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.env import EnvWorker
 from rlinf.workers.rollout import RolloutWorker
 
+SAVE_POLL_S = 0.05  # how often to ask whether a checkpoint is written
 UPDATE_GRACE_S = 20.0  # an update under way when the run is to stop may take so long to finish
 
 
@@ -93,8 +96,13 @@ class Workers:
         """Brings the actor's weights to the rollout workers; returns their version."""
         version: int = self._wait(self._actor.call_first("version"))[0]
         if version != self.version:
-            weights = self._wait(self._actor.call_first("weights", publish))[0]
-            self._wait(self.rollout.call("load_weights", weights))
+            # Workers on the actor's machine read its memory, others get a copy over the network.
+            home = self.plan.placement["actor"][0].node
+            is_near = [process.node == home for process in self.plan.placement["rollout"]]
+            sent = self._actor.call("weights", None if all(is_near) else publish)
+            near, far = self._wait(sent)[0]
+            arguments = [(near if here else far,) for here in is_near]
+            self._wait(self.rollout.call_each("load_weights", arguments))
             self.version = version
         return version
 
@@ -108,6 +116,8 @@ class Workers:
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of an iteration; metrics are those of all ranks together."""
+        if self.config.rollout.enable_offload:
+            self._wait(self.rollout.call("rest"))
         self.updating = True
         pending = self._actor.call("update", publish(batch), step)
         per_rank = self._result(pending, lambda: self.stop.check_after(UPDATE_GRACE_S))
@@ -164,13 +174,34 @@ class Workers:
         self._wait(self._actor.call("ready"), self.config.runner.worker_timeout_s)
         self._connect_actors()
 
-    def save_actor(self, folder: Path) -> None:
-        """Policy and optimizer, written by rank 0; all ranks hold the same."""
-        self._actor.call_first("save", str(folder)).result()
+    def begin_to_save_actor(self, folder: Path) -> None:
+        """Every rank copies its share of policy and optimizer and writes it in the background."""
+        self._actor.call("save", str(folder)).result()
 
-    def export_policy(self, folder: Path) -> None:
-        """The policy alone, written by rank 0."""
-        self._actor.call_first("export", str(folder)).result()
+    def wait_for_saved_actor(self, folder: Path) -> None:
+        """Waits until all ranks have written; may be called from another thread.
+
+        Raises:
+            OSError: a disk is full or not writable.
+        """
+
+        def look() -> None:  # a rank that trains answers only afterwards
+            if shards.is_written(folder):
+                raise _Written
+
+        while True:
+            try:
+                per_rank = self._actor.call("saved").result(look)
+            except _Written:
+                return
+            problem = next((problem for _, problem in per_rank if problem is not None), None)
+            if problem is not None:
+                raise OSError(problem)
+            if all(done for done, _ in per_rank):
+                if not shards.is_written(folder):
+                    raise OSError("an actor was replaced while it wrote")
+                return
+            time.sleep(SAVE_POLL_S)
 
     def load_actor(self, folder: Path) -> None:
         """Policy and optimizer on every rank."""
@@ -268,4 +299,9 @@ class Workers:
             "threads": self.plan.cores["actor"],
             "updates": self.plan.iterations * self.plan.batch.updates,
             "fetch": fetch,
+            "shard_size": self.plan.shard_size,
         }
+
+
+class _Written(Exception):
+    """Ends a wait: what it was for has happened."""

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.distributed as dist
 
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
-from rlinf.algorithms.schedule import learning_rate_factor
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, micro_batches, minibatches
+from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation, TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.logging.timeline import Span, Spans
-from rlinf.models.loading import build_policy, load_policy, sampling_of, save_policy
-from rlinf.models.weights import pack
+from rlinf.models import shards
+from rlinf.models.loading import sampling_of, start_policy
+from rlinf.models.weights import Layout, Weights
+from rlinf.workers.offload import allocated, note_memory
+from rlinf.workers.optimizer import Optimizer
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
+from rlinf.workers.sharding import needs_fsdp, spread
 
 MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
+_HOST = torch.device("cpu")
 Fetch = Callable[[Sequence[Any]], Sequence[Observation]]
 
 
@@ -44,35 +52,32 @@ class ActorWorker:
         updates: int,
         fetch: Fetch,
         log_dir: str,
+        shard_size: int = 1,
     ) -> None:
-        """Builds policy and optimizer.
+        """Builds the policy; with several ranks `connect` makes it ready to be trained.
 
         Args:
             updates: optimizer steps of the whole run, for the learning-rate schedule.
             fetch: turns references to observations into observations.
+            shard_size: ranks that hold one copy of the weights together.
         """
         prepare_process(f"actor{rank}", log_dir)
-        device = prepare_torch(threads)
+        self.device = prepare_torch(threads)
         self.config, self.fetch, self.ranks = config, fetch, Ranks(rank, world)
-        self.optim = config.actor.optim
-        self.total_updates = self.optim.total_training_steps or updates
-        self.policy = build_policy(config.actor.model, seed=config.actor.seed).to(device)
+        self.updates, self.shard_size = updates, shard_size
+        self.policy = start_policy(config)
+        self.layout = Layout(self.policy)
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
-        value = {id(p) for p in self.policy.value_parameters()}
-        self.policy_parameters = [p for p in self.policy.parameters() if id(p) not in value]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": self.policy_parameters, "lr": self.optim.lr},
-                {"params": self.policy.value_parameters(), "lr": self.optim.value_lr},
-            ],
-            betas=(self.optim.adam_beta1, self.optim.adam_beta2),
-            eps=self.optim.adam_eps,
-            weight_decay=self.optim.weight_decay,
-        )
-        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.skipped = 0  # updates in a row
         self.spans = Spans(f"actor{rank}")
+        self._shared: SharedMemory | None = None  # weights on their way; rank 0
+        self._saving_ranks: dist.ProcessGroup | None = None
+        self._writing: Future[Any] | None = None
+        if world == 1:
+            if needs_fsdp(config.actor, shard_size):
+                self.ranks.stand_alone()
+            self._prepare()
 
     def ready(self) -> None:
         """Answers once the constructor is through."""
@@ -82,21 +87,37 @@ class ActorWorker:
         return self.ranks.open_meeting_point(host)
 
     def connect(self, address: str) -> None:
-        """Joins the other ranks at the address that rank 0 opened."""
+        """Joins the other ranks at the address that rank 0 opened, and shares the policy out."""
         self.ranks.connect(address, self.config.runner.worker_timeout_s)
+        self._saving_ranks = dist.new_group(backend="gloo")  # writes while the others train
+        self._prepare()
 
     def version(self) -> int:
         """Updates made so far."""
         return self.policy.version
 
-    def weights(self, publish: Callable[[Any], Any]) -> Any:
-        """A reference to the weights, published from here so that they are written once."""
-        with self.spans.span("pack weights"):
-            return publish(pack(self.policy))
-
     def timeline(self) -> list[Span]:
         """What the worker did since the last call."""
         return self.spans.take()
+
+    def weights(self, publish: Callable[[Any], Any] | None) -> tuple[Weights, Any] | None:
+        """The weights, from rank 0: for workers of its machine in shared memory that is written
+        once and used again, for others published.
+
+        Args:
+            publish: what makes a reference to a value; None if no other machine needs them.
+        """
+        first = self.ranks.rank == 0
+        if first and self._shared is None:
+            self._shared = SharedMemory.create(self.layout.size)
+        buffer = torch.from_numpy(self._shared.array) if self._shared is not None else None
+        with self.spans.span("write weights"):
+            self.spread.write_weights(buffer)
+        if self._shared is None:
+            return None
+        near = Weights(self.policy.version, self.layout.digest, self._shared.handle)
+        far = publish(replace(near, data=self._shared.array)) if publish is not None else None
+        return near, far
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         """Trains on the samples of iteration `step` and returns this rank's part of the metrics.
@@ -104,6 +125,13 @@ class ActorWorker:
         Raises:
             NumericsError: several updates in a row had a gradient that is not finite.
         """
+        self._be_on(self.device)
+        try:
+            return self._train(batch, step)
+        finally:
+            self._be_on(_HOST)
+
+    def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
             table = ObservationTable(self.fetch(batch.observations))
         parts: list[Metrics] = []
@@ -122,34 +150,63 @@ class ActorWorker:
         return Metrics.merge(parts)
 
     def save(self, folder: str) -> None:
-        """Writes policy, optimizer and counters."""
-        save_policy(self.policy, self.config.actor.model, Path(folder) / "policy")
-        state = {"optimizer": self.optimizer.state_dict(), "version": self.policy.version}
-        torch.save(state, Path(folder) / "optimizer.pt")
+        """Begins to write policy, optimizer and counters; `saved` tells when it is done.
 
-    def export(self, folder: str) -> None:
-        """Writes the policy alone."""
-        save_policy(self.policy, self.config.actor.model, Path(folder))
+        The state is copied first, so training may go on.
+        """
+        self._writing = shards.begin_to_write(
+            self._state(), Path(folder) / shards.FOLDER, self._saving_ranks
+        )
+
+    def saved(self) -> tuple[bool, str | None]:
+        """Whether this rank's writing has ended, and if it failed, what the disk said."""
+        if self._writing is None or not self._writing.done():
+            return self._writing is None, None
+        return True, shards.problem_of(self._writing)
 
     def load(self, folder: str) -> None:
-        """Continues from what `save` wrote."""
-        load_policy(self.policy, Path(folder))
-        state = torch.load(Path(folder) / "optimizer.pt", weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.policy.version = state["version"]
+        """Continues from what `save` wrote, with whatever number of ranks."""
+        self.spread.settle()
+        state = self._state()
+        shards.read(state, Path(folder) / shards.FOLDER)
+        self.policy.version, self.skipped = state["version"], state["skipped"]
+
+    def _state(self) -> shards.State:
+        """What a checkpoint holds; the tensors themselves, not copies."""
+        return {
+            shards.POLICY: shards.weights_of(self.policy),
+            "optimizer": self.optimizer.state(),
+            "version": self.policy.version,
+            "skipped": self.skipped,
+        }
+
+    def _be_on(self, device: torch.device) -> None:
+        """With `enable_offload`: moves policy and optimizer to the GPU, or off it."""
+        if self.config.actor.enable_offload and self.device != _HOST:
+            before = allocated(self.device)
+            self.spread.move(device)
+            self.optimizer.follow()
+            note_memory(f"actor to {device}", self.device, before)
+
+    def _prepare(self) -> None:
+        """Shares the policy out over the ranks and makes its optimizer."""
+        actor = self.config.actor
+        self.spread = spread(
+            self.policy, self.layout, actor, self.device, self.ranks, self.shard_size
+        )
+        self.optimizer = Optimizer(self.spread, actor.optim, self.updates)
+        self._be_on(_HOST)
 
     def _train_minibatch(
         self, batch: TrainBatch, table: ObservationTable, minibatch: np.ndarray
     ) -> tuple[Metrics, bool]:
         """One optimizer step on the samples `minibatch` ([n] int64); False to end the epochs."""
-        warming_up = self.policy.version < self.optim.critic_warmup_steps
         over = denominators(batch, minibatch, self.policy.live, self.settings)
-        pieces = micro_batches(
-            minibatch, self.ranks.rank, self.ranks.world, self.config.actor.micro_batch_size
-        )
+        pieces = self._pieces(minibatch)
         parts: list[Metrics] = []
-        self.optimizer.zero_grad(set_to_none=True)
-        for rows in filter(len, pieces):
+        self.optimizer.clear()
+        for index, (rows, count) in enumerate(pieces):
+            self.spread.before_backward(last=index == len(pieces) - 1)
             new = self.policy.evaluate(
                 table.take(batch.objects[rows], batch.rows[rows]),
                 batch.sampled[rows],
@@ -157,17 +214,34 @@ class ActorWorker:
             )
             old = Samples.take(batch, rows, self.policy.device)
             loss, metrics = minibatch_loss(
-                new, old, self.policy.live, self.settings, over, train_policy=not warming_up
+                new,
+                old if count else old.without_weight(),
+                self.policy.live,
+                self.settings,
+                over,
+                train_policy=not self.optimizer.warming_up,
             )
             loss.backward()
             parts.append(metrics)
         metrics = Metrics.merge(parts)
-        self.ranks.add_up(self._gradients(skip_policy=warming_up))
+        self.spread.add_up(self.optimizer.gradients())
         if self._too_far(metrics):
             return Metrics.merge(
                 [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
             ), False
         return Metrics.merge([metrics, self._step()]), True
+
+    def _pieces(self, minibatch: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+        """Rows of each forward pass of this rank, and whether they count.
+
+        Ranks of a sharded policy compute each pass together. One that has no rows left for it
+        takes part with a row that does not count; a plain policy just leaves the pass out.
+        """
+        size, ranks = self.config.actor.micro_batch_size, self.ranks
+        pieces = micro_batches(minibatch, ranks.rank, ranks.world, size)
+        if self.spread.in_step:
+            return [(rows, True) if len(rows) else (minibatch[:1], False) for rows in pieces]
+        return [(rows, True) for rows in pieces if len(rows)]
 
     def _too_far(self, metrics: Metrics) -> bool:
         """Whether the policy has left the behaviour policy further behind than `target_kl`."""
@@ -176,30 +250,11 @@ class ActorWorker:
         divergence = metrics.get("train/actor/approx_kl_k3", nothing)
         return target is not None and self.ranks.mean(divergence) > target
 
-    def _gradients(self, skip_policy: bool) -> list[Tensor]:
-        """The gradients, zero where a parameter was not reached.
-
-        While the critic warms up the policy's are dropped, so that AdamW neither moves nor decays
-        these parameters and the critic's moments live on afterwards.
-        """
-        if skip_policy:
-            for parameter in self.policy_parameters:
-                parameter.grad = None
-        gradients = []
-        for group in self.optimizer.param_groups[1 if skip_policy else 0 :]:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        return gradients
-
     def _step(self) -> Metrics:
         """Clips the gradient and moves the weights, or skips an update that is not finite."""
-        rates = [rate * self._rate_factor() for rate in self.base_rates]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.optim.clip_grad)
-        finite = bool(torch.isfinite(norm))
+        policy_rate, value_rate = self.optimizer.rates()
+        norm = self.optimizer.clip()
+        finite = math.isfinite(norm)
         self.skipped = 0 if finite else self.skipped + 1
         if self.skipped >= MAX_SKIPPED:
             raise NumericsError(
@@ -208,25 +263,12 @@ class ActorWorker:
             )
         if finite:
             self.optimizer.step()
-            self.policy.version += 1
         share = self.ranks.share  # ranks know the same numbers: together they count once
-        seen = {"train/actor/lr": rates[0], "train/critic/lr": rates[1]}
+        seen = {"train/actor/lr": policy_rate, "train/critic/lr": value_rate}
         if finite:
-            seen["train/actor/grad_norm"] = float(norm)
+            seen["train/actor/grad_norm"] = norm
         means = {name: Mean(value * share, share) for name, value in seen.items()}
         return Metrics({**means, "faults/skipped_updates": Total(share * (not finite))})
-
-    def _rate_factor(self) -> float:
-        warmup = self.optim.lr_warmup_steps
-        if warmup < 0:
-            warmup = round(self.optim.lr_warmup_steps_ratio * self.total_updates)
-        return learning_rate_factor(
-            self.policy.version,
-            warmup,
-            self.total_updates,
-            self.optim.warmup_style,
-            self.optim.min_lr_ratio,
-        )
 
 
 def loss_settings(algorithm: AlgorithmConfig) -> LossSettings:

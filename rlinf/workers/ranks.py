@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import HashStore, TCPStore
 
 from rlinf.logging.metrics import Mean, Metric
 
@@ -26,15 +26,23 @@ class Ranks:
         self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
         return f"{host}:{self._store.port}"
 
+    def stand_alone(self) -> None:
+        """Makes one rank a process group, for what needs one."""
+        dist.init_process_group(_backend(), store=HashStore(), rank=0, world_size=1)
+
     def connect(self, address: str, timeout_s: float) -> None:
         """Joins the others; waits at most `timeout_s` for them, now and in every sum."""
         timeout = timedelta(seconds=timeout_s)
         host, _, port = address.rpartition(":")
         store = self._store or TCPStore(host, int(port), timeout=timeout)
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
-            backend, store=store, rank=self.rank, world_size=self.world, timeout=timeout
+            _backend(), store=store, rank=self.rank, world_size=self.world, timeout=timeout
         )
+
+    def leave(self) -> None:
+        """Leaves the process group, if there is one."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor by its sum over all ranks, in one message."""
@@ -55,3 +63,7 @@ class Ranks:
         )
         self.add_up([pair])
         return float(pair[0] / pair[1]) if pair[1] else 0.0
+
+
+def _backend() -> str:
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

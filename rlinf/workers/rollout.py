@@ -14,11 +14,13 @@ import torch
 
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
+from rlinf.data.shared import Handle, SharedMemory
 from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models.base import Policy
-from rlinf.models.loading import build_policy, sampling_of
-from rlinf.models.weights import Weights, unpack
+from rlinf.models.loading import sampling_of, start_policy
+from rlinf.models.weights import Layout, Weights, as_tensor, copy, join
+from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
 
 _log = logging.getLogger(__name__)
@@ -49,14 +51,16 @@ class RolloutWorker:
 
     def __init__(self, config: Config, rank: int, threads: int, log_dir: str) -> None:
         prepare_process(f"rollout{rank}", log_dir)
-        device = prepare_torch(threads)
-        self.policy: Policy = build_policy(config.actor.model, seed=config.actor.seed).to(device)
+        self.device = prepare_torch(threads)
+        self.policy: Policy = start_policy(config)
         self.policy.eval()
-        self.policy.requires_grad_(True)
+        self.layout = Layout(self.policy)
+        self.joined = self._move(self.device)
         self.sampling = {
             "train": sampling_of(config.algorithm.sampling_params, "train"),
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
         }
+        self._shared: tuple[Handle, SharedMemory] | None = None  # what an actor writes weights to
         self.max_batch = config.rollout.max_batch_size
         self.waiting: deque[_Request] = deque()
         self.thinking = threading.Lock()  # held by whoever uses the policy
@@ -74,9 +78,17 @@ class RolloutWorker:
 
     def load_weights(self, weights: Weights) -> int:
         """Takes over the weights of an update and answers with their version."""
+        if weights.digest != self.layout.digest:
+            raise RuntimeError("weights of another architecture arrived: actor and rollout differ")
         with self.thinking, self.spans.span("load weights"):
-            unpack(weights, self.policy)
-        return self.policy.version
+            copy(as_tensor(self._arrived(weights.data)), self.joined)
+            self.policy.version = weights.version
+        return weights.version
+
+    def rest(self) -> None:
+        """Leaves the GPU until the next request."""
+        with self.thinking:
+            self._be_on(torch.device("cpu"))
 
     def act(
         self,
@@ -109,6 +121,7 @@ class RolloutWorker:
     def judge(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
         with self.thinking, self.spans.span("judge"):
+            self._be_on(self.device)
             return self._with_enough_memory(lambda: self._judge(observation), len(observation))
 
     def timeline(self) -> list[Span]:
@@ -154,6 +167,7 @@ class RolloutWorker:
         return work()
 
     def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
+        self._be_on(self.device)
         observation = Observation.concatenate([request.observation for request in batch])
         keys = np.concatenate([request.keys for request in batch])
         finals = [request.final for request in batch if request.final is not None]
@@ -169,6 +183,27 @@ class RolloutWorker:
     def _judge(self, observation: Observation) -> np.ndarray:
         parts = observation.split(self.max_batch or len(observation))
         return np.concatenate([self.policy.judge(part) for part in parts])
+
+    def _be_on(self, device: torch.device) -> None:
+        """Moves the policy to the GPU or off it, where it is not there yet."""
+        if self.policy.device.type != device.type:
+            before = allocated(self.device)
+            self.joined = self._move(device)
+            note_memory(f"rollout to {device}", self.device, before)
+
+    def _move(self, device: torch.device) -> torch.Tensor:
+        """The trainable weights in one piece of memory, to which new ones are copied."""
+        joined = join(self.policy.to(device), self.layout)
+        assert joined is not None, "the layout is this very policy's"
+        return joined
+
+    def _arrived(self, data: np.ndarray | Handle) -> np.ndarray:
+        """The bytes of the weights: [bytes] uint8, read-only."""
+        if not isinstance(data, Handle):
+            return data
+        if self._shared is None or self._shared[0] != data:
+            self._shared = data, SharedMemory.open(data)
+        return self._shared[1].array
 
 
 _NO_VALUES = np.zeros(0, np.float32)

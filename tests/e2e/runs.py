@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import psutil
 from safetensors.numpy import load_file
+
+from rlinf.runners.export import write_policy
 
 RLINF = Path(sys.executable).parent / "rlinf"
 
@@ -70,7 +73,9 @@ def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def policy(folder: Path, step: int) -> dict[str, np.ndarray]:
     """The weights in checkpoint `step`."""
-    return load_file(folder / "checkpoints" / f"global_step_{step}/policy/policy.safetensors")
+    with tempfile.TemporaryDirectory() as out:
+        write_policy(folder / "checkpoints" / f"global_step_{step}", Path(out) / "policy")
+        return load_file(Path(out) / "policy" / "policy.safetensors")
 
 
 def wait_for(condition: Callable[[], bool], timeout: float, what: str) -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 TEXT_LENGTH = 8
 TEXT_BUCKETS = 512
@@ -42,6 +43,7 @@ class TinyVlaConfig:
     layers: int = 1
     heads: int = 4
     values: int = 1  # values per observation: 1, C, or 0 for no critic
+    recompute: bool = False  # compute the trunk again in the backward pass: less memory
 
 
 class TinyVla(nn.Module):
@@ -81,7 +83,10 @@ class TinyVla(nn.Module):
         asked = self.action_slots + self.summary(seen.flatten(1)).unsqueeze(1)
         tokens = torch.cat((seen, read, asked), dim=1)
         for block in self.blocks:
-            tokens = block(tokens)
+            if config.recompute and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
         hidden = self.norm(tokens[:, -slots:])
         logits = self.action_head(hidden)
         logits = logits.view(samples, config.chunk, config.action_dim, config.bins)

@@ -40,6 +40,7 @@ class TinyVlaPolicy(ImitablePolicy):
                 layers=config.depth,
                 heads=config.num_heads,
                 values=config.num_values if config.add_value_head else 0,
+                recompute=config.gradient_checkpointing,
             )
         )
         self.bins = self.network.config.bins
@@ -126,6 +127,9 @@ class TinyVlaPolicy(ImitablePolicy):
     def value_parameters(self) -> list[nn.Parameter]:
         head = self.network.value_head
         return list(head.parameters()) if head is not None else []
+
+    def layers(self) -> list[nn.Module]:
+        return list(self.network.blocks)
 
     def _with_dead(self, values: Tensor) -> Tensor:
         """[..., live dimensions] to [..., A], with zeros where a dimension is constant."""

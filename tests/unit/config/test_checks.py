@@ -77,6 +77,25 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
             ["rewards_lower_bound = 0.9 is above"],
         ),
         (["actor.model.add_value_head=false"], ["PPO needs a critic"]),
+        (
+            ["actor.fsdp_config.fsdp_size=2"],
+            ["fsdp_size = 2 with sharding_strategy = full_shard", "fsdp_size=-1"],
+        ),
+        (
+            [
+                "actor.fsdp_config.sharding_strategy=hybrid_shard",
+                "actor.fsdp_config.fsdp_size=2",
+            ],
+            ["groups of 2 ranks must divide the 1 actor rank", "a divisor of 1"],
+        ),
+        (
+            ["actor.fsdp_config.mixed_precision.param_dtype=bf16"],
+            ["actor.model.precision = fp32: actor and rollout would disagree"],
+        ),
+        (
+            ["actor.fsdp_config.offload_pin_memory=true"],
+            ["cpu_offload = false: there is nothing to pin"],
+        ),
         (["algorithm.filter_rewards=true"], ["PPO has no groups to filter"]),
         ([*GRPO, "algorithm.max_refills=2"], ["max_refills = 2 with filter_rewards = false"]),
         (

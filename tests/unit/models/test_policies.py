@@ -15,7 +15,7 @@ from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Policy, Sampling
 from rlinf.models.loading import build_policy, load_policy, save_policy
-from rlinf.models.weights import pack, unpack
+from rlinf.models.weights import Layout, copy, join, write
 from rlinf.registry import MODELS
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 
@@ -134,25 +134,39 @@ def test_gradients_reach_policy_and_value_parameters(policy: Policy):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.value_parameters())
 
 
-def test_weights_travel_bit_for_bit_and_carry_their_version(config: AnyModel, policy: Policy):
-    other = build_policy(config, seed=4)
-    policy.version = 12
-    unpack(pack(policy), other)
-    assert other.version == 12
+def test_weights_travel_bit_for_bit(config: AnyModel, policy: Policy):
+    """One side parameter by parameter, the other at once: the layout is the same."""
+    other, layout = build_policy(config, seed=4), Layout(policy)
+    joined = join(other, layout)
+    buffer = torch.zeros(layout.size, dtype=torch.uint8)
+    write(policy, layout, buffer, whole=lambda tensor: tensor)
+    copy(buffer, joined)
     for (name, ours), theirs in zip(policy.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs), name
 
 
-def test_weights_of_another_architecture_are_refused(policy: Policy, config: AnyModel):
-    wider = config.model_copy(update={"num_action_chunks": 3})
-    with pytest.raises(RuntimeError, match="another architecture"):
-        unpack(pack(policy), build_policy(wider, seed=0))
+def test_joined_parameters_stay_what_they_are_and_can_be_trained(policy: Policy):
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    joined = join(policy, Layout(policy))
+    for name, parameter in policy.named_parameters():
+        assert torch.equal(parameter, before[name]) and parameter.is_leaf, name
+    chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
+    policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING).logprobs.sum().backward()
+    content = joined.clone()
+    torch.optim.SGD(policy.parameters(), lr=0.1).step()
+    assert not torch.equal(joined, content)
+
+
+def test_another_architecture_has_another_layout(policy: Policy, config: AnyModel):
+    wider = build_policy(config.model_copy(update={"num_action_chunks": 3}), seed=0)
+    assert Layout(policy).digest == Layout(build_policy(config, seed=0)).digest
+    assert Layout(policy).digest != Layout(wider).digest
 
 
 def test_a_saved_policy_acts_the_same_after_loading(
     policy: Policy, config: AnyModel, tmp_path: Path
 ):
-    save_policy(policy, config, tmp_path / "policy")
+    save_policy(policy, config, tmp_path)
     loaded = build_policy(config.model_copy(update={"model_path": str(tmp_path)}), seed=99)
     assert np.array_equal(
         policy.act(OBSERVATION, SAMPLING, NOISE).actions,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,49 @@ def test_leftovers_of_a_killed_run_are_removed_by_the_next_save(root: Path):
 
 def test_an_empty_run_has_nothing_to_resume(tmp_path: Path):
     assert checkpoint.find(tmp_path, "auto") == (None, [])
+
+
+def save_judged(root: Path, step: int, score: float | None, keep: int = 1) -> None:
+    building = checkpoint.begin(root, step)
+    write_one(building)
+    checkpoint.commit(building, step, keep, score)
+
+
+def test_the_best_stays_beside_the_newest(tmp_path: Path):
+    for step, score in enumerate([0.5, 0.8, 0.7, None], start=1):
+        save_judged(tmp_path, step, score)
+    kept = sorted(p.name for p in tmp_path.glob("global_*"))
+    assert kept == ["global_step_2", "global_step_4"]
+    assert checkpoint.follow(tmp_path / "best") == tmp_path / "global_step_2"
+    assert checkpoint.follow(tmp_path / "latest") == tmp_path / "global_step_4"
+    save_judged(tmp_path, 5, 0.8)  # as good, and newer
+    assert checkpoint.follow(tmp_path / "best") == tmp_path / "global_step_5"
+    assert [p.name for p in tmp_path.glob("global_*")] == ["global_step_5"]
+
+
+def test_what_was_begun_and_not_committed_counts_for_nothing(root: Path):
+    building = checkpoint.begin(root, 11)
+    write_one(building)
+    assert checkpoint.find(root, "auto")[0] == root / "global_step_10"
+    checkpoint.abandon(building)
+    assert not list(root.glob(".global_step_*"))
+
+
+def test_a_process_killed_while_it_writes_leaves_the_previous_checkpoint(root: Path):
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+
+    def write_for_ever(folder: Path) -> None:
+        write_one(folder)
+        begun.set()
+        time.sleep(600)
+
+    process = context.Process(target=checkpoint.save, args=(root, 11, write_for_ever, 2))
+    process.start()
+    assert begun.wait(20)
+    process.kill()
+    process.join()
+    assert [p.name for p in root.glob(".global_step_*")] == [f".global_step_11.{process.pid}.tmp"]
+    assert checkpoint.find(root, "auto") == (root / "global_step_10", [])
+    checkpoint.save(root, 12, write_one, keep=2)
+    assert not list(root.glob(".global_step_*"))

@@ -1,0 +1,98 @@
+"""How the actor's ranks hold the policy: every rank all of it, or every rank a share.
+
+Losses are shares of the whole minibatch's loss, so gradients are added up, not averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rlinf.config.schema import ActorConfig
+from rlinf.models.base import Policy
+from rlinf.models.weights import Layout, copy, join, write
+from rlinf.workers.ranks import Ranks
+
+
+class Spread:
+    """Every rank holds the whole policy; gradients are added up in one message per update."""
+
+    in_step = False  # whether ranks must compute each forward pass together
+
+    def __init__(self, policy: Policy, layout: Layout, device: torch.device, ranks: Ranks) -> None:
+        self.policy, self.layout, self.ranks = policy, layout, ranks
+        self.move(device)
+
+    def move(self, device: torch.device) -> None:
+        """Moves the policy to a GPU or to host memory."""
+        self._joined = join(self.policy.to(device), self.layout)
+
+    def before_backward(self, last: bool) -> None:
+        """To be called before each backward pass.
+
+        Args:
+            last: whether it is the last of the update.
+        """
+
+    def add_up(self, gradients: Sequence[Tensor]) -> None:
+        """Makes each gradient that of all ranks, after the backward passes of an update."""
+        self.ranks.add_up(gradients)
+
+    def clip(self, parameters: Sequence[Tensor], largest_norm: float) -> float:
+        """Scales the gradients of all ranks down to a norm; returns the norm before."""
+        return float(torch.nn.utils.clip_grad_norm_(parameters, largest_norm))
+
+    def settle(self) -> None:
+        """To be called before weights change other than by a gradient's update."""
+
+    def write_weights(self, buffer: Tensor | None) -> None:
+        """Copies the trainable weights into a buffer ([bytes] uint8) of the layout.
+
+        Args:
+            buffer: None on ranks that need none; all ranks take part.
+        """
+        if buffer is None:
+            return
+        if self._joined is not None:
+            copy(self._joined, buffer)
+        else:
+            write(self.policy, self.layout, buffer, whole=lambda tensor: tensor)
+
+    def share(self, tensor: Tensor) -> Tensor:
+        """What this rank holds of a tensor."""
+        return tensor
+
+
+def needs_fsdp(actor: ActorConfig, shard_size: int) -> bool:
+    """Whether weights are shared out, cast or kept elsewhere; even one rank is a group then."""
+    return shard_size > 1 or actor.fsdp_config.cpu_offload or actor.model.precision != "fp32"
+
+
+def spread(
+    policy: Policy,
+    layout: Layout,
+    actor: ActorConfig,
+    device: torch.device,
+    ranks: Ranks,
+    shard_size: int,
+) -> Spread:
+    """Makes a policy ready to be trained. Its parameters may be replaced.
+
+    Weights that are trained become fp32, since small updates vanish in bf16; frozen ones keep the
+    format they have.
+
+    Args:
+        layout: of the weights on their way to the rollout, taken before.
+        device: where this rank computes.
+        shard_size: ranks that hold one copy of the weights together; it divides all ranks.
+    """
+    for parameter in policy.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if not needs_fsdp(actor, shard_size):
+        return Spread(policy, layout, device, ranks)
+    from rlinf.workers.fsdp import Sharded  # takes as long to import as torch itself
+
+    return Sharded(policy, layout, actor, device, ranks, shard_size)

@@ -1,0 +1,172 @@
+"""However the policy is spread over processes, an update is that of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch._dynamo  # noqa: F401  so that forks need not import it
+
+import rlinf.workers.fsdp  # noqa: F401
+from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.derive import shard_size
+from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
+from rlinf.config.schema import Config
+from rlinf.data.random import Noise, derive
+from rlinf.data.shared import SharedMemory
+from rlinf.data.types import Observation, TrainBatch
+from rlinf.logging.metrics import Metrics
+from rlinf.models.base import Sampling
+from rlinf.models.loading import build_policy
+from rlinf.workers.actor import ActorWorker
+from tests.unit.workers.ranks import in_ranks
+
+Toy = Callable[..., Config]
+N = 23  # samples: a prime, so that no split is even
+MLP = MlpConfig(
+    model_type="mlp", obs_dim=6, action_dim=2, num_action_chunks=2, hidden_dim=9, num_layers=1
+)
+VLA = TinyVlaConfig(
+    model_type="tiny_vla",
+    image_size=32,
+    action_dim=2,
+    num_action_chunks=2,
+    width=16,
+    depth=2,
+    num_heads=2,
+)
+
+
+class Updated(NamedTuple):
+    """What an update did, on one rank."""
+
+    metrics: Metrics
+    weights: np.ndarray | None  # on rank 0
+    held: int  # numbers of the policy's parameters that the rank keeps
+
+
+@pytest.fixture
+def config_of(toy: Toy) -> Callable[..., Config]:
+    """The toy's configuration with another policy and another way to spread it."""
+
+    def build(model: AnyModel, **fsdp: Any) -> Config:
+        config = toy(
+            "algorithm.update_epoch=1",
+            "actor.optim.critic_warmup_steps=1",
+            "actor.optim.clip_grad=0.05",  # acts in every update
+            "actor.optim.warmup_style=cosine",
+            "actor.optim.lr_warmup_steps=2",
+        )
+        actor = config.actor.model_copy(
+            update={
+                "model": model,
+                "fsdp_config": config.actor.fsdp_config.model_copy(update=fsdp),
+                "micro_batch_size": 1,  # ranks then have unequally many passes
+                "global_batch_size": N,
+            }
+        )
+        return config.model_copy(update={"actor": actor})
+
+    return build
+
+
+ConfigOf = Callable[..., Config]
+
+
+def batch_for(config: Config) -> TrainBatch:
+    """N samples of a policy that has moved since; a third of their actions do not count."""
+    random = np.random.default_rng(5)
+    images = random.integers(256, size=(N, 1, 32, 32, 3), dtype=np.uint8)
+    state = random.normal(size=(N, 6)).astype(np.float32)
+    seen = Observation(images, state, ("push the cube", "lift it") * (N // 2) + ("wait",))
+    policy = build_policy(config.actor.model, seed=config.actor.seed)
+    acted = policy.act(seen, Sampling(), Noise(derive(1, np.arange(N))))
+    mask = random.random((N, policy.chunk)) < 2 / 3
+    mask[:, 0] |= ~mask.any(axis=1)  # every sample has an action that counts
+    moved = 0.3 * random.normal(size=acted.logprobs.shape).astype(np.float32)
+    return TrainBatch(
+        observations=[seen],
+        objects=np.zeros(N, np.int64),
+        rows=np.arange(N),
+        sampled=acted.sampled,
+        logprobs=acted.logprobs + moved,
+        advantages=random.normal(size=mask.shape).astype(np.float32),
+        returns=random.normal(size=mask.shape).astype(np.float32),
+        values=acted.values,
+        mask=mask,
+        weights=mask.astype(np.float32),
+        planned=N,
+        trained=np.ones(N, bool),
+        version=0,
+    )
+
+
+def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[list[Updated]]:
+    """Three updates in each of `world` processes, with one way to spread the policy after another.
+
+    Returns:
+        For each configuration what each rank did.
+    """
+    batch = batch_for(configs[0])
+
+    def work(rank: int, tell: Any) -> list[Updated]:
+        return [update(config, rank, tell) for config in configs]
+
+    def update(config: Config, rank: int, tell: Any) -> Updated:
+        size = shard_size(config, {"actor": [ProcessPlacement(0, 0, (), "cpu", "")] * world})
+        actor = ActorWorker(config, rank, world, 1, 8, list, str(folder), size)
+        if world > 1:
+            actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        parts = []
+        for step in range(3):
+            parts.append(actor.update(batch, step))
+            actor.spread.move(actor.device)  # to where it is: it must survive the way
+            actor.optimizer.follow()
+        metrics = Metrics.merge(parts)
+        sent = actor.weights(None)
+        weights = None if sent is None else SharedMemory.open(sent[0].data).array.copy()
+        shares = [actor.spread.share(p) for p in actor.policy.parameters()]
+        actor.ranks.leave()
+        return Updated(metrics, weights, sum(share.numel() for share in shares))
+
+    per_rank = in_ranks(world, work)
+    return [list(ranks) for ranks in zip(*per_rank, strict=True)]
+
+
+def assert_equal(ranks: list[Updated], alone: Updated) -> None:
+    """Every metric, among them loss and norm of the gradient, and every weight."""
+    merged, expected = Metrics.merge([r.metrics for r in ranks]).reduce(), alone.metrics.reduce()
+    assert merged.keys() == expected.keys()
+    for name, value in expected.items():
+        assert merged[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    np.testing.assert_allclose(
+        ranks[0].weights.view(np.float32), alone.weights.view(np.float32), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_four_ranks_do_what_one_process_does(config_of: ConfigOf, tmp_path: Path):
+    """Three updates, one of critic warm-up; of 23 samples one rank has a pass less to do."""
+    ways = [
+        config_of(MLP, enable_gradient_accumulation=False),
+        config_of(MLP, sharding_strategy="hybrid_shard", fsdp_size=2),
+        config_of(MLP, sharding_strategy="no_shard"),
+    ]
+    ((alone,),) = update_in_ranks(ways[:1], tmp_path, 1)
+    assert alone.metrics.reduce()["train/actor/grad_norm"] > 0.05
+    for ranks, copies in zip(update_in_ranks(ways, tmp_path, 4), (1, 2, 4), strict=True):
+        assert_equal(ranks, alone)
+        assert sum(rank.held for rank in ranks) == copies * alone.held
+
+
+def test_two_ranks_gather_a_transformer_layer_by_layer(config_of: ConfigOf, tmp_path: Path):
+    recomputing = VLA.model_copy(update={"gradient_checkpointing": True})
+    ways = [
+        config_of(recomputing, forward_prefetch=True),
+        config_of(VLA, sharding_strategy="shard_grad_op"),
+    ]
+    ((alone,),) = update_in_ranks([config_of(VLA)], tmp_path, 1)
+    for ranks in update_in_ranks(ways, tmp_path, 2):
+        assert_equal(ranks, alone)
