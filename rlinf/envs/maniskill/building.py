@@ -89,8 +89,10 @@ def look(env: BaseEnv, params: ManiskillParams, info: dict[str, Any]) -> Observa
     tasks that count how often they do.
     """
     _set_observation_mode(env, _observation_mode(params))
-    shown = env.get_obs(info)
-    _set_observation_mode(env, "none")
+    try:
+        shown = env.get_obs(info)
+    finally:
+        _set_observation_mode(env, "none")
     texts = instructions(env, params)
     if params.obs_mode == "state":
         images = np.zeros((env.num_envs, 0, 0, 0, 3), np.uint8)
@@ -209,11 +211,15 @@ def _frequencies(params: ManiskillParams) -> dict[str, int]:
     return {key: value for key, value in named.items() if value is not None}
 
 
-def _camera_for_people(params: ManiskillParams) -> dict[str, int]:
-    """Size of the pictures for people; the Bridge tasks have a calibrated camera, kept as it is."""
+def _camera_for_people(params: ManiskillParams) -> dict[str, Any]:
+    """Settings of the camera for people.
+
+    Its shader is that of the policy's camera, as `fresh_physics` knows one for all of an env. The
+    Bridge tasks have a calibrated camera, whose size is kept.
+    """
     if issubclass(REGISTERED_ENVS[params.id].cls, BaseBridgeEnv):
-        return {}
-    return {"width": FRAME_SIZE, "height": FRAME_SIZE}
+        return {"shader_pack": params.shader}
+    return {"shader_pack": params.shader, "width": FRAME_SIZE, "height": FRAME_SIZE}
 
 
 def _picture(rgb: torch.Tensor, params: ManiskillParams) -> np.ndarray:

@@ -7,7 +7,7 @@ end in visibly different states. PhysX's "enhanced determinism" flag does not ch
 
 So each reset moves all bodies into a new, empty physics scene. That takes about 1 ms; ManiSkill's
 own `reconfigure` has the same effect and takes about 150 ms, since it loads everything again.
-The renderer, the cameras and the Python objects stay as they are.
+The renderer and the Python objects stay as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sapien
+from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
+from mani_skill.render import set_shader_pack
 
 from rlinf.data.types import Start
 from rlinf.envs.maniskill.building import reset_options
@@ -29,6 +31,8 @@ def reset_exactly(env: BaseEnv, start: Start) -> dict[str, Any]:
     Returns:
         What ManiSkill says about the first state.
     """
+    if isinstance(env, BaseBridgeEnv):
+        _rest_the_arm(env, start)
     for body in _moving_bodies(env):
         body.put_to_sleep()  # also forgets for how long it has been at rest
     _move_to_new_scene(env)
@@ -37,6 +41,17 @@ def reset_exactly(env: BaseEnv, start: Start) -> dict[str, Any]:
     for body in _moving_bodies(env):
         body.wake_up()
     return info
+
+
+def _rest_the_arm(env: BaseBridgeEnv, start: Start) -> None:
+    """Brings the arm to where episodes begin, and lets its motors hold it there.
+
+    The Bridge tasks let things settle inside a reset, while the arm is still where the episode
+    before has left it and follows that episode's last action.
+    """
+    env.reset(seed=start.seed, options=reset_options(start))
+    robot = env.agent.robot
+    robot.set_joint_drive_targets(robot.get_qpos(), robot.active_joints)
 
 
 def _moving_bodies(env: BaseEnv) -> list[sapien.physx.PhysxRigidBodyComponent]:
@@ -52,6 +67,10 @@ def _move_to_new_scene(env: BaseEnv) -> None:
     physics = sapien.physx.PhysxCpuSystem()
     physics.timestep = old.physx_system.timestep
     new = sapien.Scene([physics, old.render_system])
+    # A camera that comes into a scene is made anew, with the shader that was chosen last, which may
+    # be that of another env in this process.
+    for sensor in env.scene.sensors.values():
+        set_shader_pack(sensor.config.shader_config)
     entities = list(old.entities)
     for entity in entities:  # all, before the first is added: an articulation moves as a whole
         old.remove_entity(entity)
