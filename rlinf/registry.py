@@ -35,6 +35,7 @@ RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Simulator -> function that draws a test frame with a backend, and the backends to try."""
 
 ASSETS: dict[str, str] = {
+    "libero": "rlinf.assets.libero:assets",
     "maniskill": "rlinf.assets.maniskill:assets",
 }
 """`rlinf assets download` -> function that lists the `Asset`s of a simulator."""
@@ -45,11 +46,15 @@ BENCHMARKS: dict[str, str] = {
 """`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
 
 EXPERTS: dict[str, str] = {
+    "libero_pick_place": "rlinf.envs.libero.experts:pick_place",
     "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",
 }
 """`imitation.expert` -> function (simulator, settings, rng) that gives an expert for env 0."""
 
-EXPERT_TASKS: dict[str, tuple[str, str]] = {"push_cube": ("maniskill", "PushCube-v1")}
+EXPERT_TASKS: dict[str, tuple[str, str]] = {
+    "libero_pick_place": ("libero", "libero_spatial"),
+    "push_cube": ("maniskill", "PushCube-v1"),
+}
 """`imitation.expert` -> `simulator_type` and `init_params.id` of the task it can do."""
 
 

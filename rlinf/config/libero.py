@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from rlinf.assets import libero
+from rlinf.assets.base import describe_missing
 from rlinf.config.base import Count, Index, Spaces
 from rlinf.config.simulators import SimulatorParams
 
@@ -140,6 +142,10 @@ class LiberoParams(SimulatorParams):
     def episode_steps(self) -> tuple[int, ...]:
         limits = self.resolved().episode_steps
         return tuple(limits[suite] for suite in self.task_groups())
+
+    def missing_assets(self) -> tuple[str, str] | None:
+        task = f"env.*.init_params.task_suite_name = {self.task_suite_name}"
+        return describe_missing(libero.GROUP, libero.assets(), task)
 
     def spaces(self) -> Spaces:
         size = self.resolved().camera_size

@@ -32,6 +32,7 @@ class EpisodeRules:
     """When episodes end, what their rewards are, and what is kept of them."""
 
     max_episode_steps: int  # env steps after which an episode is truncated
+    task_steps: tuple[int, ...] = ()  # the same for each task, if that is earlier
     ignore_terminations: bool = False  # run to the step limit whatever the task says
     reward_coef: float = 1.0  # factor on the simulator's reward
     use_rel_reward: bool = False  # reward is the change since the step before: s_t - s_{t-1}
@@ -275,7 +276,7 @@ class EpisodeBatch:
         rewards, result = self._advance(actions, live)
         terminated = live & result.terminated & (not self._rules.ignore_terminations)
         broken = live & ~np.isfinite(rewards)  # the simulation has come apart: it stops here
-        out_of_time = self._books.elapsed >= self._rules.max_episode_steps
+        out_of_time = self._books.elapsed >= self._limits()
         truncated = live & ~terminated & (out_of_time | broken)
         ended = terminated | truncated
         chunk.valid[:, i] = live
@@ -319,6 +320,14 @@ class EpisodeBatch:
         books.success = np.where(live, result.success, books.success)
         books.success_once |= live & result.success
         return rewards, result
+
+    def _limits(self) -> np.ndarray:
+        """[B] int64, steps after which the present episode of each env is truncated."""
+        longest, by_task = self._rules.max_episode_steps, self._rules.task_steps
+        if not by_task:
+            return np.full(self.num_envs, longest)
+        tasks = [start.task for start in self._books.start]
+        return np.minimum(longest, np.array(by_task)[tasks])
 
     def _observe(self, ids: np.ndarray) -> Observation:
         try:

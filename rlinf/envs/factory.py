@@ -42,6 +42,7 @@ def make_batch(
     """
     rules = EpisodeRules(
         max_episode_steps=config.max_episode_steps,
+        task_steps=config.init_params.episode_steps(),
         ignore_terminations=config.ignore_terminations,
         reward_coef=config.reward_coef,
         use_rel_reward=config.use_rel_reward,

@@ -110,6 +110,7 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("eval/reward", "return over length of an episode"),
     MetricName("eval/num_episodes", "episodes evaluated", "sum"),
     MetricName("eval/task_*/success_once", "success_once of one task, by its index"),
+    MetricName("eval/libero_*/success_once", "success_once of one suite of LIBERO"),
     MetricName("sft/token_loss", "cross-entropy of the demonstrated action tokens"),
     MetricName("sft/value_loss", "squared error of the critic on demonstrated returns"),
     MetricName("sft/token_accuracy", "share of action tokens whose most likely bin is the label"),

@@ -35,21 +35,34 @@ class EvalResult:
 
     overall: Outcome
     tasks: dict[int, Outcome]  # by task index, of the tasks that were evaluated
+    groups: dict[str, Outcome]  # by group of tasks, such as a suite; empty with fewer than two
     metrics: Metrics  # eval/*
 
 
-def evaluation(label: str, episodes: Sequence[EpisodeResult], tasks: Sequence[str]) -> EvalResult:
-    """Success overall and per task. Every episode counts once, so give each (task, trial) once.
+def evaluation(
+    label: str,
+    episodes: Sequence[EpisodeResult],
+    tasks: Sequence[str],
+    groups: Sequence[str] = (),
+) -> EvalResult:
+    """Success overall, per task and per group. Every episode counts once.
 
     Args:
         label: what a reader calls the policy: "before", "after".
         tasks: instruction of each task, by index.
+        groups: group of each task, by index; empty where they have none.
     """
     overall = outcome(label, episodes)
     by_task = {
         index: outcome(tasks[index], [e for e in episodes if e.start.task == index])
         for index in sorted({episode.start.task for episode in episodes})
     }
+    members = {
+        group: [e for e in episodes if groups[e.start.task] == group]
+        for group in dict.fromkeys(groups)
+    }
+    by_group = {group: outcome(group, own) for group, own in members.items() if own}
+    by_group = by_group if len(by_group) > 1 else {}
     metrics: dict[str, Metric] = {
         **episode_metrics(episodes, "eval"),
         "eval/success_once_low": Mean(overall.low, 1.0),
@@ -59,7 +72,10 @@ def evaluation(label: str, episodes: Sequence[EpisodeResult], tasks: Sequence[st
         for index, result in by_task.items():
             name = f"eval/task_{index}/success_once"
             metrics[name] = Mean(result.success * result.episodes, result.episodes)
-    return EvalResult(overall, by_task, Metrics(metrics))
+    for group, result in by_group.items():
+        name = f"eval/{group}/success_once"
+        metrics[name] = Mean(result.success * result.episodes, result.episodes)
+    return EvalResult(overall, by_task, by_group, Metrics(metrics))
 
 
 def outcome(label: str, episodes: Sequence[EpisodeResult]) -> Outcome:

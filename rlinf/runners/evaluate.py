@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,7 +14,9 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.data.types import EpisodeResult
 from rlinf.envs.starts import evaluation_starts
+from rlinf.errors import UserError
 from rlinf.logging.files import write_atomically
+from rlinf.logging.journal import read
 from rlinf.logging.outcomes import Outcome
 from rlinf.logging.results import EvalResult, evaluation
 from rlinf.runners.run import Run, open_run
@@ -29,15 +32,17 @@ class Evaluator:
         self.config, self.run, self.workers = config, run, workers
         self.history: list[tuple[int, Outcome]] = read_history(run.folder)
 
-    def evaluate(self, step: int, label: str) -> EvalResult:
+    def evaluate(self, step: int, label: str, journal: Path | None = None) -> EvalResult:
         """Runs an evaluation and writes `eval/step_<step>.json`.
 
         Args:
             step: iterations that the policy was trained for.
             label: what a reader calls the policy.
+            journal: see `Workers.evaluate`.
         """
-        tasks, episodes = run_evaluation(self.config, self.run, self.workers, step)
-        result = evaluation(label, episodes, tasks)
+        tasks, episodes = run_evaluation(self.config, self.run, self.workers, step, journal)
+        groups = self.config.env.eval.init_params.task_groups()
+        result = evaluation(label, episodes, tasks, groups)
         write_result(self.run.folder, step, result, tasks, episodes)
         self.history = [row for row in self.history if row[0] < step] + [(step, result.overall)]
         self.run.console.evaluated(step, result.overall)
@@ -45,20 +50,31 @@ class Evaluator:
 
 
 def run_evaluation(
-    config: Config, run: Run, workers: Workers, step: int
+    config: Config, run: Run, workers: Workers, step: int, journal: Path | None = None
 ) -> tuple[list[str], list[EpisodeResult]]:
-    """Runs the evaluation of `config.env.eval`; returns the tasks and one result per episode."""
+    """Runs the evaluation of `config.env.eval`; returns the tasks and one result per episode.
+
+    Args:
+        journal: see `Workers.evaluate`.
+    """
     env = config.env.eval
     with run.phase("eval"):
         return workers.evaluate(
             lambda tasks, available: evaluation_starts(env.seed, tasks, env.num_trials, available),
             config.algorithm.eval_rollout_epoch,
             step,
+            journal,
         )
 
 
-def open_evaluation(config: Config, plan: Plan, run: Run, stack: ExitStack) -> Workers:
+def open_evaluation(
+    config: Config, plan: Plan, run: Run, stack: ExitStack, continues: bool = False
+) -> Workers:
     """Workers that can evaluate the start weights; `stack` closes them.
+
+    Args:
+        continues: the run's folder holds an evaluation that is continued; its metrics are written
+            anew.
 
     Raises:
         Stopped: the run was to stop.
@@ -71,23 +87,70 @@ def open_evaluation(config: Config, plan: Plan, run: Run, stack: ExitStack) -> W
         workers = Workers(config, plan, machines, run, training=False)
         stack.callback(workers.close)
         workers.start()
-    run.open_writers(None)
+    run.open_writers(-1 if continues else None)
     return workers
 
 
 def evaluate(config: Config, plan: Plan) -> int:
-    """Evaluates the policy of `runner.ckpt_path` once; returns the exit code."""
+    """Evaluates the policy of `runner.ckpt_path` once; returns the exit code.
+
+    Finished episodes are kept as they come. With `runner.resume_dir` an evaluation that was cut off
+    is continued: only what is missing is run.
+    """
     with open_run(config) as run, ExitStack() as stack:
+        journal, continues = open_journal(config, run.folder)
         try:
-            workers = open_evaluation(config, plan, run, stack)
-            result = Evaluator(config, run, workers).evaluate(0, "all tasks")
+            workers = open_evaluation(config, plan, run, stack, continues)
+            result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
         except Stopped as stopped:
-            run.console.note(f"stopped by {stopped}: nothing was written")
+            run.console.note(
+                f"stopped by {stopped}: {len(read(journal))} episodes are kept; "
+                "runner.resume_dir=auto continues this evaluation"
+            )
             return stopped.exit_code
         run.write(0, result.metrics.reduce())
-        run.console.outcomes([*result.tasks.values(), result.overall])
+        rows = [*result.tasks.values(), *result.groups.values(), result.overall]
+        run.console.outcomes(rows)
         run.console.paths({"results": run.folder / "eval" / "step_0.json"})
     return 0
+
+
+def open_journal(config: Config, folder: Path) -> tuple[Path, bool]:
+    """The folder of the finished episodes, and whether it holds an evaluation to be continued.
+
+    Raises:
+        UserError: it is to be continued with another policy or other starts.
+    """
+    journal = folder / "eval" / "episodes"
+    about = journal / "about.json"
+    now = json.dumps(_identity(config), indent=1)
+    continues = config.runner.resume_dir is not None and about.is_file()
+    if not continues:
+        shutil.rmtree(journal, ignore_errors=True)
+    elif about.read_text() != now:
+        raise UserError(
+            f"runner.resume_dir: the evaluation in {folder} had another policy or other settings",
+            f"compare {about} with them, or leave runner.resume_dir out to begin anew",
+        )
+    journal.mkdir(parents=True, exist_ok=True)
+    write_atomically(about, now.encode())
+    return journal, continues
+
+
+def _identity(config: Config) -> dict[str, object]:
+    """What the episodes of an evaluation depend on."""
+    env = config.env.eval.model_dump(
+        mode="json", exclude={"total_num_envs", "num_processes", "step_timeout_s", "video_cfg"}
+    )
+    path = config.runner.ckpt_path or config.actor.model.model_path
+    files = sorted(Path(path).expanduser().rglob("*")) if path else []
+    return {
+        "env": env,
+        "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
+        "seed": config.actor.seed,
+        "model": config.actor.model.model_dump(mode="json"),
+        "weights": [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()],
+    }
 
 
 def write_result(
@@ -103,6 +166,7 @@ def write_result(
     content = {
         "step": step,
         "overall": asdict(result.overall),
+        "groups": {name: asdict(outcome) for name, outcome in result.groups.items()},
         "tasks": [
             {"task": index, "instruction": tasks[index], **asdict(outcome)}
             for index, outcome in result.tasks.items()

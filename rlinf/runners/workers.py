@@ -13,6 +13,7 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
+from rlinf.logging.journal import read
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
 from rlinf.models import shards
@@ -125,22 +126,37 @@ class Workers:
         return Metrics.merge(per_rank)
 
     def evaluate(
-        self, starts: Callable[[int, int], Sequence[Start]], repeats: int, step: int
+        self,
+        starts: Callable[[int, int], Sequence[Start]],
+        repeats: int,
+        step: int,
+        journal: Path | None = None,
     ) -> tuple[list[str], list[EpisodeResult]]:
         """Runs every start once per repeat.
 
         Args:
             starts: from the number of tasks, and of the starts that each has, to those to run.
+            journal: folder that finished episodes are kept in; those it has are not run again.
 
         Returns:
             The tasks, and one result per episode.
         """
         tasks, available = self._wait(self.env.call("start_evaluation"))[0]
-        todo, world = starts(len(tasks), available), len(self.env)
-        episodes: list[EpisodeResult] = []
+        wanted, world = starts(len(tasks), available), len(self.env)
+        kept = read(journal) if journal is not None else []
+        known, place = {(repeat, e.start) for repeat, e in kept}, str(journal) if journal else None
+        episodes = [episode for _, episode in kept]
         for repeat in range(repeats):
-            arguments = [(share(todo, r, world), repeat, self.version, step) for r in range(world)]
-            per_worker = self._wait(self.env.call_each("evaluate", arguments))
+            todo = [start for start in wanted if (repeat, start) not in known]
+            per_worker = self._wait(
+                self.env.call_each(
+                    "evaluate",
+                    [
+                        (share(todo, rank, world), repeat, self.version, step, place)
+                        for rank in range(world)
+                    ],
+                )
+            )
             episodes += [episode for results in per_worker for episode in results]
         return tasks, episodes
 

@@ -18,6 +18,7 @@ from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
 from rlinf.envs.video import first_episodes, write_video
+from rlinf.logging.journal import Journal
 from rlinf.logging.metrics import Metrics, Total
 from rlinf.logging.timeline import Span, Spans
 from rlinf.workers.process import prepare_process
@@ -103,22 +104,36 @@ class EnvWorker:
         return trajectories, Metrics({"faults/env_restarts": Total(self._new_restarts())})
 
     def evaluate(
-        self, starts: Sequence[Start], repeat: int, version: int, step: int
+        self, starts: Sequence[Start], repeat: int, version: int, step: int, journal: str | None
     ) -> list[EpisodeResult]:
         """One episode from each of this worker's starts, each exactly once.
 
-        A video shows the first episodes.
+        A video shows the first episodes. Each finished one is kept in the folder `journal`.
         """
         with self._onloaded(self.evaluating):
             finished = self._together(
                 [
-                    partial(stage.run, starts[index :: self.stages], repeat, version)
+                    partial(
+                        stage.run,
+                        starts[index :: self.stages],
+                        repeat,
+                        version,
+                        self._keep(journal, index, repeat),
+                    )
                     for index, stage in enumerate(self.evaluating)
                 ]
             )
         episodes = [episode for of_stage in finished for episode in of_stage]
         self._write_video("eval", step, self.evaluating)
         return episodes
+
+    def _keep(
+        self, journal: str | None, stage: int, repeat: int
+    ) -> Callable[[Sequence[EpisodeResult]], None]:
+        """What a stage does with finished episodes."""
+        if journal is None:
+            return lambda episodes: None
+        return partial(Journal(Path(journal) / f"env{self.rank}-{stage}.jsonl").append, repeat)
 
     def state(self) -> list[tuple[list[EnvState], np.ndarray]]:
         """What `restore` needs to continue the running episodes, per stage."""

@@ -5,7 +5,7 @@ B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any, Protocol
 
@@ -235,8 +235,14 @@ class EvalStage(Stage):
         self.seed = config.actor.seed
         self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 
-    def run(self, starts: Sequence[Start], repeat: int, version: int) -> list[EpisodeResult]:
-        """The episodes of `starts`, dealt out to the envs in turn.
+    def run(
+        self,
+        starts: Sequence[Start],
+        repeat: int,
+        version: int,
+        keep: Callable[[Sequence[EpisodeResult]], None],
+    ) -> list[EpisodeResult]:
+        """The episodes of `starts`, dealt out to the envs in turn; `keep` gets each when it ends.
 
         The noise belongs to (start, repeat, chunk of the episode): how many envs there are and
         which of them gets a start changes nothing.
@@ -256,6 +262,7 @@ class EvalStage(Stage):
             upcoming = [queue[0] if queue else None for queue in queues]
             *_, result = self.advance(keys, None, "eval", version, upcoming)
             episodes.extend(result.episodes)
+            keep(result.episodes)
             if len(episodes) >= size:  # a video of the first episodes is enough
                 self.batch.set_record(0)
             chunks += 1

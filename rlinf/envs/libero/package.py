@@ -16,17 +16,11 @@ from types import ModuleType
 
 import yaml
 
+from rlinf.assets.base import require
+from rlinf.assets.libero import GROUP, assets
 from rlinf.config.machine import cache_folder
 from rlinf.envs.libero import opengl
 from rlinf.errors import UserError
-
-ASSETS = "LIBERO_ASSETS"  # environment variable that names the folder of the assets
-_PARTS = (
-    "articulated_objects",
-    "stable_hope_objects",
-    "stable_scanned_objects",
-    "turbosquid_objects",
-)
 
 
 def prepare(renderer: str) -> None:
@@ -40,9 +34,9 @@ def prepare(renderer: str) -> None:
     """
     if "libero.libero" in sys.modules:
         return
-    root, assets = package_folder(), assets_folder()
+    root, folder = package_folder(), assets_folder()
     cache = cache_folder() / "libero"
-    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(cache, root, assets))
+    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(cache, root, folder))
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
     os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(cache / "mesa"))
@@ -55,7 +49,7 @@ def prepare(renderer: str) -> None:
     import robosuite  # noqa: F401  its renderer gets its display before it can open one
 
     opengl.give_display_to_robosuite()
-    libero.libero._assets_path_cache = str(assets)  # the key `assets` of the file is not read
+    libero.libero._assets_path_cache = str(folder)  # the key `assets` of the file is not read
 
 
 def package_folder() -> Path:
@@ -71,28 +65,14 @@ def package_folder() -> Path:
 
 
 def assets_folder() -> Path:
-    """The folder of meshes, textures and scenes: the first that is complete.
+    """The folder of meshes, textures and scenes.
 
-    Looked for in `$LIBERO_ASSETS`, in the package, in our cache and in the package's own.
+    Raises:
+        UserError: it is not there.
     """
-    named = os.environ.get(ASSETS)
-    places = (
-        [Path(named).expanduser()]
-        if named
-        else [
-            package_folder() / "assets",
-            cache_folder() / "libero" / "assets",
-            Path("~/.cache/libero/assets").expanduser(),
-        ]
-    )
-    for place in places:
-        if all((place / part).is_dir() for part in _PARTS):
-            return place
-    raise UserError(
-        "LIBERO's assets are missing: no folder with "
-        f"{', '.join(_PARTS)} among {', '.join(map(str, places))}",
-        f"rlinf assets download libero, or name their folder in the variable {ASSETS}",
-    )
+    (found,) = assets()
+    require(GROUP, [found], "env.*.simulator_type = libero")
+    return found.folder
 
 
 def _write_config(cache: Path, root: Path, assets: Path) -> Path:

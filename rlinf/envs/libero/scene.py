@@ -91,6 +91,11 @@ class Scene:
         state: np.ndarray = self._env.sim.get_state().flatten()
         return state
 
+    @property
+    def objects_of_interest(self) -> tuple[str, ...]:
+        """What the task is about, in the order of the problem file: the thing, then its place."""
+        return tuple(self._env.obj_of_interest)
+
     def position(self, name: str) -> np.ndarray:
         """[3] metres, world frame, of the body of an object or fixture; privileged."""
         body = self._env.obj_body_id[name]

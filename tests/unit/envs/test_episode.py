@@ -110,6 +110,17 @@ def test_the_step_limit_truncates_at_its_step_inside_a_chunk() -> None:
     assert not result.terminated.any()
 
 
+def test_a_task_may_have_an_earlier_limit_of_its_own() -> None:
+    simulator = Scripted(3)
+    rules = EpisodeRules(max_episode_steps=4, task_steps=(2, 9))
+    batch = EpisodeBatch(simulator, rules)
+    ids = np.arange(3)
+    batch.start(ids, [Start(0, -1, NEVER), Start(1, -1, NEVER), Start(0, -1, NEVER)])
+    result = batch.run_chunk(np.ones((3, 5, 1), np.float32), np.ones(3, bool), [None] * 3)
+    assert [episode.length for episode in result.episodes] == [2, 4, 2]
+    assert result.truncated.sum() == 3
+
+
 def test_an_episode_that_terminates_at_the_step_limit_is_not_truncated() -> None:
     result = chunk(begun(5)[0], 5)
     assert result.terminated[0, 4]

@@ -79,3 +79,17 @@ def test_the_outcome_of_no_episode_is_unknown():
 
 def test_success_at_any_step_is_what_counts():
     assert outcome("after", [LOST, replace(LOST, success_once=False)]).success == 0.5
+
+
+def test_groups_of_tasks_have_outcomes_of_their_own():
+    result = evaluation("after", [SOLVED, LOST, FAILED], ["a", "b"], groups=["first", "second"])
+    assert {name: (o.success, o.episodes) for name, o in result.groups.items()} == {
+        "first": (1.0, 2),
+        "second": (0.0, 1),
+    }
+    assert result.metrics.reduce()["eval/second/success_once"] == 0.0
+
+
+def test_one_group_alone_says_nothing_that_the_whole_does_not():
+    result = evaluation("after", [SOLVED, FAILED], ["a", "b"], groups=["same", "same"])
+    assert result.groups == {}

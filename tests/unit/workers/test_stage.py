@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlinf.config.schema import Config
-from rlinf.data.types import Trajectory
+from rlinf.data.types import EpisodeResult, Trajectory
 from rlinf.envs.factory import make_batch
 from rlinf.envs.starts import evaluation_starts
 from rlinf.workers.rollout import RolloutWorker
@@ -97,7 +97,10 @@ def evaluate(config: Config, envs: int, folder: Path) -> dict[tuple[int, ...], o
     worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(folder))
     batch = make_batch(config.env.eval, envs, 0, "none", 0, folder / "eval.log")
     starts = evaluation_starts(5, 1, 11)
-    episodes = EvalStage(config, batch, LocalPolicy(worker), 0).run(starts, 0, version=0)
+    kept: list[EpisodeResult] = []
+    stage = EvalStage(config, batch, LocalPolicy(worker), 0)
+    episodes = stage.run(starts, 0, version=0, keep=kept.extend)
+    assert kept == episodes
     assert sorted(e.start for e in episodes) == sorted(starts)  # each exactly once
     return {tuple(e.start): (e.length, e.success_once) for e in episodes}
 

@@ -1,0 +1,50 @@
+"""The finished episodes of a running evaluation, one line each, so that it can be continued.
+
+Every worker appends to a file of its own. A line that was cut off when a machine went down is an
+episode that is run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from rlinf.data.types import EpisodeResult, Start
+
+
+class Journal:
+    """One writer's file.
+
+    Args:
+        path: its name; folders are made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        if path.is_file() and not path.read_bytes().endswith(b"\n"):
+            with path.open("a") as file:
+                file.write("\n")  # what follows begins a line of its own
+
+    def append(self, repeat: int, episodes: Iterable[EpisodeResult]) -> None:
+        """Keeps episodes of the repeat `repeat` of an evaluation."""
+        lines = [json.dumps({"repeat": repeat, **asdict(episode)}) + "\n" for episode in episodes]
+        if lines:
+            with self._path.open("a") as file:
+                file.write("".join(lines))
+
+
+def read(folder: Path) -> list[tuple[int, EpisodeResult]]:
+    """Repeat and result of all episodes in a folder's files, each (repeat, start) once."""
+    found: dict[tuple[int, Start], EpisodeResult] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text(errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # cut off
+                continue
+            repeat, start = entry.pop("repeat"), Start(*entry.pop("start"))
+            found[repeat, start] = EpisodeResult(start=start, **entry)
+    return [(repeat, episode) for (repeat, _), episode in found.items()]
