@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
             )
     _add_assets_command(commands)
     _add_export_command(commands)
+    _add_download(commands)
     return parser
 
 
@@ -130,6 +131,20 @@ def _export(arguments: argparse.Namespace) -> int:
     export(Path(arguments.checkpoint).expanduser(), Path(arguments.out), arguments.adapter)
     print(f"policy: {arguments.out}")
     return 0
+
+
+def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "fetch a published model by name"
+    command = commands.add_parser("download", help=description, description=description)
+    command.set_defaults(run=_download)
+    command.add_argument("name", metavar="OWNER/NAME", help="for example openvla/openvla-7b")
+    command.add_argument("--to", metavar="DIR", help="folder; the default is ./NAME")
+    command.add_argument("--source", choices=("hf", "modelscope"), default="hf", help="which hub")
+    command.add_argument(
+        "--use-mirror",
+        action="store_true",
+        help="fetch from the mirror for mainland China; HF_ENDPOINT names another one",
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -190,6 +205,18 @@ def _collect(arguments: argparse.Namespace) -> int:
         from rlinf.runners.collect import collect
 
         return collect(loaded.config, loaded.plan)
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.models.download import download
+
+    folder = Path(arguments.to or arguments.name.rpartition("/")[2]).expanduser()
+    download(arguments.name, folder, arguments.source, arguments.use_mirror)
+    print(f"{arguments.name} is in {folder}")
+    print(f"use it with: actor.model.model_path={folder.resolve()}")
+    return 0
 
 
 def _wait_passively() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rlinf.config.openvla import read_folder
+from rlinf.config.openvla import OpenVlaConfig
 from rlinf.models.files import write_tensors
-from rlinf.models.prismatic.network import Prismatic
+from rlinf.models.openvla.policy import OpenVlaPolicy
+from rlinf.models.prismatic import made_up
 
 UNNORM_KEY = "tiny_data"
 _TOWERS = [
@@ -39,35 +38,17 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def statistics(action_dim: int) -> dict[str, Any]:
-    """Of actions between -1 and 1; the last dimension, a gripper, is not scaled."""
-    return {
-        "action": {
-            "q01": [-1.0] * action_dim,
-            "q99": [1.0] * action_dim,
-            "mask": [True] * (action_dim - 1) + [False],
-        },
-        "proprio": {"q01": [-1.0] * 6, "q99": [1.0] * 6},
-    }
-
-
 def write_folder(folder: Path, action_dim: int = 7, seed: int = 0) -> Path:
     """Writes config.json, tokenizer.json and model.safetensors; returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {**SETTINGS, "norm_stats": {UNNORM_KEY: statistics(action_dim)}}
-    (folder / "config.json").write_text(json.dumps(settings))
-    words = {"<unk>": 0, "<s>": 1, "</s>": 2}
-    prompt = "In: What action should the robot take to push cube goal lift peg ? Out:"
-    for word in prompt.split():
-        words[word] = len(words)
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = Prismatic(read_folder(folder).architecture)
-        for name, parameter in network.named_parameters():
-            if parameter.ndim >= 2 and "lm_head" in name:
-                torch.nn.init.normal_(parameter, std=0.1)  # else all tokens are equally likely
-        write_tensors(network.state_dict(), folder / "model.safetensors")
+    made_up.write_folder(folder, SETTINGS, action_dim, UNNORM_KEY)
+    config = OpenVlaConfig(
+        model_type="openvla",
+        model_path=str(folder),
+        precision="fp32",
+        unnorm_key=UNNORM_KEY,
+        action_dim=action_dim,
+    )
+    policy = OpenVlaPolicy(config)
+    made_up.fill(policy, torch.device("cpu"), seed)
+    write_tensors(policy.network.state_dict(), folder / "model.safetensors")
     return folder

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from rlinf.config.problems import Problem
 
 
 def _off_or_positive(value: int) -> int:
@@ -92,9 +95,17 @@ class ModelConfig(Section):
         """Whether only low-rank adapters (and the critic) are trained."""
         return False
 
+    def notes(self) -> list[str]:
+        """What was found out about the model's files, for the plan; asked once they are sound."""
+        return []
+
+    def problems(self) -> Iterator[Problem]:
+        """What stands in the way on this machine: packages, and what is wrong with the files."""
+        yield from ()
+
     @abstractmethod
-    def observation_bytes(self) -> int:
-        """Size of one observation as it is stored."""
+    def observation_bytes(self, shown: Spaces) -> int:
+        """Size of one observation as it is stored, of a simulator that shows `shown`."""
 
     @property
     def num_values(self) -> int:

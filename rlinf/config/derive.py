@@ -187,12 +187,13 @@ def _memory(
             ("eval", evaluation, config.env.eval.init_params),
         )
     )
-    held = -(-count // shard_size(config, placement))
+    shards, trained = shard_size(config, placement), model.num_trainable()
+    frozen = (count - trained) * _BYTES[model.precision]
     weights = {
         "actor": (
-            ("parameters", held * 4),
-            ("gradients", held * 4),
-            ("Adam", held * 8),
+            ("parameters", -(-(trained * 4 + frozen) // shards)),
+            ("gradients", -(-trained * 4 // shards)),
+            ("Adam", -(-trained * 8 // shards)),
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }
@@ -214,6 +215,8 @@ def _memory(
             found.append(Memory(name, processes, False, parts))
     algorithm = config.algorithm
     rollouts = 1 + algorithm.max_refills / algorithm.rollout_epoch
-    observations = round(batch.samples * rollouts) * model.observation_bytes()
-    store = (("observations of one iteration", observations), ("weights", count * 4))
+    observations = round(batch.samples * rollouts) * model.observation_bytes(
+        config.env.train.init_params.spaces()
+    )
+    store = (("observations of one iteration", observations), ("weights", trained * 4))
     return [*found, Memory("object store", 1, False, store)]

@@ -70,6 +70,7 @@ def load(
         raise error_of(problems, name)
     plan = derive.plan(config, nodes)
     warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
+    notes += config.actor.model.notes()
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 

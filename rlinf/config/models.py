@@ -41,7 +41,7 @@ class MlpConfig(ModelConfig):
         critic = trunk + (self.hidden_dim + 1) * self.num_values
         return policy + (critic if self.add_value_head else 0)
 
-    def observation_bytes(self) -> int:
+    def observation_bytes(self, shown: Spaces) -> int:
         return 4 * self.obs_dim
 
 
@@ -89,7 +89,7 @@ class TinyVlaConfig(ModelConfig):
         critic = (seen + width) * 130 + 128 + 129 * self.num_values
         return vision + tokens + summary + trunk + actions + critic * self.add_value_head
 
-    def observation_bytes(self) -> int:
+    def observation_bytes(self, shown: Spaces) -> int:
         return self.num_views * self.image_size**2 * 3
 
 

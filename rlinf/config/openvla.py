@@ -1,292 +1,23 @@
-"""Settings of OpenVLA and OpenVLA-OFT, and what their folders say about sizes and actions."""
+"""Settings of OpenVLA and OpenVLA-OFT."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from rlinf.config.base import Count, ModelConfig, Precision, Spaces
+from rlinf.config.model_folder import ARCHITECTURE_7B, Architecture, ModelFolder, read_folder
+from rlinf.config.problems import Problem, missing_packages
+from rlinf.config.recipes import Recipe, resolve
+from rlinf.config.weight_files import check_files
 from rlinf.errors import UserError
 
-ACTION_BINS = 256
-_TOWER_DEFAULTS = {
-    "patch_size": 16,
-    "embed_dim": 768,
-    "depth": 12,
-    "num_heads": 12,
-    "mlp_ratio": 4.0,
-    "class_token": True,
-    "no_embed_class": False,
-    "reg_tokens": 0,
-    "init_values": None,
-    "global_pool": "token",
-}
-"""What timm's VisionTransformer has unless told otherwise."""
-_DINO_L = {
-    "patch_size": 14,
-    "embed_dim": 1024,
-    "depth": 24,
-    "num_heads": 16,
-    "init_values": 1e-5,
-    "reg_tokens": 4,
-    "no_embed_class": True,
-}
-_SIGLIP_SO400M = {
-    "patch_size": 14,
-    "embed_dim": 1152,
-    "depth": 27,
-    "num_heads": 16,
-    "mlp_ratio": 3.7362,
-    "class_token": False,
-    "global_pool": "map",
-}
-_KNOWN_TOWERS: dict[str, Mapping[str, Any]] = {
-    "vit_large_patch14_reg4_dinov2.lvd142m": _DINO_L,
-    "vit_so400m_patch14_siglip_224": _SIGLIP_SO400M,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Tower:
-    """A vision transformer that turns a picture into patches x width features."""
-
-    width: int
-    depth: int  # blocks; the last one is stored and never computed
-    heads: int
-    mlp_width: int
-    patch: int  # pixels
-    patches: int  # of a picture
-    prefix: int  # class and register tokens in front of the patches
-    layer_scale: bool
-    pooling: bool  # an attention-pooling head is stored, and never computed
-
-    def num_parameters(self, depth: int | None = None, head: bool = True) -> int:
-        """Of all blocks, or of the first `depth`; `head`: with what follows the blocks."""
-        width, hidden = self.width, self.mlp_width
-        attention = 4 * width * width + 4 * width
-        mlp = 2 * width * hidden + hidden + width
-        block = attention + mlp + 4 * width + 2 * width * self.layer_scale
-        embedding = (3 * self.patch**2 + 1 + self.patches + self.prefix) * width
-        pool = (attention + mlp + 3 * width) * self.pooling  # a latent and a norm beside the two
-        blocks = self.depth if depth is None else depth
-        return embedding + blocks * block + (2 * width + pool) * head
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Sizes of a prismatic VLA: two vision towers, a projector and a Llama."""
-
-    towers: tuple[Tower, Tower]  # DINOv2, SigLIP
-    image_size: int  # pixels
-    vocabulary: int  # rows of embedding and output head
-    padding: int  # of these, at the end, without meaning
-    pad_token: int
-    width: int
-    layers: int
-    heads: int
-    key_heads: int
-    mlp_width: int
-    rms_norm_eps: float
-    rope_theta: float
-    max_positions: int
-
-    @property
-    def patches(self) -> int:
-        """Image tokens of one picture."""
-        return self.towers[0].patches
-
-    @property
-    def text_vocabulary(self) -> int:
-        """Tokens with a meaning; the last 256 of them stand for actions."""
-        return self.vocabulary - self.padding
-
-    @property
-    def projector(self) -> tuple[int, int, int]:
-        """Widths: features of both towers, hidden, language model."""
-        features = sum(tower.width for tower in self.towers)
-        return features, 4 * features, self.width
-
-    def num_parameters(self) -> int:
-        """Of the published model: everything that is stored, used or not."""
-        return self._projector() + self._language() + sum(t.num_parameters() for t in self.towers)
-
-    def num_computed(self) -> int:
-        """Of what a forward pass reaches."""
-        seen = sum(t.num_parameters(t.depth - 1, head=False) for t in self.towers)
-        return self._projector() + self._language() + seen
-
-    def num_adapter(self, rank: int) -> int:
-        """Of LoRA of this rank on every linear layer and patch convolution that is computed."""
-        features, hidden, width = self.projector
-        key_width = self.key_heads * width // self.heads
-        shapes = [(features, hidden), (hidden, width), (width, width), (width, self.vocabulary)]
-        layer = [(width, width)] * 2 + [(width, key_width)] * 2
-        layer += [(width, self.mlp_width)] * 2 + [(self.mlp_width, width)]
-        shapes += layer * self.layers
-        for tower in self.towers:
-            block = [(tower.width, 3 * tower.width), (tower.width, tower.width)]
-            block += [(tower.width, tower.mlp_width), (tower.mlp_width, tower.width)]
-            shapes += block * (tower.depth - 1) + [(3 * tower.patch**2, tower.width)]
-        return rank * sum(inputs + outputs for inputs, outputs in shapes)
-
-    def _projector(self) -> int:
-        features, hidden, width = self.projector
-        return (features + 1) * hidden + (hidden + 1) * width + (width + 1) * width
-
-    def _language(self) -> int:
-        width, key_width = self.width, self.key_heads * self.width // self.heads
-        layer = 2 * width * width + 2 * width * key_width + 3 * width * self.mlp_width + 2 * width
-        return 2 * self.vocabulary * width + self.layers * layer + width
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
-    """What `config.json` and `dataset_statistics.json` of a model folder say."""
-
-    path: Path
-    architecture: Architecture
-    statistics: Mapping[str, Any]  # name of the data set -> its statistics
-    settings: Mapping[str, Any]  # config.json as it is
-
-    def statistics_of(self, name: str) -> tuple[str, Mapping[str, Any]]:
-        """The statistics of a data set and its full name; `X` also finds `X_no_noops`.
-
-        Raises:
-            UserError: if there are none.
-        """
-        for key in (name, f"{name}_no_noops"):
-            if key in self.statistics:
-                return key, self.statistics[key]
-        known = ", ".join(sorted(self.statistics)) or "none"
-        raise UserError(
-            f"actor.model.unnorm_key = {name}: {self.path} has no statistics of that name; "
-            f"there are {known}",
-            "set actor.model.unnorm_key to the data set the model was trained on"
-            if self.statistics
-            else "put the dataset_statistics.json of the fine-tuning into the folder",
-        )
-
-    def action_dim(self, name: str) -> int:
-        """Numbers in an action, by the statistics of a data set."""
-        key, found = self.statistics_of(name)
-        try:
-            return len(found["action"]["q01"])
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.path}: the statistics of {key} have no action.q01",
-                "take config.json or dataset_statistics.json from the original folder",
-            ) from error
-
-
-ARCHITECTURE_7B = Architecture(
-    towers=(
-        Tower(1024, 24, 16, 4096, 14, 256, 5, True, False),
-        Tower(1152, 27, 16, 4304, 14, 256, 0, False, True),
-    ),
-    image_size=224,
-    vocabulary=32064,
-    padding=64,
-    pad_token=32000,
-    width=4096,
-    layers=32,
-    heads=32,
-    key_heads=32,
-    mlp_width=11008,
-    rms_norm_eps=1e-6,
-    rope_theta=10000.0,
-    max_positions=2048,
-)
-"""Sizes of openvla-7b and of what is fine-tuned from it."""
-
-
-@lru_cache(maxsize=8)
-def read_folder(path: Path) -> ModelFolder:
-    """Reads sizes and statistics of a model folder; no weights, no code.
-
-    Raises:
-        UserError: if it is no folder of this kind.
-    """
-    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
-        raise UserError(
-            f"actor.model.model_path = {path}: this is a LoRA adapter, not a model",
-            "set actor.model.lora_path to it, and model_path to the model it was trained on",
-        )
-    settings = _read_json(path / "config.json")
-    statistics = dict(settings.get("norm_stats") or {})
-    if (path / "dataset_statistics.json").is_file():
-        statistics.update(_read_json(path / "dataset_statistics.json"))
-    try:
-        architecture = _architecture(settings)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path / 'config.json'} does not describe an OpenVLA model: {error}",
-            "name a folder in the layout of openvla/openvla-7b",
-        ) from error
-    return ModelFolder(path, architecture, statistics, settings)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}", "copy or download the model folder again"
-        ) from error
-    if not isinstance(read, dict):
-        raise UserError(f"{path} holds no object", "copy or download the model folder again")
-    return read
-
-
-def _architecture(settings: Mapping[str, Any]) -> Architecture:
-    """Sizes from `config.json`; what `text_config` leaves out has LlamaConfig's default."""
-    text, names = settings["text_config"], settings["timm_model_ids"]
-    given = settings.get("timm_model_kwargs") or [_KNOWN_TOWERS.get(name) for name in names]
-    size = settings["image_sizes"][0]
-    if len(names) != 2 or None in given:
-        raise ValueError(f"timm_model_ids = {names}; known are {', '.join(_KNOWN_TOWERS)}")
-    if settings.get("n_action_bins", ACTION_BINS) != ACTION_BINS:
-        raise ValueError(f"n_action_bins = {settings['n_action_bins']}, not {ACTION_BINS}")
-    dino, siglip = (_tower(_TOWER_DEFAULTS | dict(tower), size) for tower in given)
-    if dino.patches != siglip.patches:
-        raise ValueError(f"the towers see {dino.patches} and {siglip.patches} patches")
-    heads = text.get("num_attention_heads", 32)
-    return Architecture(
-        towers=(dino, siglip),
-        image_size=size,
-        vocabulary=text.get("vocab_size", 32000),
-        padding=settings.get("pad_to_multiple_of", 64),
-        pad_token=settings.get("pad_token_id", 32000),
-        width=text.get("hidden_size", 4096),
-        layers=text.get("num_hidden_layers", 32),
-        heads=heads,
-        key_heads=text.get("num_key_value_heads") or heads,
-        mlp_width=text.get("intermediate_size", 11008),
-        rms_norm_eps=text.get("rms_norm_eps", 1e-6),
-        rope_theta=text.get("rope_theta", 10000.0),
-        max_positions=text.get("max_position_embeddings", 2048),
-    )
-
-
-def _tower(settings: Mapping[str, Any], image_size: int) -> Tower:
-    if settings["class_token"] and not settings["no_embed_class"]:
-        raise ValueError("a tower with a position embedding on its class token")
-    return Tower(
-        width=settings["embed_dim"],
-        depth=settings["depth"],
-        heads=settings["num_heads"],
-        mlp_width=int(settings["embed_dim"] * settings["mlp_ratio"]),
-        patch=settings["patch_size"],
-        patches=(image_size // settings["patch_size"]) ** 2,
-        prefix=settings["class_token"] + settings["reg_tokens"],
-        layer_scale=bool(settings["init_values"]),
-        pooling=settings["global_pool"] == "map",
-    )
+PACKAGES = ("transformers", "tokenizers", "peft", "simplejpeg")
 
 
 class PrismaticConfig(ModelConfig):
@@ -311,12 +42,17 @@ class PrismaticConfig(ModelConfig):
     follows the origin of the folder."""
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel of the language model; flash_attention_2 needs the package flash-attn."""
+    num_images_in_input: Annotated[int, Field(ge=1, le=4)] = 1
+    """V, camera images of one observation."""
     is_lora: bool = False
     """Train low-rank adapters on every linear layer and leave the model itself as it is."""
     lora_rank: Count = 32
     """Rank of the adapters; alpha is the same, so their scale is 1."""
     lora_path: str | None = None
     """Folder of a PEFT adapter to start from; its own rank and alpha count."""
+
+    parallel: ClassVar[bool]
+    """Whether all tokens of a chunk are decoded in one pass."""
 
     def folder(self) -> ModelFolder:
         """What the model folder says, or the one inside a checkpoint."""
@@ -325,11 +61,75 @@ class PrismaticConfig(ModelConfig):
 
     def architecture(self) -> Architecture:
         """Sizes, from the folder; of the 7B model while there is no folder yet."""
-        exists = Path(self.model_path).expanduser().is_dir()
-        return self.folder().architecture if exists else ARCHITECTURE_7B
+        try:
+            return self.folder().architecture
+        except UserError:  # told by `problems`
+            return ARCHITECTURE_7B
+
+    def resolved_recipe(self) -> Recipe:
+        """How the model's inputs are made, with what the configuration says otherwise."""
+        found = resolve(self.folder(), self.parallel, self.unnorm_key)
+        return replace(
+            found,
+            image_path=found.image_path if self.image_path == "auto" else self.image_path,
+            center_crop=found.center_crop if self.center_crop is None else self.center_crop,
+        )
+
+    def notes(self) -> list[str]:
+        folder = self.folder()
+        key, _ = folder.statistics_of(self.unnorm_key)
+        return [f"model {folder.path}: recipe {self.resolved_recipe()}; actions of {key}"]
+
+    def problems(self) -> Iterator[Problem]:
+        yield from missing_packages(PACKAGES, self.model_type)
+        if self.attn_implementation == "flash_attention_2" and not find_spec("flash_attn"):
+            yield Problem(
+                "actor.model.attn_implementation = flash_attention_2: flash-attn is not installed",
+                "set actor.model.attn_implementation=sdpa, which needs nothing, or install it",
+            )
+        if not Path(self.model_path).expanduser().exists():
+            return  # told with the other paths
+        for check in (self._check_actions, self._check_files, self._check_adapter):
+            try:
+                check()
+            except UserError as error:
+                yield Problem(error.message, error.fix)
+
+    def _check_actions(self) -> None:
+        dimensions = self.folder().action_dim(self.unnorm_key)
+        if dimensions != self.action_dim:
+            raise UserError(
+                f"actor.model.action_dim = {self.action_dim}: the statistics of {self.unnorm_key} "
+                f"in {self.model_path} have {dimensions} dimensions",
+                f"set actor.model.action_dim={dimensions}, or another unnorm_key",
+            )
+
+    def _check_files(self) -> None:
+        check_files(self.folder())
+
+    def _check_adapter(self) -> None:
+        if self.lora_path is None:
+            return
+        adapter, model = (Path(p).expanduser().resolve() for p in (self.lora_path, self.model_path))
+        if not self.is_lora:
+            raise UserError(
+                f"actor.model.lora_path = {self.lora_path} with actor.model.is_lora = false: "
+                "nobody would read it",
+                "set actor.model.is_lora=true, or remove lora_path",
+            )
+        if adapter.is_dir() and model in adapter.parents:
+            raise UserError(
+                f"actor.model.lora_path = {self.lora_path}: an adapter inside the folder of a "
+                "model is already merged into its weights; twice it ruins the model",
+                "remove actor.model.lora_path, or name the model without the adapter",
+            )
 
     def spaces(self) -> Spaces:
         return Spaces("images", None, None, self.action_dim)
+
+    def observation_bytes(self, shown: Spaces) -> int:
+        height, width = shown.image_size or (self.architecture().image_size,) * 2
+        return self.num_images_in_input * height * width * 3
 
     def num_parameters(self) -> int:
         return self.architecture().num_parameters() + self._adapter() + self._value_head()
@@ -353,17 +153,20 @@ class PrismaticConfig(ModelConfig):
 class OpenVlaConfig(PrismaticConfig):
     """OpenVLA: one action of A tokens, one token after the other."""
 
+    parallel = False
+
     model_type: Literal["openvla"]
     """Name of the policy class."""
     num_action_chunks: Literal[1] = 1
     """C: the model was trained to give one action at a time."""
-
-    def observation_bytes(self) -> int:
-        return self.architecture().image_size ** 2 * 3
+    num_images_in_input: Literal[1] = 1
+    """V: the model was trained on one image."""
 
 
 class OpenVlaOftConfig(PrismaticConfig):
     """OpenVLA-OFT with discrete tokens: all C x A tokens in one pass."""
+
+    parallel = True
 
     model_type: Literal["openvla_oft"]
     """Name of the policy class."""
@@ -372,10 +175,11 @@ class OpenVlaOftConfig(PrismaticConfig):
     recipe: Literal["auto", "official", "rlinf"] = "auto"
     """`official` ends the sequence with `</s>`, `rlinf` does not; a model acts well only with the
     one it was trained with. `auto` follows the origin of the folder."""
-    num_images_in_input: Annotated[int, Field(ge=1, le=4)] = 1
-    """V, camera images of one observation."""
     use_proprio: bool = False
     """Show the robot's state too, through the projector in the folder."""
 
-    def observation_bytes(self) -> int:
-        return self.num_images_in_input * self.architecture().image_size ** 2 * 3
+    def resolved_recipe(self) -> Recipe:
+        found = super().resolved_recipe()
+        if self.recipe == "auto":
+            return found
+        return replace(found, end_token=self.recipe == "official", origin=self.recipe)

@@ -15,8 +15,10 @@ from rlinf.config.schema import Config
 
 RUN_MARKS = ("metrics.jsonl", "checkpoints")
 """A folder with one of these holds a run."""
+_OWNERS = {"openvla-7b-rlvla": "gen-robot", "openvla-7b": "openvla", "RLinf-": "RLinf"}
+"""Beginnings of the names of published models -> who publishes them."""
 _SPARE_BYTES = 1_000_000_000
-_BYTES_PER_PARAMETER = 12  # of a checkpoint: weights and two Adam moments, fp32
+_BYTES_PER_PARAMETER = 12  # that is trained, in a checkpoint: weight and two Adam moments, fp32
 
 
 def check(config: Config) -> list[Problem]:
@@ -24,6 +26,7 @@ def check(config: Config) -> list[Problem]:
     return [
         *_run_folder(config),
         *_paths(config),
+        *config.actor.model.problems(),
         *_port(config.cluster.ray_port),
         *_disk(config),
     ]
@@ -85,6 +88,7 @@ def _paths(config: Config) -> Iterator[Problem]:
     data = config.imitation.data if config.imitation is not None else ()
     for key, value in (
         ("actor.model.model_path", config.actor.model.model_path),
+        ("actor.model.lora_path", getattr(config.actor.model, "lora_path", None)),
         ("runner.ckpt_path", config.runner.ckpt_path),
         ("runner.resume_dir", config.runner.resume_dir),
         *(("imitation.data", folder) for folder in data),
@@ -92,10 +96,17 @@ def _paths(config: Config) -> Iterator[Problem]:
         if value is None or (key == "runner.resume_dir" and value == "auto"):
             continue
         if not Path(value).expanduser().exists():
-            yield Problem(
-                f"{key} = {value}: there is no such file or folder",
-                "correct the path; paths are relative to the folder you start from",
-            )
+            fix = "correct the path; paths are relative to the folder you start from"
+            if key.startswith("actor.model."):
+                fix += f"; published ones: rlinf download {_hub_name(value)}"
+            yield Problem(f"{key} = {value}: there is no such file or folder", fix)
+
+
+def _hub_name(path: str) -> str:
+    """`OWNER/MODEL` where the path ends like a published model's name."""
+    above, _, model = path.rstrip("/").rpartition("/")
+    known = next((owner for start, owner in _OWNERS.items() if model.startswith(start)), None)
+    return f"{known or above.rpartition('/')[2] or 'OWNER'}/{model}"
 
 
 def _port(port: int | None) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from rlinf.errors import UserError
@@ -25,3 +26,15 @@ def error_of(problems: Sequence[Problem], where: str) -> UserError:
         if problem.fix:
             lines.append(f"     fix: {problem.fix}")
     return UserError("\n".join(lines), "")
+
+
+def missing_packages(names: Sequence[str], extra: str) -> Iterator[Problem]:
+    """One problem for the packages that are not installed; `extra` is what the installer calls
+    what needs them.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        yield Problem(
+            f"{extra} needs {', '.join(missing)}, not installed in this environment",
+            f"run: bash requirements/install.sh embodied --model {extra.replace('_', '-')}",
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rlinf.config.openvla import ModelFolder, OpenVlaOftConfig, PrismaticConfig
+from rlinf.config.model_folder import ModelFolder
 
 ImagePath = Literal["pillow", "tensor", "jpeg"]
 NOTED = "rlinf"
@@ -36,38 +36,30 @@ class Recipe:
 
     def __str__(self) -> str:
         crop = "the middle 90 %" if self.center_crop else "no crop"
-        end = "with </s>" if self.end_token else "without </s>"
-        return f"{self.origin} (sequence {end}; images: {self.image_path}, {crop})"
+        end = "with </s>" if self.end_token else "no </s>"
+        return f"{self.origin}: {end} at the end, images by the path {self.image_path}, {crop}"
 
 
-def resolve(config: PrismaticConfig, folder: ModelFolder) -> Recipe:
-    """The recipe of a model folder, with what the configuration says otherwise."""
-    found = _by_origin(config, folder)
-    end_token = found.end_token
-    if isinstance(config, OpenVlaOftConfig) and config.recipe != "auto":
-        end_token = config.recipe == "official"
-    return Recipe(
-        end_token,
-        found.image_path if config.image_path == "auto" else config.image_path,
-        found.center_crop if config.center_crop is None else config.center_crop,
-        found.origin,
-    )
+def resolve(folder: ModelFolder, parallel: bool, unnorm_key: str) -> Recipe:
+    """The recipe of a model folder: by what an export of ours notes, by the family's name, or else
+    that of the original code.
 
-
-def _by_origin(config: PrismaticConfig, folder: ModelFolder) -> Recipe:
-    """By what an export of ours notes, by the family's name, or else as the original code."""
-    parallel = isinstance(config, OpenVlaOftConfig)
+    Args:
+        folder: whose recipe it is.
+        parallel: OpenVLA-OFT, which decodes all tokens at once.
+        unnorm_key: data set the model was trained on.
+    """
     noted = folder.settings.get(NOTED)
     if isinstance(noted, dict) and noted.get("image_path") in get_args(ImagePath):
         return Recipe(
             bool(noted.get("end_token")),
             noted["image_path"],
             bool(noted.get("center_crop")),
-            "recipe noted in config.json",
+            "noted in config.json",
         )
     name = f"{folder.path.name} {folder.settings.get('_name_or_path', '')}".lower()
     if any(part in name for part in _RLINF_NAMES):
-        return Recipe(False, "tensor", False, "recipe rlinf, by the folder's name")
-    if parallel and "libero" in config.unnorm_key:
-        return Recipe(True, "jpeg", True, "recipe official, as OpenVLA-OFT on LIBERO")
-    return Recipe(parallel, "pillow", False, "recipe official, as the original code")
+        return Recipe(False, "tensor", False, "rlinf, by the folder's name")
+    if parallel and "libero" in unnorm_key:
+        return Recipe(True, "jpeg", True, "official, as OpenVLA-OFT on LIBERO")
+    return Recipe(parallel, "pillow", False, "official, as the original code")

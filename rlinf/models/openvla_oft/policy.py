@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +13,10 @@ from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Sampling
+from rlinf.models.files import write_tensors
+from rlinf.models.openvla_oft.proprio import FILE as PROPRIO_FILE
+from rlinf.models.openvla_oft.proprio import ProprioProjector
+from rlinf.models.prismatic.lora import is_adapter
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from rlinf.models.prismatic.tokens import END
 
@@ -25,8 +32,13 @@ class OpenVlaOftPolicy(PrismaticPolicy):
     epsilon = 1e-8
 
     def __init__(self, config: OpenVlaOftConfig) -> None:
-        self.views = config.num_images_in_input
         super().__init__(config)
+        self.views = config.num_images_in_input
+        self.proprio: ProprioProjector | None = None
+        if config.use_proprio:
+            statistics = self.folder.proprio_of(self.unnorm_key)
+            width = self.folder.architecture.width
+            self.proprio = ProprioProjector(statistics, width).to(self.dtype)
 
     def _act(
         self, observation: Observation, sampling: Sampling, uniform: Tensor
@@ -55,6 +67,27 @@ class OpenVlaOftPolicy(PrismaticPolicy):
         more = real.new_ones(rows, sequence.shape[1] - real.shape[1])
         attending = self.attending(torch.cat((real, more), dim=1), causal=False)
         return self.network.read(sequence, attending)[:, start : start + count]
+
+    def load(self, folder: Path) -> None:
+        super().load(folder)
+        if self.proprio is not None and not is_adapter(folder):
+            self.proprio.read(folder)
+
+    def save(
+        self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
+    ) -> None:
+        whole = self.state_dict() if state is None else state
+        super().save(folder, whole, merge)
+        if self.proprio is not None:
+            own = {name[8:]: t for name, t in whole.items() if name.startswith("proprio.")}
+            write_tensors(own, folder / PROPRIO_FILE)
+
+    def _seen(self, pixels: Tensor, observation: Observation) -> Tensor:
+        seen = super()._seen(pixels, observation)
+        if self.proprio is None:
+            return seen
+        state = torch.from_numpy(observation.state).to(self.device)
+        return torch.cat((seen, self.proprio(state)), dim=1)
 
     def _views(self, observation: Observation) -> np.ndarray:
         given = observation.images.shape[1]

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.openvla import ModelFolder
+from rlinf.config.model_folder import ModelFolder
 from rlinf.config.recipes import NOTED, Recipe
+from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
 from rlinf.models.prismatic.network import Prismatic
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 _WEIGHTS = "model.safetensors"
-_NAMES = (_WEIGHTS, "pytorch_model.bin")
 _VALUE_HEAD = "value_head."
 _SHARD_BYTES = 5_000_000_000
 _AGAIN = "copy or download the model folder again"
@@ -41,24 +41,6 @@ def read(folder: Path, network: Prismatic, dtype: torch.dtype) -> dict[str, Tens
                 state[name] = tensor.to(dtype)
     _compare(state, expected, folder)
     return state
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files with weights, all of which exist."""
-    for name in _NAMES:
-        if (folder / name).is_file():
-            return [folder / name]
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            missing = [file for file in files if not (folder / file).is_file()]
-            if missing:
-                raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}", _AGAIN)
-            return [folder / file for file in files]
-    raise UserError(
-        f"{folder} holds no weights: there is none of {', '.join(_NAMES)}, nor an index of shards",
-        "name a model folder, or download one with: rlinf download NAME",
-    )
 
 
 def assign(network: Prismatic, state: Mapping[str, Tensor]) -> None:

@@ -30,6 +30,11 @@ _PREFIX = "base_model.model."
 _UNSUPPORTED = {"use_dora": False, "bias": "none", "modules_to_save": None, "fan_in_fan_out": False}
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter rather than a model."""
+    return (folder / CONFIG_FILE).is_file()
+
+
 def attached(network: nn.Module) -> bool:
     """Whether the network has adapters."""
     return any(".lora_A." in name for name, _ in network.named_parameters())

@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from rlinf.config.openvla import Architecture
+from rlinf.config.model_folder import Architecture
 from rlinf.models.prismatic.vision import Block, Projector, VisionBackbone
 
 
@@ -165,7 +165,7 @@ class Prismatic(nn.Module):
         for module in self.vision_backbone.modules():
             if isinstance(module, Block):
                 module.checkpointing = True
-        self.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
     def layers(self) -> list[nn.Module]:
         """Blocks of both towers and layers of the language model, as far as they are computed."""

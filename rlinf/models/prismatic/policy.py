@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.openvla import ACTION_BINS, PrismaticConfig
-from rlinf.config.recipes import resolve
+from rlinf.config.model_folder import ACTION_BINS
+from rlinf.config.openvla import PrismaticConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
@@ -50,7 +50,7 @@ class PrismaticPolicy(ImitablePolicy):
         self.config, self.folder = config, config.folder()
         architecture = self.folder.architecture
         self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
-        self.recipe = resolve(config, self.folder)
+        self.recipe = config.resolved_recipe()
         self.dtype = _DTYPES[config.precision]
         self.prompts = Prompts(self.folder.path, architecture.pad_token)
         with torch.device("meta"):
@@ -249,16 +249,16 @@ class PrismaticPolicy(ImitablePolicy):
 
     def load(self, folder: Path) -> None:
         """Takes weights from a model folder, or from an adapter of the model loaded before."""
-        if (folder / lora.CONFIG_FILE).is_file():
+        if lora.is_adapter(folder):
             lora.load(self.network, folder)
         else:
             state = folders.read(folder, self.network, self.dtype)
             folders.assign(self.network, state)
-            self._begin_training_form()
+            self.begin_training_form()
         if self.value_head is not None:
             folders.read_value_head(self.value_head, folder)
 
-    def _begin_training_form(self) -> None:
+    def begin_training_form(self) -> None:
         """Adds adapters and checkpointing once there are weights."""
         if self.config.is_lora and not lora.attached(self.network):
             path = self.config.lora_path

@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from rlinf.config.openvla import ACTION_BINS
+from rlinf.config.model_folder import ACTION_BINS
 from rlinf.errors import UserError
 
 BEGIN, END = 1, 2  # <s>, </s>

@@ -1,0 +1,81 @@
+"""The weight files of a model folder, looked at without reading a single weight."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from rlinf.config.model_folder import ModelFolder
+from rlinf.errors import UserError
+
+NAMES = ("model.safetensors", "pytorch_model.bin")
+_EMBEDDING = "language_model.model.embed_tokens.weight"
+_AGAIN = "copy or download the model folder again"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with weights, whole or in shards, all of which exist.
+
+    Raises:
+        UserError: if there are none, or shards are missing.
+    """
+    for name in NAMES:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            try:
+                files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            except (ValueError, KeyError, AttributeError) as error:
+                raise UserError(f"{index} is damaged: {error}", _AGAIN) from error
+            missing = [file for file in files if not (folder / file).is_file()]
+            if missing:
+                raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}", _AGAIN)
+            return [folder / file for file in files]
+    raise UserError(
+        f"{folder} holds no weights: there is none of {', '.join(NAMES)}, nor an index of shards",
+        "name a model folder; rlinf download NAME fetches one",
+    )
+
+
+def check_files(folder: ModelFolder) -> None:
+    """Looks for what a start would trip over: missing or truncated files, another vocabulary.
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    if not (folder.path / "tokenizer.json").is_file():
+        raise UserError(f"{folder.path} lacks tokenizer.json", _AGAIN)
+    rows = folder.architecture.vocabulary
+    for path in weight_files(folder.path):
+        if path.suffix != ".safetensors":
+            continue
+        embedding = _header(path).get(_EMBEDDING)
+        if embedding is not None and embedding["shape"][0] != rows:
+            raise UserError(
+                f"{path}: the embedding has {embedding['shape'][0]} rows, by config.json the "
+                f"vocabulary has {rows}",
+                "take config.json and weights from the same model; the number is "
+                "text_config.vocab_size",
+            )
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Names, shapes and places of the tensors of a safetensors file that is complete."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        try:
+            header = json.loads(file.read(length)) if 8 + length <= size else None
+        except ValueError:
+            header = None
+    if header is None:
+        raise UserError(f"{path} is truncated or no safetensors file", _AGAIN)
+    header.pop("__metadata__", None)
+    whole = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if size < whole:
+        raise UserError(f"{path} is truncated: {size:,} of {whole:,} bytes", _AGAIN)
+    return header

@@ -1,0 +1,141 @@
+"""The forward pass in all its settings gives one distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rlinf.data.random import Noise
+from rlinf.data.types import Observation
+from rlinf.models.base import Sampling
+from rlinf.models.prismatic.network import Attending
+from rlinf.models.prismatic.tokens import ActionScale
+from tests.unit.models.openvla.conftest import NOISE, B, Build
+
+MODELS = ["openvla", "openvla_oft"]
+SAMPLING = Sampling(temperature=0.7)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("sampling", [Sampling(1.6), Sampling(top_k=20), Sampling(0.8, top_p=0.9)])
+def test_act_and_evaluate_agree_for_every_way_of_sampling(
+    model: str, sampling: Sampling, build: Build, observation: Observation
+):
+    policy = build(model)
+    chunk = policy.act(observation, sampling, NOISE)
+    judged = policy.evaluate(observation, chunk.sampled, sampling)
+    assert np.allclose(judged.logprobs.detach(), chunk.logprobs, atol=1e-5)
+    assert np.isfinite(chunk.logprobs).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_eager_attention_gives_what_sdpa_gives(model: str, build: Build, observation: Observation):
+    first = build(model).act(observation, SAMPLING, NOISE)
+    second = build(model, attn_implementation="eager").act(observation, SAMPLING, NOISE)
+    assert np.array_equal(first.sampled, second.sampled)
+    assert np.allclose(first.logprobs, second.logprobs, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_bf16_is_near_fp32_and_act_agrees_with_evaluate(
+    model: str, build: Build, observation: Observation
+):
+    exact, rounded = build(model), build(model, precision="bf16")
+    chunk = rounded.act(observation, SAMPLING, NOISE)
+    judged = rounded.evaluate(observation, chunk.sampled, SAMPLING)
+    assert judged.logprobs.dtype == judged.entropy.dtype == judged.values.dtype == torch.float32
+    assert np.abs(judged.logprobs.detach().numpy() - chunk.logprobs).max() < 0.05
+    reference = exact.evaluate(observation, chunk.sampled, SAMPLING).logprobs.detach().numpy()
+    assert np.abs(reference - chunk.logprobs).max() < 0.2
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("is_lora", [False, True])
+def test_checkpointing_changes_no_gradient(
+    model: str, is_lora: bool, build: Build, observation: Observation
+):
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        policy = build(model, is_lora=is_lora, gradient_checkpointing=checkpointing).train()
+        given = policy.act(observation, Sampling(greedy=True), NOISE).sampled
+        judged = policy.evaluate(observation, given, SAMPLING)
+        (judged.logprobs.sum() + judged.values.sum()).backward()
+        gradients.append([p.grad for p in policy.parameters() if p.grad is not None])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.allclose(plain, recomputed, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_padding_changes_nothing(model: str, build: Build, observation: Observation):
+    policy = build(model)
+    together = policy.act(observation, SAMPLING, NOISE)
+    for row in range(B):
+        alone = policy.act(observation.take(np.array([row])), SAMPLING, noise_of(row))
+        assert np.array_equal(alone.sampled[0], together.sampled[row])
+        assert np.allclose(alone.logprobs[0], together.logprobs[row], atol=1e-5)
+
+
+def noise_of(row: int) -> Noise:
+    return Noise(NOISE.keys[row : row + 1])
+
+
+def test_masks_hide_padding_and_the_future():
+    real = torch.tensor([[True, False, True, True]])
+    causal = Attending(real, padded=True, causal=True)
+    assert causal.positions.tolist() == [[0, 0, 1, 2]]
+    mask = causal.mask("sdpa", torch.float32)
+    assert mask is not None
+    assert (mask[0, 0] == 0).tolist() == [
+        [True, False, False, False],
+        [True, False, False, False],
+        [True, False, True, False],
+        [True, False, True, True],
+    ]
+    step = causal.mask("sdpa", torch.float32, first=3)
+    assert step is not None and (step[0, 0] == 0).tolist() == [[True, False, True, True]]
+    both = Attending(real, padded=True, causal=False).mask("eager", torch.float32)
+    assert both is not None and (both[0, 0] == 0).tolist() == [[True, False, True, True]]
+
+
+def test_without_padding_there_is_no_mask_where_the_kernel_needs_none():
+    real = torch.ones(2, 4, dtype=torch.bool)
+    assert Attending(real, padded=False, causal=True).mask("sdpa", torch.float32) is None
+    assert Attending(real, padded=False, causal=False).mask("eager", torch.float32) is None
+    causal = Attending(real, padded=False, causal=True).mask("eager", torch.float32)
+    assert causal is not None and (causal[0, 0] == 0).tolist() == np.tri(4, dtype=bool).tolist()
+
+
+def test_action_tokens_follow_the_published_arithmetic():
+    # 256 edges, 255 centres at -1 + (2 i + 1) / 255; ids 31999 (lowest) ... 31745, 31744 (highest).
+    statistics = {"action": {"q01": [-1.0, 0.0, 0.0], "q99": [1.0, 4.0, 1.0], "mask": [1, 1, 0]}}
+    scale = ActionScale(statistics, text_vocabulary=32000, epsilon=0.0)
+    table = scale.table()
+    assert scale.tokens == slice(31744, 32000)
+    assert table[0, 255] == pytest.approx(-1 + 1 / 255)
+    assert table[0, 0] == table[0, 1] == pytest.approx(1 - 1 / 255)
+    assert table[1, 255] == pytest.approx(2 / 255)  # 0.5 * (1/255) * 4
+    assert table[2, 255] == pytest.approx(-1 + 1 / 255)  # masked: the normalised value itself
+
+
+def test_encoding_an_action_gives_the_token_that_decodes_nearest():
+    statistics = {"action": {"q01": [-2.0, 0.0], "q99": [2.0, 1.0], "mask": [True, False]}}
+    scale = ActionScale(statistics, text_vocabulary=32000, epsilon=1e-8)
+    table = scale.table()
+    tokens = np.arange(31745, 32000)
+    again = scale.encode(table[:, tokens - 31744].T)
+    assert np.array_equal(again, np.stack([tokens, tokens], axis=1))
+    assert scale.encode(np.array([-9.0, 9.0])).tolist() == [31999, 31744]
+
+
+def test_a_constant_dimension_is_not_live_where_tokens_are_parallel(build: Build):
+    from rlinf.data.statistics import ActionStatistics
+
+    actions = np.random.default_rng(0).normal(size=(100, 7)).astype(np.float32)
+    actions[:, 2] = 0.5
+    for model, live in (("openvla_oft", False), ("openvla", True)):
+        policy = build(model)
+        policy.set_action_statistics(ActionStatistics.of(actions, episodes=5))
+        assert policy.live.tolist() == [True, True, live, True, True, True, True]
+        assert policy.table[2].max() == pytest.approx(0.5, abs=1e-6)

@@ -1,0 +1,148 @@
+"""Adapters: what they train, what they change, and how they travel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from rlinf.data.types import Observation
+from rlinf.errors import UserError
+from rlinf.models.base import Sampling
+from rlinf.models.prismatic import lora
+from rlinf.models.prismatic.policy import PrismaticPolicy
+from tests.unit.models.openvla.conftest import NOISE, Build, config_of
+
+SAMPLING = Sampling(temperature=0.8)
+
+
+def change(policy: PrismaticPolicy) -> None:
+    """As training would: every trainable weight moves."""
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def same(first: PrismaticPolicy, second: PrismaticPolicy, observation: Observation) -> bool:
+    chunks = [policy.act(observation, SAMPLING, NOISE) for policy in (first, second)]
+    return np.allclose(chunks[0].logprobs, chunks[1].logprobs, atol=2e-5)
+
+
+@pytest.mark.parametrize("model", ["openvla", "openvla_oft"])
+def test_fresh_adapters_change_nothing(model: str, build: Build, observation: Observation):
+    assert same(build(model), build(model, is_lora=True, lora_rank=4), observation)
+
+
+@pytest.mark.parametrize("model", ["openvla", "openvla_oft"])
+def test_only_adapters_and_critic_are_trained(model: str, build: Build, observation: Observation):
+    policy = build(model, is_lora=True, lora_rank=4)
+    change(policy)
+    chunk = policy.act(observation, SAMPLING, NOISE)
+    policy.evaluate(observation, chunk.sampled, SAMPLING).logprobs.sum().backward()
+    for name, parameter in policy.network.named_parameters():
+        if parameter.requires_grad:
+            assert ".lora_" in name
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        else:
+            assert parameter.grad is None, name
+
+
+def test_counted_parameters_are_those_that_train(folder: Path, build: Build):
+    config, policy = config_of(folder, is_lora=True, lora_rank=4), build(is_lora=True, lora_rank=4)
+    trainable = sum(p.numel() for p in policy.parameters() if p.requires_grad)
+    assert config.num_trainable() == trainable
+
+
+def test_every_linear_layer_and_patch_convolution_is_adapted(build: Build):
+    network = build(is_lora=True, lora_rank=4).network
+    plain = {
+        name.removesuffix(".base_layer")
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d) and ".lora_" not in name
+    }
+    assert {name for name, _ in lora._adapted(network)} == plain
+
+
+def test_a_saved_adapter_is_a_peft_adapter(build: Build, observation: Observation, tmp_path: Path):
+    policy = build(is_lora=True, lora_rank=4)
+    change(policy)
+    policy.save(tmp_path)
+    again = build(is_lora=True, lora_path=str(tmp_path))
+    again.load(tmp_path)  # the critic; as a checkpoint does
+    assert same(policy, again, observation)
+
+    plain = build()
+    PeftModel.from_pretrained(plain.network, tmp_path)  # puts the adapters into the network
+    plain.value_head = policy.value_head
+    assert same(policy, plain, observation)
+
+
+def test_a_merged_model_is_a_plain_one_with_the_same_logits(
+    build: Build, observation: Observation, tmp_path: Path
+):
+    policy = build(is_lora=True, lora_rank=4)
+    change(policy)
+    policy.save(tmp_path, merge=True)
+    assert same(policy, build(model_path=tmp_path), observation)
+    names = load_file(tmp_path / "model.safetensors")
+    assert not any("lora" in name or "base_layer" in name for name in names)
+
+
+def test_scale_is_alpha_over_rank(build: Build, observation: Observation, tmp_path: Path):
+    policy = build(is_lora=True, lora_rank=4)
+    change(policy)
+    policy.save(tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (4, 4)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 8}))
+    doubled = build(is_lora=True, lora_path=str(tmp_path))
+    with torch.no_grad():
+        for name, parameter in policy.network.named_parameters():
+            if ".lora_B." in name:
+                parameter.mul_(2)
+    assert same(policy, doubled, observation)
+
+
+def test_an_adapter_of_another_model_is_refused(build: Build, tmp_path: Path):
+    build(is_lora=True, lora_rank=4).save(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    state = load_file(path)
+    wrong = {n: t[:, :-1].contiguous() if "o_proj.lora_A" in n else t for n, t in state.items()}
+    save_file(wrong, path)
+    with pytest.raises(UserError, match=r"does not fit the model: 2 of \d+ weights"):
+        build(is_lora=True, lora_path=str(tmp_path))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be read"):
+        build(is_lora=True, lora_path=str(tmp_path))
+
+
+def test_an_adapter_in_place_of_a_model_is_refused_with_the_key_to_use(
+    build: Build, tmp_path: Path
+):
+    build(is_lora=True, lora_rank=4).save(tmp_path)
+    found = "\n".join(p.message + p.fix for p in config_of(tmp_path).problems())
+    assert "this is a LoRA adapter" in found and "actor.model.lora_path" in found
+
+
+def test_an_adapter_that_is_merged_already_is_refused(folder: Path, build: Build):
+    inside = folder / "lora_adapter"
+    build(is_lora=True, lora_rank=4).save(inside)
+    config = config_of(folder, is_lora=True, lora_path=str(inside))
+    assert "already merged" in "\n".join(p.message for p in config.problems())
+
+
+def test_an_adapter_nobody_would_read_is_refused(folder: Path, tmp_path: Path):
+    config = config_of(folder, lora_path=str(tmp_path))
+    assert "nobody would read it" in "\n".join(p.message for p in config.problems())
+
+
+def test_other_kinds_of_adapters_are_refused(build: Build, tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"use_dora": True, "r": 4}))
+    with pytest.raises(UserError, match="use_dora = True is not supported"):
+        build(is_lora=True, lora_path=str(tmp_path))
