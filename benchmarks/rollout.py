@@ -16,6 +16,7 @@ from rich.table import Table
 
 import exchange
 import floors
+import late
 import light
 import record
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
@@ -60,6 +61,11 @@ def _exchange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, An
     return numbers, exchange.table(numbers)
 
 
+def _late(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
+    numbers = late.measure(arguments.rounds, folder, arguments.overrides)
+    return numbers, late.table(numbers)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
@@ -72,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             EXCHANGE_TURNS,
             "what asking the policy costs beyond the policy's own time",
         ),
+        ("late", _late, 5, "what leaving out what cannot count saves as a policy gets better"),
     ):
         case = cases.add_parser(name, help=description, description=description)
         case.set_defaults(run=run)
