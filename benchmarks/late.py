@@ -71,7 +71,7 @@ def _case(
 ) -> dict[str, Any]:
     episodes = _episodes(share, config)
     everyone = np.ones(episodes.valid.shape[:2], bool)
-    acting = episodes.valid.any(axis=-1)
+    acting: np.ndarray = np.any(episodes.valid, axis=-1)
     trajectory = _infer(everyone, episodes, config, rollout)
     batches = {
         "everything": _masked(trajectory, config),

@@ -120,11 +120,6 @@ def _algorithm(config: Config) -> Iterator[Problem]:
             "run on over iterations, so their length is not known",
             "set algorithm.length_normalization=null, or env.train.auto_reset=false",
         )
-    if algorithm.kl_beta:
-        yield Problem(
-            f"algorithm.kl_beta = {algorithm.kl_beta}: the loss has no KL term in this version",
-            "set algorithm.kl_beta=0; algorithm.target_kl limits the step of an iteration",
-        )
     if algorithm.kl_beta and algorithm.kl_penalty == "k1":
         yield Problem(
             f"algorithm.kl_penalty = k1 (also written kl) with kl_beta = {algorithm.kl_beta}: the "

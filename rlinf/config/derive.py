@@ -189,11 +189,13 @@ def _memory(
     )
     shards, trained = shard_size(config, placement), model.num_trainable()
     frozen = (count - trained) * _BYTES[model.precision]
+    keeps_start = config.algorithm.kl_beta > 0  # with adapters, the frozen base is the start
     weights = {
         "actor": (
             ("parameters", -(-(trained * 4 + frozen) // shards)),
             ("gradients", -(-trained * 4 // shards)),
             ("Adam", -(-trained * 8 // shards)),
+            ("start weights", -(-trained * 4 // shards) * (keeps_start and not frozen)),
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }

@@ -45,6 +45,16 @@ METRICS: tuple[MetricName, ...] = (
         "train/actor/dual_clipped_ratio", "share of entries whose loss the dual clip bounds"
     ),
     MetricName("train/actor/kl_stops", "times that target_kl ended the update epochs early", "sum"),
+    MetricName(
+        "train/actor/idle_updates",
+        "updates left out, as nothing could be learnt from their samples",
+        "sum",
+    ),
+    MetricName(
+        "train/actor/logprob_mismatch",
+        "|log-prob of learner - of rollout| of the same weights, over tokens of some samples",
+    ),
+    MetricName("train/actor/logprob_mismatch_max", "the largest of these differences", "max"),
     MetricName("train/actor/kl", "KL(policy, start policy), weighted as the policy loss"),
     MetricName(
         "train/actor/policy_loss",

@@ -12,8 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
+from rlinf.algorithms.losses import (
+    LossSettings,
+    Samples,
+    denominators,
+    left_out,
+    minibatch_loss,
+)
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, micro_batches, minibatches
 from rlinf.data.shared import SharedMemory
@@ -24,11 +31,14 @@ from rlinf.logging.timeline import Span, Spans
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, Weights
+from rlinf.workers.debugging import keep_batch
+from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.sharding import needs_fsdp, spread
+from rlinf.workers.start import StartWeights
 
 MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
@@ -64,13 +74,15 @@ class ActorWorker:
         prepare_process(f"actor{rank}", log_dir)
         self.device = prepare_torch(threads)
         self.config, self.fetch, self.ranks = config, fetch, Ranks(rank, world)
-        self.updates, self.shard_size = updates, shard_size
+        self.updates, self.shard_size, self.log_dir = updates, shard_size, Path(log_dir)
         self.policy = start_policy(config)
         self.layout = Layout(self.policy)
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
         self.skipped = 0  # updates in a row
         self.spans = Spans(f"actor{rank}")
+        self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self._pieces)
+        self.check_parity = ParityCheck(config, self.logprobs)
         self._shared: SharedMemory | None = None  # weights on their way; rank 0
         self._saving_ranks: dist.ProcessGroup | None = None
         self._writing: Future[Any] | None = None
@@ -123,7 +135,8 @@ class ActorWorker:
         """Trains on the samples of iteration `step` and returns this rank's part of the metrics.
 
         Raises:
-            NumericsError: several updates in a row had a gradient that is not finite.
+            NumericsError: several updates in a row had a gradient that is not finite, or this
+                worker's log-probs are not the rollout's.
         """
         self._be_on(self.device)
         try:
@@ -134,7 +147,9 @@ class ActorWorker:
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
             table = ObservationTable(self.fetch(batch.observations))
-        parts: list[Metrics] = []
+        with self.spans.span("log-probs"):
+            parts = [self.check_parity(batch, table, step)]
+            start = self._start_logprobs(batch, table)
         for epoch in range(self.config.algorithm.update_epoch):
             for minibatch in minibatches(
                 batch.planned,
@@ -143,7 +158,7 @@ class ActorWorker:
                 *(self.config.actor.seed, _ORDER, step, epoch),
             ):
                 with self.spans.span("update"):
-                    metrics, go_on = self._train_minibatch(batch, table, minibatch)
+                    metrics, go_on = self._train_minibatch(batch, table, start, minibatch)
                 parts.append(metrics.on_host())
                 if not go_on:
                     return Metrics.merge(parts)
@@ -195,15 +210,27 @@ class ActorWorker:
             self.policy, self.layout, actor, self.device, self.ranks, self.shard_size
         )
         self.optimizer = Optimizer(self.spread, actor.optim, self.updates)
+        pulled = self.settings.kl_beta > 0
+        self.start = StartWeights(self.policy, self.spread) if pulled else None
         self._be_on(_HOST)
 
     def _train_minibatch(
-        self, batch: TrainBatch, table: ObservationTable, minibatch: np.ndarray
+        self,
+        batch: TrainBatch,
+        table: ObservationTable,
+        start: Tensor | None,
+        minibatch: np.ndarray,
     ) -> tuple[Metrics, bool]:
         """One optimizer step on the samples `minibatch` ([n] int64); False to end the epochs."""
+        learnt = batch.trained[minibatch]
+        if not learnt.any():
+            return Metrics({"train/actor/idle_updates": Total(self.ranks.share)}), True
         over = denominators(batch, minibatch, self.policy.live, self.settings)
-        pieces = self._pieces(minibatch)
+        pieces = self._pieces(minibatch[learnt])
         parts: list[Metrics] = []
+        if self.ranks.rank == 0:
+            idle = minibatch[~learnt]
+            parts.append(left_out(batch, idle, self.policy.live, self.settings, over))
         self.optimizer.clear()
         for index, (rows, count) in enumerate(pieces):
             self.spread.before_backward(last=index == len(pieces) - 1)
@@ -220,6 +247,7 @@ class ActorWorker:
                 self.settings,
                 over,
                 train_policy=not self.optimizer.warming_up,
+                reference_logprobs=None if start is None else start[rows].to(self.policy.device),
             )
             loss.backward()
             parts.append(metrics)
@@ -229,7 +257,9 @@ class ActorWorker:
             return Metrics.merge(
                 [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
             ), False
-        return Metrics.merge([metrics, self._step()]), True
+        return Metrics.merge(
+            [metrics, self._step(lambda: self._keep(batch, table, minibatch))]
+        ), True
 
     def _pieces(self, minibatch: np.ndarray) -> list[tuple[np.ndarray, bool]]:
         """Rows of each forward pass of this rank, and whether they count.
@@ -243,6 +273,22 @@ class ActorWorker:
             return [(rows, True) if len(rows) else (minibatch[:1], False) for rows in pieces]
         return [(rows, True) for rows in pieces if len(rows)]
 
+    def _start_logprobs(self, batch: TrainBatch, table: ObservationTable) -> Tensor | None:
+        """Log-probs of all samples under the start policy: [N, C, A]; None without a KL term."""
+        if self.start is None:
+            return None
+        with self.start.in_place():
+            return self.logprobs(batch, table, np.arange(len(batch)))
+
+    def _keep(self, batch: TrainBatch, table: ObservationTable, minibatch: np.ndarray) -> str:
+        """Writes the samples of an update that failed, once; says where they are."""
+        path = self.log_dir / f"not-finite-update-{self.policy.version}.npz"
+        told = f"its samples are in {path}"
+        if self.ranks.rank == 0:
+            told = keep_batch(path, batch, table, minibatch)
+        self.ranks.add_up([torch.zeros(1)])  # nobody ends the run before the file is complete
+        return told
+
     def _too_far(self, metrics: Metrics) -> bool:
         """Whether the policy has left the behaviour policy further behind than `target_kl`."""
         target = self.config.algorithm.target_kl
@@ -250,7 +296,7 @@ class ActorWorker:
         divergence = metrics.get("train/actor/approx_kl_k3", nothing)
         return target is not None and self.ranks.mean(divergence) > target
 
-    def _step(self) -> Metrics:
+    def _step(self, keep_samples: Callable[[], str]) -> Metrics:
         """Clips the gradient and moves the weights, or skips an update that is not finite."""
         policy_rate, value_rate = self.optimizer.rates()
         norm = self.optimizer.clip()
@@ -259,7 +305,7 @@ class ActorWorker:
         if self.skipped >= MAX_SKIPPED:
             raise NumericsError(
                 f"the gradient of {self.skipped} updates in a row is not finite (norm {norm}); "
-                "look at train/loss and lower actor.optim.lr"
+                f"look at train/loss and lower actor.optim.lr; {keep_samples()}"
             )
         if finite:
             self.optimizer.step()

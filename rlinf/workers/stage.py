@@ -15,6 +15,7 @@ from rlinf.config.schema import Config
 from rlinf.data.random import derive
 from rlinf.data.recording import Recording
 from rlinf.data.types import (
+    ActionChunk,
     ActReply,
     ChunkResult,
     EpisodeResult,
@@ -25,6 +26,7 @@ from rlinf.data.types import (
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
+from rlinf.errors import NumericsError
 from rlinf.logging.timeline import Spans
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
@@ -109,12 +111,28 @@ class Stage:
         rows = np.flatnonzero(self.active)
         with self.spans.span("wait for the policy", self.lane, busy=False):
             ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
-        actions = np.zeros((self.batch.num_envs, *reply.chunk.actions.shape[1:]), np.float32)
-        actions[rows] = reply.chunk.actions
+        actions = self._actions(rows, reply.chunk)
         with self.spans.span("simulate", self.lane):
             result = self.batch.run_chunk(actions, self.active, next_starts)
         self.observation, self.active = result.observation, result.active
         return ref, rows, reply, result
+
+    def _actions(self, rows: np.ndarray, chunk: ActionChunk) -> np.ndarray:
+        """The policy's actions for all envs, zero for those that did not ask: [B, C, A] float32.
+
+        Raises:
+            NumericsError: one is not finite, so it must not reach the simulator.
+        """
+        finite = np.isfinite(chunk.actions).all(axis=(1, 2))
+        if not finite.all():
+            raise NumericsError(
+                f"the policy's actions for env {self.envs[rows[~finite][0]]} are not finite (after "
+                f"{chunk.version} updates): look at train/loss and train/actor/grad_norm, and "
+                "lower actor.optim.lr"
+            )
+        actions = np.zeros((self.batch.num_envs, *chunk.actions.shape[1:]), np.float32)
+        actions[rows] = chunk.actions
+        return actions
 
 
 class TrainStage(Stage):

@@ -110,7 +110,6 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
         (["env.train.group_size=2"], ["use_fixed_reset_state_ids=true"]),
         (["algorithm.logprob_type=chunk"], ["coarser than the advantage"]),
         (["algorithm.length_normalization=true"], ["their length is not known"]),
-        (["algorithm.kl_beta=0.01"], ["algorithm.kl_beta = 0.01", "algorithm.target_kl"]),
         (["actor.model.value_type=chunk"], ["one value per reward", "value_type=action"]),
         (["algorithm.sampling_params.top_k=50"], ["top_k = 50", "set algorithm", "top_k=0"]),
         (["rollout.model_dir=/models/a"], ["set actor.model.model_path=/models/a"]),

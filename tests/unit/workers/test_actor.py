@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 
 from rlinf.config.schema import Config
+from rlinf.data.layout import ObservationTable
 from rlinf.data.shared import SharedMemory
+from rlinf.data.types import TrainBatch
 from rlinf.errors import NumericsError
+from rlinf.logging.metrics import Metrics
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.stage import TrainStage
+from tests.unit.workers.test_stage import GROUPS
 
 Toy = Callable[..., Config]
 StageOf = Callable[[Config], TrainStage]
@@ -102,8 +107,12 @@ def test_an_update_with_a_gradient_that_is_not_finite_is_skipped_and_then_an_err
     metrics = actor.update(batch, 0).reduce()
     assert metrics["faults/skipped_updates"] == 2
     assert np.array_equal(weights_of(actor), before)
-    with pytest.raises(NumericsError, match="3 updates in a row is not finite"):
+    with pytest.raises(NumericsError, match=r"3 updates in a row is not finite.*samples are in"):
         actor.update(batch, 1)
+    (kept,) = actor.log_dir.glob("not-finite-update-*.npz")
+    with np.load(kept) as file:
+        assert np.isnan(file["advantages"]).all()
+        assert file["state"].shape == (60, 42) and file["sampled"].shape == (60, 2, 8)
 
 
 def test_nothing_to_train_on_changes_nothing(toy: Toy, stage_of: StageOf, actor_of: ActorOf):
@@ -134,3 +143,176 @@ def test_a_loaded_actor_goes_on_bit_for_bit(
     resumed.update(second, 1)
     assert np.array_equal(weights_of(actor), weights_of(resumed))
     assert actor.version() == resumed.version()
+
+
+def test_the_first_update_compares_log_probs_with_the_rollout(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    config = toy("algorithm.update_epoch=1")
+    batch, _ = make_samples(stage_of(config).collect(0, 0), config)
+    actor = actor_of(config)
+    metrics = actor.update(batch, 0).reduce()
+    assert metrics["train/actor/logprob_mismatch"] < 1e-5
+    assert metrics["train/actor/logprob_mismatch_max"] < 1e-4
+    assert "train/actor/logprob_mismatch" not in actor.update(batch, 1).reduce()
+
+
+@pytest.mark.parametrize(("interval", "compared"), [(0, [0]), (2, [0, 2])])
+def test_log_probs_are_compared_every_so_many_iterations_on_request(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf, interval: int, compared: list[int]
+):
+    config = toy(f"algorithm.parity_check_interval={interval}", "actor.optim.lr=1e-9")
+    batch, _ = make_samples(stage_of(config).collect(0, 0), config)
+    actor, found = actor_of(config), []
+    for step in range(3):
+        now = replace(batch, version=actor.version())
+        if "train/actor/logprob_mismatch" in actor.update(now, step):
+            found.append(step)
+    assert found == compared
+
+
+def test_a_learner_with_another_temperature_is_found_out(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    config = toy()
+    batch, _ = make_samples(stage_of(config).collect(0, 0), config)
+    other = toy("algorithm.sampling_params.temperature_train=1.6")
+    with pytest.raises(NumericsError, match=r"disagree on the probability.*iteration 0"):
+        actor_of(other).update(batch, 0)
+    moved = replace(batch, version=batch.version - 1)  # of other weights: nothing to compare
+    actor_of(other).update(moved, 0)
+
+
+def grouped(toy: Toy, *overrides: str) -> Config:
+    """GRPO with one update of all samples."""
+    size = ("actor.global_batch_size=80", "actor.micro_batch_size=8", "algorithm.update_epoch=1")
+    return toy(*GROUPS, *size, *overrides)
+
+
+def after_update(actor: ActorWorker, batch: TrainBatch) -> tuple[list[torch.Tensor], Metrics]:
+    """Gradient and metrics of an update. The weights stay: their change follows the gradient."""
+    metrics = actor.update(batch, 0)
+    return [p.grad.clone() for p in actor.policy.parameters()], metrics
+
+
+def counted_rows(actor: ActorWorker) -> list[int]:
+    """Fills up with the number of samples of each forward pass."""
+    rows, evaluate = [], actor.policy.evaluate
+
+    def counting(seen, sampled, sampling):
+        rows.append(len(seen))
+        return evaluate(seen, sampled, sampling)
+
+    actor.policy.evaluate = counting
+    return rows
+
+
+@pytest.mark.parametrize("logprob_type", ["token", "action"])
+def test_what_cannot_count_costs_no_pass_and_changes_no_gradient(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf, logprob_type: str
+):
+    """Groups of equal returns, and masked samples, against the update that computes them all."""
+    config = grouped(toy, f"algorithm.logprob_type={logprob_type}", "actor.optim.clip_grad=1e9")
+    (trajectory,) = stage_of(config).collect(0, 0)
+    trajectory.rewards[:] = 0
+    trajectory.rewards[0, 4, 0] = 1.0  # the second group has something to teach
+    batch, _ = make_samples([trajectory], config)
+    teaching = int(trajectory.valid[:, 4:].any(axis=2).sum())
+    assert len(batch) > batch.trained.sum() == teaching
+    batch = replace(batch, version=-1)  # another policy acted, so ratios are not 1
+    batch.logprobs[:] += np.random.default_rng(1).normal(0, 0.3, batch.logprobs.shape)
+
+    everything = replace(batch, trained=np.ones(len(batch), bool))
+    masked = with_masked_samples(everything)
+    found = []
+    for given, passes in ((batch, teaching), (everything, len(batch)), (masked, len(masked))):
+        actor = actor_of(config)
+        rows = counted_rows(actor)
+        found.append(after_update(actor, given))
+        assert sum(rows) == passes
+    (ours, metrics), *others = found
+    for gradient, its_metrics in others:
+        for mine, theirs in zip(ours, gradient, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+        for name in ("train/loss", "train/actor/policy_loss", "train/actor/grad_norm"):
+            assert metrics.reduce()[name] == pytest.approx(its_metrics.reduce()[name], rel=1e-5)
+
+
+def with_masked_samples(batch: TrainBatch) -> TrainBatch:
+    """The batch and a copy of its first ten samples that does not count."""
+    twice = np.concatenate([np.arange(len(batch)), np.arange(10)])
+    arrays = {
+        f.name: getattr(batch, f.name)[twice]
+        for f in fields(batch)
+        if isinstance(getattr(batch, f.name), np.ndarray)
+    }
+    more = replace(batch, **arrays)
+    more.mask[-10:] = False
+    more.weights[-10:] = 0
+    return more
+
+
+def test_groups_of_equal_returns_alone_leave_the_weights_as_they_are(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    config = grouped(toy, "algorithm.update_epoch=2")
+    (trajectory,) = stage_of(config).collect(0, 0)
+    actor = actor_of(config)
+    trajectory.rewards[:] = 0
+    trajectory.rewards[0, 0, 0] = 1.0
+    actor.update(make_samples([trajectory], config)[0], 0)  # Adam has moments now
+    weights, version = weights_of(actor), actor.version()
+    trajectory.rewards[:] = 0
+    batch, metrics = make_samples([trajectory], config)
+    updated = actor.update(batch, 1).reduce()
+    assert metrics["rollout/equal_groups"] == 1
+    assert updated == {"train/actor/idle_updates": 2}
+    assert actor.version() == version
+    assert np.array_equal(weights_of(actor), weights)
+
+
+def test_the_divergence_is_measured_from_the_start_policy_also_after_a_resume(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf, tmp_path: Path
+):
+    config = toy("algorithm.kl_beta=0.1", "actor.global_batch_size=120", "algorithm.update_epoch=1")
+    stage = stage_of(config)
+    first, _ = make_samples(stage.collect(0, 0), config)
+    second, _ = make_samples(stage.collect(1, 0), config)
+    actor = actor_of(config)
+    assert actor.update(first, 0).reduce()["train/actor/kl"] == pytest.approx(0.0, abs=1e-9)
+    actor.save(str(tmp_path / "saved"))
+    wait_until_saved(actor)
+    divergence = actor.update(second, 1).reduce()["train/actor/kl"]
+    # Independently: the start policy is the one that acted, so its log-probs are the recorded ones.
+    assert divergence > 0
+    resumed = actor_of(config)
+    resumed.load(str(tmp_path / "saved"))
+    new = logprobs_of(resumed, second)
+    log_ratio = (torch.from_numpy(second.logprobs) - new)[torch.from_numpy(second.mask)]
+    level = log_ratio.sum(dim=-1)  # the toy's ratio is that of an action
+    assert divergence == pytest.approx(float((level.exp() - 1 - level).mean()), rel=1e-4)
+    assert resumed.update(second, 1).reduce()["train/actor/kl"] == divergence
+    assert np.array_equal(weights_of(resumed), weights_of(actor))
+
+
+def logprobs_of(actor: ActorWorker, batch: TrainBatch) -> torch.Tensor:
+    """[N, C, A], of one forward pass of all samples."""
+    seen = ObservationTable(batch.observations).take(batch.objects, batch.rows)
+    with torch.no_grad():
+        return actor.policy.evaluate(seen, batch.sampled, actor.sampling).logprobs
+
+
+def test_a_strong_pull_keeps_the_policy_near_its_start(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    far = []
+    for beta in (0.0, 50.0):
+        config = toy(f"algorithm.kl_beta={beta}", "actor.optim.lr=1e-3")
+        batch, _ = make_samples(stage_of(config).collect(0, 0), config)
+        actor = actor_of(config)
+        for step in range(4):
+            actor.update(batch, step)
+        far.append(
+            float((logprobs_of(actor, batch) - torch.from_numpy(batch.logprobs)).abs().mean())
+        )
+    assert far[1] < 0.5 * far[0]

@@ -52,9 +52,10 @@ class Updated(NamedTuple):
 def config_of(toy: Toy) -> Callable[..., Config]:
     """The toy's configuration with another policy and another way to spread it."""
 
-    def build(model: AnyModel, **fsdp: Any) -> Config:
+    def build(model: AnyModel, kl_beta: float = 0.0, **fsdp: Any) -> Config:
         config = toy(
             "algorithm.update_epoch=1",
+            f"algorithm.kl_beta={kl_beta}",
             "actor.optim.critic_warmup_steps=1",
             "actor.optim.clip_grad=0.05",  # acts in every update
             "actor.optim.warmup_style=cosine",
@@ -98,9 +99,9 @@ def batch_for(config: Config) -> TrainBatch:
         values=acted.values,
         mask=mask,
         weights=mask.astype(np.float32),
-        planned=N,
         trained=np.ones(N, bool),
-        version=0,
+        planned=N,
+        version=-1,  # another policy acted, so log-probs need not agree
     )
 
 
@@ -150,12 +151,13 @@ def assert_equal(ranks: list[Updated], alone: Updated) -> None:
 def test_four_ranks_do_what_one_process_does(config_of: ConfigOf, tmp_path: Path):
     """Three updates, one of critic warm-up; of 23 samples one rank has a pass less to do."""
     ways = [
-        config_of(MLP, enable_gradient_accumulation=False),
-        config_of(MLP, sharding_strategy="hybrid_shard", fsdp_size=2),
-        config_of(MLP, sharding_strategy="no_shard"),
+        config_of(MLP, 0.1, enable_gradient_accumulation=False),
+        config_of(MLP, 0.1, sharding_strategy="hybrid_shard", fsdp_size=2),
+        config_of(MLP, 0.1, sharding_strategy="no_shard"),
     ]
     ((alone,),) = update_in_ranks(ways[:1], tmp_path, 1)
     assert alone.metrics.reduce()["train/actor/grad_norm"] > 0.05
+    assert alone.metrics.reduce()["train/actor/kl"] > 0
     for ranks, copies in zip(update_in_ranks(ways, tmp_path, 4), (1, 2, 4), strict=True):
         assert_equal(ranks, alone)
         assert sum(rank.held for rank in ranks) == copies * alone.held

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
 from rlinf.config.schema import Config
 from rlinf.data.types import EpisodeResult, Trajectory
 from rlinf.envs.factory import make_batch
 from rlinf.envs.starts import evaluation_starts
+from rlinf.errors import NumericsError
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import EvalStage, TrainStage
 from tests.unit.workers.conftest import LocalPolicy
@@ -109,3 +112,11 @@ def test_an_evaluation_does_not_depend_on_the_number_of_envs(toy: Toy, tmp_path:
     config = toy("algorithm.sampling_params.do_sample=true")
     results = [evaluate(config, envs, tmp_path) for envs in (1, 4, 16)]
     assert results[0] == results[1] == results[2]
+
+
+def test_actions_that_are_not_finite_never_reach_the_simulator(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy())
+    with torch.no_grad():
+        stage.policy.worker.policy.log_std.fill_(torch.nan)
+    with pytest.raises(NumericsError, match="actions for env 0 are not finite"):
+        stage.collect(0, 0)

@@ -1,0 +1,32 @@
+"""A batch that could not be trained on, kept for whoever looks for the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rlinf.data.layout import ObservationTable
+from rlinf.data.types import TrainBatch
+
+
+def keep_batch(path: Path, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> str:
+    """Writes the samples `rows` ([n] int64) as an npz file; says where it is, or why it is not.
+
+    The arrays have the names of `TrainBatch`; `images`, `state` and `instructions` are what the
+    policy saw.
+    """
+    seen = table.take(batch.objects[rows], batch.rows[rows])
+    names = ("sampled", "logprobs", "advantages", "returns", "values", "mask", "weights")
+    arrays = {name: getattr(batch, name)[rows] for name in names}
+    try:
+        np.savez(
+            path,
+            images=seen.images,
+            state=seen.state,
+            instructions=np.array(seen.instructions),
+            **arrays,
+        )
+    except OSError as error:
+        return f"its samples could not be kept: {error}"
+    return f"its samples are in {path}"

@@ -1,0 +1,94 @@
+"""What the policy says of samples without learning from them, and whether the rollout agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlinf.algorithms.parity import TOLERANCES, mismatch
+from rlinf.config.schema import Config
+from rlinf.data.layout import ObservationTable
+from rlinf.data.types import TrainBatch
+from rlinf.errors import NumericsError
+from rlinf.logging.metrics import Maximum, Mean, Metrics
+from rlinf.models.base import Policy, Sampling
+from rlinf.workers.ranks import Ranks
+
+COMPARED = 64  # samples of each rank whose log-probs are compared with the rollout's
+Pieces = Callable[[np.ndarray], Sequence[tuple[np.ndarray, bool]]]
+
+
+class Logprobs:
+    """Log-probs under the present weights. Each rank computes a share, and all get all."""
+
+    def __init__(self, policy: Policy, sampling: Sampling, ranks: Ranks, pieces: Pieces) -> None:
+        """
+        Args:
+            pieces: from [n] int64 rows to those of each forward pass of this rank, and whether
+                they count.
+        """
+        self.policy, self.sampling, self.ranks, self.pieces = policy, sampling, ranks, pieces
+
+    @torch.no_grad()
+    def __call__(self, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> Tensor:
+        """[n, C, A] float32 of the samples `rows` ([n] int64), on the CPU."""
+        found = torch.zeros(len(rows), *batch.logprobs.shape[1:])
+        for piece, count in self.pieces(np.arange(len(rows))):
+            at = rows[piece]
+            seen = table.take(batch.objects[at], batch.rows[at])
+            new = self.policy.evaluate(seen, batch.sampled[at], self.sampling).logprobs
+            if count:
+                found[piece] = new.float().cpu()
+        self.ranks.add_up([found])
+        return found
+
+
+class ParityCheck:
+    """Compares some of the rollout's log-probs with the learner's, where it is due."""
+
+    def __init__(self, config: Config, logprobs: Logprobs) -> None:
+        algorithm, actor = config.algorithm, config.actor
+        self.interval, self.micro_batch_size = (
+            algorithm.parity_check_interval,
+            actor.micro_batch_size,
+        )
+        self.tolerance = algorithm.parity_tolerance or TOLERANCES[actor.model.precision]
+        self.logprobs, self.done = logprobs, False
+
+    def __call__(self, batch: TrainBatch, table: ObservationTable, step: int) -> Metrics:
+        """In the first iteration there is something to compare, and every `interval` iterations.
+
+        Weights that have moved since the rollout say something else: then nothing is compared.
+
+        Raises:
+            NumericsError: the log-probs differ by more than rounding explains.
+        """
+        policy, ranks = self.logprobs.policy, self.logprobs.ranks
+        due = not self.done or (self.interval > 0 and step % self.interval == 0)
+        if not due or not len(batch) or batch.version != policy.version:
+            return Metrics()
+        self.done = True
+        count = min(len(batch), min(COMPARED, self.micro_batch_size) * ranks.world)
+        rows = np.linspace(0, len(batch) - 1, count).astype(np.int64)
+        found = mismatch(
+            self.logprobs(batch, table, rows),
+            torch.from_numpy(batch.logprobs[rows]),
+            torch.from_numpy(batch.mask[rows]),
+            policy.live.cpu(),
+        )
+        if found.exceeds(self.tolerance):
+            raise NumericsError(
+                f"{found.describe()} of iteration {step} (algorithm.parity_tolerance is "
+                f"{self.tolerance:g}): token mapping, temperature, top-k, number format or weights "
+                "differ"
+            )
+        share = ranks.share  # all ranks know the same numbers: together they count once
+        return Metrics(
+            {
+                "train/actor/logprob_mismatch": Mean(found.mean * share, share),
+                "train/actor/logprob_mismatch_max": Maximum(found.largest),
+            }
+        )

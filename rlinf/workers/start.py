@@ -1,0 +1,51 @@
+"""The policy that training started from, for the KL term."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from rlinf.models.base import Policy
+from rlinf.workers.sharding import Spread
+
+
+class StartWeights:
+    """Start values of the trained weights, in host memory.
+
+    Frozen weights are the same now as then. So with LoRA this is a copy of the adapters, and the
+    frozen base serves both policies.
+    """
+
+    def __init__(self, policy: Policy, spread: Spread) -> None:
+        """Copies what this rank holds of the trained weights, as they are now."""
+        self._policy, self._spread = policy, spread
+        self._other = {name: _on_host(share) for name, share in self._shares()}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside it the policy has its start weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        self._spread.settle()
+        for name, share in self._shares():
+            present = _on_host(share)
+            share.copy_(self._other[name])
+            self._other[name] = present
+
+    def _shares(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self._policy.named_parameters():
+            if parameter.requires_grad:
+                yield name, self._spread.share(parameter.detach())
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", copy=True)
