@@ -146,7 +146,7 @@ class ManiskillParams(SimulatorParams):
         return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)
 
     def process_bytes(self) -> int:
-        """Measured, with a spawned interpreter, torch, SAPIEN and one task: up to 1.6 and 0.81 GB."""
+        """Measured: up to 1.6 and 0.81 GB, with an interpreter, torch, SAPIEN and one task."""
         return 1_600_000_000 if self._of_the_plate else 800_000_000
 
 

@@ -1,0 +1,58 @@
+"""Which sets of a benchmark are run, and with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlinf.config.load import load
+from rlinf.config.schema import Config
+from rlinf.data.types import EpisodeResult, Start
+from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
+from rlinf.envs.maniskill.put_on_plate.benchmark import ood
+from rlinf.errors import UserError
+from rlinf.runners.benchmark import _read, _write, configured
+
+SMALL = BenchmarkSet("small", "Size", {"obs_dim": 8}, lambda episodes: [f"{len(episodes)} seen"])
+TOYS = Benchmark("Toys", "toy_reach", (SMALL,), within="Size")
+
+
+def toy(folder: Path, *overrides: str) -> Config:
+    return load("toy_ppo_mlp", [f"runner.logger.log_path={folder}", *overrides]).config
+
+
+def episode(trial: int, once: bool, at_end: bool) -> EpisodeResult:
+    return EpisodeResult(0, Start(0, trial, 1), 80, 0.0, once, at_end, False)
+
+
+def test_a_set_changes_what_it_names_and_gets_its_own_folder_of_videos(tmp_path: Path) -> None:
+    config = toy(tmp_path)
+    changed = configured(config, TOYS, SMALL)
+    assert changed.env.eval.init_params.obs_dim == 8
+    assert changed.env.train == config.env.train
+    assert changed.env.eval.video_cfg.video_base_dir.endswith("/video/eval/small")
+    assert config.env.eval.init_params.obs_dim == 42
+
+
+def test_a_benchmark_of_another_simulator_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="toy_reach: PutOnPlateInScene25"):
+        configured(toy(tmp_path), ood(), ood().sets[0])
+
+
+def test_a_set_that_is_through_is_kept_until_policy_or_settings_are_others(tmp_path: Path) -> None:
+    config = configured(toy(tmp_path), TOYS, SMALL)
+    assert _read(tmp_path, SMALL, config) is None
+    episodes = [episode(0, True, False), episode(1, True, True), episode(2, False, False)]
+    _write(tmp_path, SMALL, config, episodes)
+    kept = _read(tmp_path, SMALL, config)
+    assert kept is not None
+    assert (kept.once.success, kept.once.episodes) == (2 / 3, 3)
+    assert kept.at_end.success == 1 / 3
+    assert kept.remarks == ("3 seen",)
+    (tmp_path / "policy").mkdir()
+    for override in ("env.eval.num_trials=7", f"runner.ckpt_path={tmp_path}/policy"):
+        other = configured(toy(tmp_path, override), TOYS, SMALL)
+        assert _read(tmp_path, SMALL, other) is None
+    more_processes = configured(toy(tmp_path, "env.eval.num_processes=2"), TOYS, SMALL)
+    assert _read(tmp_path, SMALL, more_processes) == kept
