@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-bash requirements/install.sh --quiet --extra dev --extra wandb --extra swanlab
+bash requirements/install.sh --quiet --extra dev --extra openvla --extra libero \
+    --extra wandb --extra swanlab
 export RLINF_GOLDEN="${RLINF_GOLDEN:-$PWD/../shared/golden}"
 export RLINF_ASSETS="${RLINF_ASSETS:-$PWD/../shared/assets}"
 
