@@ -1,9 +1,13 @@
-"""What has to be said before any test imports a simulator: where its assets are."""
+"""What must be said before any test imports a simulator: its assets, and what draws its images."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from importlib.util import find_spec
 
+from rlinf.envs.libero import opengl
+from rlinf.errors import UserError
 from tests.assets import unpacked
 
 libero = unpacked("libero_assets_256px.tar.xz")
@@ -14,3 +18,8 @@ bridge = unpacked("maniskill_bridge.tar.xz")
 if bridge is not None:
     os.environ.setdefault("MS_ASSET_DIR", str(bridge))
     os.environ.setdefault("MANISKILL_ASSET_DIR", str(bridge))
+
+if find_spec("robosuite") is not None:
+    # MuJoCo takes its renderer when it is imported, and ManiSkill imports MuJoCo too.
+    with suppress(UserError):  # nothing draws: the tests of LIBERO will say so
+        os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = opengl.choose()
