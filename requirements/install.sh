@@ -208,6 +208,9 @@ make_venv() {
 pip_install() { # ARGUMENT...
     local quietly=()
     [ -t 2 ] || quietly=(--quiet)
+    # Python compiles a file when it is first used, unless it is told to leave no trace, as in many
+    # containers: there each worker would compile all of PyTorch anew (6 s instead of 2).
+    [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
     "$uv" pip install --python "$venv/bin/python" ${quietly[@]+"${quietly[@]}"} "$@" \
         --editable ".[$(IFS=, && echo "${extras[*]}")]"
 }

@@ -61,14 +61,16 @@ class ParityCheck:
     def __call__(self, batch: TrainBatch, table: ObservationTable, step: int) -> Metrics:
         """In the first iteration there is something to compare, and every `interval` iterations.
 
-        Weights that have moved since the rollout say something else: then nothing is compared.
+        Weights that have moved since the rollout say something else: then nothing is compared. The
+        metrics depend on the number of the iteration alone, so that a resumed run, whose first
+        iteration is checked too, has those of an uninterrupted one.
 
         Raises:
             NumericsError: the log-probs differ by more than rounding explains.
         """
         policy, ranks = self.logprobs.policy, self.logprobs.ranks
-        due = not self.done or (self.interval > 0 and step % self.interval == 0)
-        if not due or not len(batch) or batch.version != policy.version:
+        reported = step == 0 or (self.interval > 0 and step % self.interval == 0)
+        if (self.done and not reported) or not len(batch) or batch.version != policy.version:
             return Metrics()
         self.done = True
         count = min(len(batch), min(COMPARED, self.micro_batch_size) * ranks.world)
@@ -85,6 +87,8 @@ class ParityCheck:
                 f"{self.tolerance:g}): token mapping, temperature, top-k, number format or weights "
                 "differ"
             )
+        if not reported:
+            return Metrics()
         share = ranks.share  # all ranks know the same numbers: together they count once
         return Metrics(
             {
