@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ import psutil
 from rlinf.config.machine import this_machine
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("rlinf", "torch", "ray", "numpy", "mani_skill", "sapien")
+_PACKAGES = (
+    *("rlinf", "torch", "ray", "numpy", "mani_skill", "sapien"),
+    *("hf-libero", "mujoco", "robosuite"),
+)
 
 
 def record(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -38,10 +41,14 @@ def record(numbers: dict[str, Any]) -> dict[str, Any]:
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
+            **{name: version(name) for name in _PACKAGES if _is_installed(name)},
         },
         "numbers": numbers,
     }
+
+
+def _is_installed(name: str) -> bool:
+    return bool(list(distributions(name=name)))
 
 
 def write(case: str, content: dict[str, Any]) -> Path:
