@@ -96,11 +96,11 @@ def measure(env: EnvConfig, rounds: int, folder: Path) -> dict[str, Any]:
                     found[side][what].append(seconds)
     for loop in sides.values():
         loop.close()
-    seconds = {side: {what: min(v) for what, v in rows.items()} for side, rows in found.items()}
+    least = {side: {what: min(v) for what, v in rows.items()} for side, rows in found.items()}
     return {
-        "cpu_seconds": seconds,
+        "cpu_seconds": least,
         "overhead": {
-            what: seconds["adapter"][what] / seconds["bare"][what] - 1 for what in seconds["bare"]
+            what: least["adapter"][what] / least["bare"][what] - 1 for what in least["bare"]
         },
         "processes": {str(count): _in_processes(env, count, folder) for count in PROCESSES},
     }
@@ -197,7 +197,7 @@ def bare_maniskill(env: EnvConfig) -> Bare:
     made = make_env(params, 1, "cpu")
     if params.light_visuals:
         use_collision_hulls_as_visuals(made)
-    return Bare(made.step, lambda: look(made, params), lambda: made.reset(seed=2), made.close)
+    return Bare(made.step, lambda: look(made, params, {}), lambda: made.reset(seed=2), made.close)
 
 
 def bare_toy(env: EnvConfig) -> Bare:

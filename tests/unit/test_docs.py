@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rlinf.data.types import Start
+from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,6 +31,14 @@ def example() -> ModuleType:
 
 def test_both_languages_show_the_same_code():
     assert code(PAGES[0]) == code(PAGES[1])
+
+
+def test_the_example_has_everything_that_a_simulator_has(example: ModuleType):
+    cart = example.make_cart(2, example.CartParams())
+    methods = {name for name in vars(Simulator) if not name.startswith("_")}
+    assert {
+        name for name in methods | set(Simulator.__annotations__) if not hasattr(cart, name)
+    } == set()
 
 
 def test_the_example_runs_episodes_and_can_be_solved(example: ModuleType):
