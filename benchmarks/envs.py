@@ -2,244 +2,237 @@
 
 See README.md beside this file for what the numbers mean.
 
-    python benchmarks/envs.py libero_spatial_ppo_tiny quickstart toy_ppo_mlp
+    python benchmarks/envs.py                # the four environments of `ENVS`
+    python benchmarks/envs.py libero_spatial # a file of examples/embodiment/config/env
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import psutil
+import yaml
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
 import record
-from meter import spend
-from rlinf.config.load import load
-from rlinf.config.schema import EnvConfig
-from rlinf.data.types import Start
+from bare import LOOPS, START, Chunks, Loop
+from meter import Spent, spend
+from rlinf.config.schema import AnyEvalEnv, EnvConfig
+from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.factory import make_simulator
+from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
 from rlinf.envs.vector import ProcessBatch
 
+ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_spatial_tiny")
+FILES = Path(__file__).parents[1] / "examples/embodiment/config/env"
+SIDES = ("bare", "adapter")
 PROCESSES = (1, 2)
 STEPS = 40  # of a measurement without images
 LOOKS = 10  # images of a measurement
-
-
-class Bare(NamedTuple):
-    """The simulator's own loop with one env, as its documentation has it."""
-
-    step: Callable[[np.ndarray], object]  # without images
-    look: Callable[[], object]  # the images and states that the adapter shows, rendered now
-    reset: Callable[[], object]
-    close: Callable[[], object]
+RESETS = 2
+LENGTH, CHUNKS = 8, 8  # actions of a chunk, chunks of a measurement
+TIMEOUT_S = 600.0
 
 
 def main() -> int:
-    """Measures the training environments of some configurations and prints a table."""
+    """Measures some environments and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="+", metavar="CONFIG")
-    parser.add_argument("--rounds", type=int, default=3, help="turns (default %(default)s)")
+    parser.add_argument("envs", nargs="*", metavar="ENV", default=ENVS)
+    parser.add_argument("--rounds", type=int, default=2, help="turns (default %(default)s)")
     parser.add_argument("--write", action="store_true", help="write a file into results/")
     arguments = parser.parse_args()
-    table = Table("environment", "what", "bare", "adapter", "over", *map(_processes, PROCESSES))
+    table = Table("environment", "CPU milliseconds of", "bare", "adapter", "over")
     numbers: dict[str, Any] = {}
-    for name in arguments.configs:
-        with tempfile.TemporaryDirectory(prefix="rlinf-benchmark-") as folder:
-            env = load(name, [f"runner.logger.log_path={folder}/run"]).config.env.train
-            numbers[name] = measure(env, arguments.rounds, Path(folder))
+    spawn = get_context("spawn")
+    for name in arguments.envs:  # in a process of its own: simulators do not like each other
+        with ProcessPoolExecutor(1, spawn) as process:
+            numbers[name] = process.submit(measure, load(name), arguments.rounds).result()
         _add_rows(table, name, numbers[name])
+        if arguments.write:
+            written = record.write("envs", record.record(numbers))
     console = Console()
     console.print(table)
     if arguments.write:
-        console.print(f"written to {record.write('envs', record.record(numbers))}")
+        console.print(f"written to {written}")
     return 0
 
 
-def measure(env: EnvConfig, rounds: int, folder: Path) -> dict[str, Any]:
-    """CPU seconds of one step, look and reset: bare, through the adapter, and in sub-processes."""
-    adapter = _adapter(env)
-    bare = BARE[env.simulator_type](env)
-    actions = np.random.default_rng(0).uniform(-1, 1, (STEPS, adapter.action_dim))
-    actions = actions.astype(np.float32)
-    only, active = np.zeros(1, np.int64), np.ones(1, bool)
-    sides: dict[str, Bare] = {
-        "bare": bare,
-        "adapter": Bare(
-            lambda action: adapter.step(action[None], active),
-            lambda: adapter.observe(only),
-            lambda: adapter.reset(only, [Start(0, 0, 2)]),
-            adapter.close,
-        ),
+def load(name: str) -> EnvConfig:
+    """An environment as a file of the configurations has it."""
+    content = yaml.safe_load((FILES / f"{name}.yaml").read_text())
+    env: EnvConfig = TypeAdapter(AnyEvalEnv).validate_python({**content, "total_num_envs": 1})
+    return env
+
+
+def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
+    """CPU seconds of the loop and of the adapter: in one process, and in sub-processes."""
+    seconds = _in_turns(env, rounds)
+    for times in seconds.values():
+        steps = env.max_episode_steps
+        looks = math.ceil(steps / LENGTH)
+        times["episode"] = times["reset"] + steps * times["step"] + looks * times["look"]
+    found: dict[str, Any] = {"episode_steps": env.max_episode_steps, "cpu_seconds": seconds}
+    if env.init_params.uses_processes(on_accelerator=False):
+        with tempfile.TemporaryDirectory(prefix="rlinf-benchmark-") as folder:
+            log = Path(folder) / "processes.log"
+            found["processes"] = {
+                str(count): _in_processes(env, count, rounds, log) for count in PROCESSES
+            }
+    return found
+
+
+def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
+    """CPU seconds of one step, look and reset, with both in this process; least of all turns."""
+    simulator = make_simulator(env, 1)
+    sides = {"bare": LOOPS[env.simulator_type](env), "adapter": _adapter(simulator)}
+    actions = _moves(STEPS, simulator.action_dim)
+
+    def steps(loop: Loop) -> None:
+        for action in actions:
+            loop.step(action)
+
+    work: dict[str, tuple[Callable[[Loop], object], int]] = {
+        "reset": (lambda loop: [loop.reset() for _ in range(RESETS)], RESETS),
+        "step": (steps, STEPS),
+        "look": (lambda loop: [loop.look() for _ in range(LOOKS)], LOOKS),
     }
-    found: dict[str, dict[str, list[float]]] = {
-        side: {"step": [], "look": [], "reset": []} for side in sides
-    }
+    found: dict[str, dict[str, list[float]]] = {s: {w: [] for w in work} for s in sides}
     for turn in range(rounds + 1):
         for side, loop in sides.items():
-            row = {
-                "reset": _cpu(loop.reset, 1),
-                "step": _cpu(lambda loop=loop: [loop.step(a) for a in actions], STEPS),  # type: ignore[misc]
-                "look": _cpu(lambda loop=loop: [loop.look() for _ in range(LOOKS)], LOOKS),  # type: ignore[misc]
-            }
-            if turn > 0:  # the first warms up
-                for what, seconds in row.items():
-                    found[side][what].append(seconds)
+            for what, (do, count) in work.items():
+                began = time.process_time()
+                do(loop)
+                if turn > 0:  # the first warms up
+                    found[side][what].append((time.process_time() - began) / count)
     for loop in sides.values():
         loop.close()
-    least = {side: {what: min(v) for what, v in rows.items()} for side, rows in found.items()}
-    return {
-        "cpu_seconds": least,
-        "overhead": {
-            what: least["adapter"][what] / least["bare"][what] - 1 for what in least["bare"]
-        },
-        "processes": {str(count): _in_processes(env, count, folder) for count in PROCESSES},
-    }
+    return {side: {what: min(v) for what, v in rows.items()} for side, rows in found.items()}
 
 
-def _in_processes(env: EnvConfig, count: int, folder: Path) -> dict[str, float]:
-    """Chunks of 8 steps with an image at the end, one env in each of `count` sub-processes."""
-    rules = EpisodeRules(max_episode_steps=10_000, final="none")
-    batch = ProcessBatch(
-        partial(make_simulator, env), count, rules, count, folder / "processes.log", 600.0
-    )
-    ids, everyone = np.arange(count), np.ones(count, bool)
-    starts = [Start(0, 0, 2)] * count
-    shape = (count, 8, batch.action_dim)
-    actions = np.random.default_rng(0).uniform(-0.1, 0.1, shape).astype(np.float32)
-    try:
-        batch.start(ids, starts)
-        batch.run_chunk(actions, everyone, starts)  # warms up
-        _, spent = spend(
-            lambda: [batch.run_chunk(actions, everyone, starts) for _ in range(5)], 5 * 8 * count
-        )
-        children = psutil.Process().children(recursive=True)
-        memory = [child.memory_info().rss for child in children]
-    finally:
-        batch.close()
-    return {
-        "env_steps_per_second": 1.0 / spent.wall_each_s,
-        "cpu_seconds_per_env_step": spent.cpu_each_s,
-        "memory_gb_per_process": median(memory) / 1e9,
-    }
-
-
-def _adapter(env: EnvConfig) -> Any:
-    return make_simulator(env, 1)
-
-
-def _cpu(work: Callable[[], object], count: int) -> float:
-    """CPU seconds of this process, threads included, per repetition."""
-    began = time.process_time()
-    work()
-    return (time.process_time() - began) / count
-
-
-# --- the simulators' own loops -------------------------------------------------------------------
-
-
-def bare_libero(env: EnvConfig) -> Bare:
-    """LIBERO's wrapper with a hard reset; its images are those of both cameras in every step."""
-    from libero.libero.envs import OffScreenRenderEnv
-
-    from rlinf.config.libero import LiberoParams
-    from rlinf.envs.libero.suites import tasks_of
-
-    params = env.init_params
-    assert isinstance(params, LiberoParams)
-    size = params.resolved().camera_size
-    task = tasks_of(params)[0]
-    states = task.init_states()
-    made = OffScreenRenderEnv(
-        bddl_file_name=str(task.problem),
-        camera_names=list(params.cameras),
-        camera_heights=size,
-        camera_widths=size,
-        ignore_done=True,
-    )
-    inner = made.env
-    rendering = [name for name in inner._observables if name.endswith("_image")]
-
-    def draw() -> list[np.ndarray]:
-        inner.sim._render_context_offscreen.gl_ctx.make_current()
-        return [inner.sim.render(camera_name=c, width=size, height=size) for c in params.cameras]
-
-    def reset() -> None:
-        inner.sim._render_context_offscreen.gl_ctx.make_current()
-        made.seed(0)
-        inner.reset()
-        made.set_init_state(states[0])
-        for name in rendering:  # afterwards steps are without images
-            inner._observables[name]._enabled = False
-        for _ in range(params.resolved().settle_steps):
-            made.step([0, 0, 0, 0, 0, 0, -1])
-
-    return Bare(made.step, draw, reset, inner.close)
-
-
-def bare_maniskill(env: EnvConfig) -> Bare:
-    """`gymnasium.make` and the env's own methods."""
-    from rlinf.config.simulators import ManiskillParams
-    from rlinf.envs.maniskill.building import look, make_env
-    from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
-
-    params = env.init_params
-    assert isinstance(params, ManiskillParams)
-    made = make_env(params, 1, "cpu")
-    if params.light_visuals:
-        use_collision_hulls_as_visuals(made)
-    return Bare(made.step, lambda: look(made, params, {}), lambda: made.reset(seed=2), made.close)
-
-
-def bare_toy(env: EnvConfig) -> Bare:
-    """The toy has no loop of its own: it is measured against itself."""
-    simulator = make_simulator(env, 1)
+def _adapter(simulator: Simulator) -> Loop:
     only, active = np.zeros(1, np.int64), np.ones(1, bool)
-    return Bare(
+    return Loop(
         lambda action: simulator.step(action[None], active),
         lambda: simulator.observe(only),
-        lambda: simulator.reset(only, [Start(0, 0, 2)]),
+        lambda: simulator.reset(only, [START]),
         simulator.close,
     )
 
 
-BARE: dict[str, Callable[[EnvConfig], Bare]] = {
-    "libero": bare_libero,
-    "maniskill": bare_maniskill,
-    "toy_reach": bare_toy,
-}
+def _moves(*shape: int) -> np.ndarray:
+    """Small random actions, the same for everybody."""
+    return np.random.default_rng(0).uniform(-0.1, 0.1, shape).astype(np.float32)
 
 
-# --- the table -----------------------------------------------------------------------------------
+def _in_processes(
+    env: EnvConfig, count: int, rounds: int, log: Path
+) -> dict[str, dict[str, float]]:
+    """Chunks of 8 steps with a look at the end, one env in each of `count` sub-processes.
+
+    CPU seconds are those of all processes, this one and its messages included.
+    """
+    rules = EpisodeRules(max_episode_steps=100_000, final="none")
+    make = partial(make_simulator, env)
+    everyone, starts = np.ones(count, bool), [START] * count
+    with ExitStack() as stack:
+        batch = ProcessBatch(make, count, rules, count, log, TIMEOUT_S)
+        stack.callback(batch.close)
+        ours = set(psutil.Process().children())
+        hosts = {index: HostProcess(f"env {index}", log) for index in range(count)}
+        stack.callback(_end, hosts.values())
+        theirs = set(psutil.Process().children()) - ours
+        actions = _moves(count, LENGTH, batch.action_dim)
+        batch.start(np.arange(count), starts)
+        _ask(hosts, "build", [(partial(Chunks, env),)] * count)
+
+        def run_ours() -> None:
+            for _ in range(CHUNKS):
+                batch.run_chunk(actions, everyone, starts)
+
+        def run_theirs() -> None:
+            _ask(hosts, "run", [(own, CHUNKS) for own in actions])
+
+        sides = {"bare": (run_theirs, theirs), "adapter": (run_ours, ours)}
+        return _turns_of(sides, rounds, CHUNKS * LENGTH * count)
 
 
-def _processes(count: int) -> str:
-    return f"{count} process" + ("es" if count > 1 else "")
+def _ask(hosts: Mapping[int, HostProcess], member: str, arguments: Sequence[Any]) -> None:
+    for index, host in hosts.items():
+        host.request(member, arguments[index], TIMEOUT_S)
+    for answer in outcomes(hosts, TIMEOUT_S).values():
+        if isinstance(answer, Exception):
+            raise answer
+
+
+def _end(hosts: Iterable[HostProcess]) -> None:
+    for host in hosts:
+        host.hang_up()
+        host.end(time.monotonic() + GRACE_S)
+
+
+def _turns_of(
+    sides: Mapping[str, tuple[Callable[[], None], set[psutil.Process]]], rounds: int, steps: int
+) -> dict[str, dict[str, float]]:
+    """What an env step takes on each side, least of all turns, and the memory of its processes.
+
+    Args:
+        sides: the work of `steps` env steps, and the processes that do it.
+        rounds: turns.
+        steps: see above.
+    """
+    spent: dict[str, list[Spent]] = {side: [] for side in sides}
+    for turn in range(rounds + 1):
+        for side, (work, _) in sides.items():
+            _, one = spend(work, steps)
+            if turn > 0:  # the first warms up
+                spent[side].append(one)
+    return {
+        side: {
+            "env_steps_per_second": 1 / min(one.wall_each_s for one in spent[side]),
+            "cpu_seconds_per_env_step": min(one.cpu_each_s for one in spent[side]),
+            "memory_gb_per_process": median(p.memory_info().rss for p in processes) / 1e9,
+        }
+        for side, (_, processes) in sides.items()
+    }
 
 
 def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
-    seconds = numbers["cpu_seconds"]
-    for what in ("step", "look", "reset"):
-        bare, adapter = (seconds[side][what] * 1000 for side in ("bare", "adapter"))
-        over = f"{numbers['overhead'][what]:+.0%}"
-        table.add_row(name, f"{what}, CPU ms", f"{bare:.2f}", f"{adapter:.2f}", over, "", "")
-        name = ""
-    shares = numbers["processes"].values()
+    def row(what: str, bare: float, adapter: float) -> None:
+        over = f"{adapter / bare - 1:+.0%}"
+        table.add_row(name, what, f"{bare:.3g}", f"{adapter:.3g}", over)
+
+    steps, seconds = numbers["episode_steps"], numbers["cpu_seconds"]
     for what, title in (
-        ("env_steps_per_second", "env steps per second, image every 8th"),
-        ("cpu_seconds_per_env_step", "CPU s per env step"),
-        ("memory_gb_per_process", "memory per process, GB"),
+        ("step", "a step"),
+        ("look", "a look"),
+        ("reset", "a reset"),
+        ("episode", f"an episode of {steps} steps"),
     ):
-        table.add_row("", title, "", "", "", *(f"{share[what]:.3g}" for share in shares))
+        row(title, *(seconds[side][what] * 1000 for side in SIDES))
+        name = ""
+    for count, sides in numbers.get("processes", {}).items():
+        where = f"{count} process" + ("es" if count != "1" else "")
+        row(
+            f"a step with {where}",
+            *(sides[side]["cpu_seconds_per_env_step"] * 1000 for side in SIDES),
+        )
+        row("  steps per second", *(sides[side]["env_steps_per_second"] for side in SIDES))
+        row("  GB per process", *(sides[side]["memory_gb_per_process"] for side in SIDES))
 
 
 if __name__ == "__main__":

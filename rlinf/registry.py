@@ -1,7 +1,6 @@
 """Names in the configuration -> classes, as import paths: nothing heavy loads until asked for.
 
-A new model is a line here and a class in `rlinf/config/models.py`; a new simulator likewise, with
-its class in `rlinf/config/simulators.py`.
+A new simulator is a line here; a new model is a line here and a class in `rlinf/config/models.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +20,19 @@ MODELS: dict[str, str] = {
 }
 """`actor.model.model_type` -> policy class, built from its configuration section."""
 
-SIMULATORS: dict[str, str] = {
-    "libero": "rlinf.envs.libero.env:make_libero",
-    "maniskill": "rlinf.envs.maniskill.backends:make_maniskill",
-    "toy_reach": "rlinf.envs.toy.reach:make_toy_reach",
+SIMULATORS: dict[str, tuple[str, str]] = {
+    "maniskill": (
+        "rlinf.config.simulators:ManiskillParams",
+        "rlinf.envs.maniskill.backends:make_maniskill",
+    ),
+    "libero": ("rlinf.config.libero:LiberoParams", "rlinf.envs.libero.env:make_libero"),
+    "toy_reach": (
+        "rlinf.config.simulators:ToyReachParams",
+        "rlinf.envs.toy.reach:make_toy_reach",
+    ),
 }
-"""`env.*.simulator_type` -> what builds a `Simulator` from (number of envs, `init_params`)."""
+"""`env.*.simulator_type` -> class of its `init_params`, and what builds a `Simulator` from (number
+of envs, `init_params`). The class is imported with the configuration, so its module loads fast."""
 
 RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "libero": ("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
@@ -66,5 +72,10 @@ def resolve(table: Mapping[str, str], name: str) -> Any:
             f"unknown name '{name}'; there are {', '.join(table)}",
             f"write {near[0]}" if near else "write one of them",
         )
-    module, _, attribute = table[name].partition(":")
+    return imported(table[name])
+
+
+def imported(path: str) -> Any:
+    """What `module:attribute` stands for."""
+    module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)

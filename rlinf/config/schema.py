@@ -7,7 +7,7 @@ whole, and every worker receives finished values: nothing looks a key up with a 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar, Union
 
 import yaml
 from pydantic import Field
@@ -26,9 +26,9 @@ from rlinf.config.base import (
     Section,
 )
 from rlinf.config.imitation import CollectConfig, ImitationConfig
-from rlinf.config.libero import LiberoParams
 from rlinf.config.models import AnyModel
-from rlinf.config.simulators import ManiskillParams, SimulatorParams, ToyReachParams
+from rlinf.config.simulators import SimulatorParams
+from rlinf.registry import SIMULATORS, imported
 
 Component = Literal["env", "rollout", "actor"]
 COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
@@ -216,18 +216,18 @@ class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """Episodes per task; every (task, trial) is counted exactly once."""
 
 
-AnyTrainEnv = Annotated[
-    TrainEnv[Literal["maniskill"], ManiskillParams]
-    | TrainEnv[Literal["libero"], LiberoParams]
-    | TrainEnv[Literal["toy_reach"], ToyReachParams],
-    Field(discriminator="simulator_type"),
-]
-AnyEvalEnv = Annotated[
-    EvalEnv[Literal["maniskill"], ManiskillParams]
-    | EvalEnv[Literal["libero"], LiberoParams]
-    | EvalEnv[Literal["toy_reach"], ToyReachParams],
-    Field(discriminator="simulator_type"),
-]
+if TYPE_CHECKING:
+    AnyTrainEnv = TrainEnv[str, SimulatorParams]
+    AnyEvalEnv = EvalEnv[str, SimulatorParams]
+else:
+    # One section for each simulator of the registry, told apart by `simulator_type`. They are made
+    # at the level of the module, where pydantic gives them a name under which they can be pickled.
+    _TRAIN, _EVAL = [], []
+    for _name, (_params, _) in SIMULATORS.items():
+        _TRAIN.append(TrainEnv[Literal[_name], imported(_params)])
+        _EVAL.append(EvalEnv[Literal[_name], imported(_params)])
+    AnyTrainEnv = Annotated[Union[tuple(_TRAIN)], Field(discriminator="simulator_type")]  # noqa: UP007
+    AnyEvalEnv = Annotated[Union[tuple(_EVAL)], Field(discriminator="simulator_type")]  # noqa: UP007
 
 
 class EnvsConfig(Section):

@@ -10,13 +10,13 @@ from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
 from rlinf.envs.vector import ProcessBatch
-from rlinf.registry import SIMULATORS, resolve
+from rlinf.registry import SIMULATORS, imported
 
 
 def make_simulator(config: EnvConfig, num_envs: int) -> Simulator:
     """B envs in this process, without episodes."""
-    build = resolve(SIMULATORS, config.simulator_type)
-    simulator: Simulator = build(num_envs, config.init_params)
+    _, build = SIMULATORS[config.simulator_type]
+    simulator: Simulator = imported(build)(num_envs, config.init_params)
     return simulator
 
 

@@ -47,6 +47,7 @@ def test_an_observation_has_the_shapes_and_types_of_the_contract(case: Case) -> 
     assert shown.state.dtype == np.float32
     assert shown.state.shape == (2, case.state_size)
     assert np.isfinite(shown.state).all()
+    assert np.abs(shown.state).max() < 1000  # metres, radians and the like
     assert len(shown) == 2
     assert all(shown.instructions)
     assert shown.instructions == case.simulator.instructions(np.array([0, 2]))
@@ -129,6 +130,20 @@ def test_what_was_shown_or_reported_is_not_written_into_later(case: Case) -> Non
         np.testing.assert_array_equal(array, copy)
 
 
+def test_frames_are_drawn_of_recorded_envs_while_they_are_recorded(case: Case) -> None:
+    batch = EpisodeBatch(case.simulator, EpisodeRules(max_episode_steps=2, final="none", record=1))
+    actions = np.repeat(moves(case, 2, seed=0)[None], NUM_ENVS, axis=0)
+    for asked, steps in ((1, [0, 1, 2]), (0, [])):
+        batch.set_record(asked)
+        batch.start(ALL, [case.a, case.b, case.c])
+        batch.run_chunk(actions, EVERYONE, [None] * NUM_ENVS)
+        frames = batch.take_frames()
+        assert [(frame.env, frame.step) for frame in frames] == [(0, step) for step in steps]
+        assert [frame.ended for frame in frames[:-1]] == [False] * len(steps[:-1])
+        assert all(frame.ended for frame in frames[-1:])
+    assert batch.take_frames() == []
+
+
 def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: Case) -> None:
     case.simulator.reset(ALL, [case.a, case.b, case.c])
     before = case.simulator.observe(ALL)
@@ -137,12 +152,6 @@ def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: 
     assert pictures.dtype == np.uint8
     assert pictures.ndim == 4 and pictures.shape[0] == 2 and pictures.shape[3] == 3
     assert pictures.std() > 5
-
-
-def solution(case: Case) -> np.ndarray:
-    if case.solve is None:
-        pytest.skip("no expert for this task")
-    return case.solve(case.simulator, case.a)
 
 
 def run_in_chunks(
@@ -161,19 +170,36 @@ def run_in_chunks(
     pytest.fail("the episode did not end")
 
 
-@pytest.mark.parametrize("length", [4, 6])
-def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case, length: int) -> None:
-    actions = solution(case)
-    singles, episode = run_in_chunks(case, actions, 1, limit=len(actions))
+def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case) -> None:
+    """Judged by the simulator alone, step by step, without chunks."""
+    if case.solve is None:
+        pytest.skip("no expert for this task")
+    actions = case.solve(case.simulator, case.a)
+    case.simulator.reset(ALL[:1], [case.a])
+    rewards: list[np.float32] = []
+    for action in actions:
+        result = case.simulator.step(np.repeat(action[None], NUM_ENVS, 0), ALL == 0)
+        rewards.append(result.rewards[0])
+        if result.success[0]:
+            break
+    assert result.terminated[0]
+    solved = case.simulator.observe(ALL[:1])
+    count = len(rewards)
+    length = 5 if count % 5 else 4  # the last chunk is cut off in the middle
+    results, episode = run_in_chunks(case, actions, length, limit=len(actions))
     assert episode.terminated and episode.success_once and episode.success_at_end
-    results, chunked = run_in_chunks(case, actions, length, limit=len(actions))
-    assert chunked == episode
-    valid = np.concatenate([result.valid[0] for result in results])
-    assert valid.sum() == episode.length == len(singles)
-    assert np.flatnonzero(np.concatenate([r.terminated[0] for r in results])) == episode.length - 1
-    rewards = np.concatenate([result.rewards[0] for result in results])
-    np.testing.assert_array_equal(rewards[: episode.length], [r.rewards[0, 0] for r in singles])
-    assert_same(results[-1].final, singles[-1].final)
+    assert episode.length == count
+    valid, terminated, truncated, found = (
+        np.concatenate([getattr(chunk, name)[0] for chunk in results])
+        for name in ("valid", "terminated", "truncated", "rewards")
+    )
+    assert np.flatnonzero(valid).tolist() == list(range(count))
+    assert np.flatnonzero(terminated).tolist() == [count - 1]
+    assert not truncated.any()
+    assert len(found) > count  # actions of the last chunk are left over
+    np.testing.assert_array_equal(found[:count], rewards)
+    assert not found[count:].any()
+    assert_same(results[-1].final, solved)
 
 
 def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(case: Case) -> None:

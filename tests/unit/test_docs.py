@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -57,6 +60,33 @@ def test_the_example_runs_episodes_and_can_be_solved(example: ModuleType):
         (0, True, True),
         (1, False, False),
     ]
+
+
+ONE_LINE = """
+from rlinf import registry
+registry.SIMULATORS["cart"] = ("cart:CartParams", "cart:make_cart")
+from rlinf.config.load import load
+from rlinf.envs.factory import make_batch
+overrides = [word for env in ("env.train", "env.eval") for word in (
+    f"{env}.simulator_type=cart", f"~{env}.init_params", f"+{env}.init_params={{reach: 0.5}}"
+)]
+env = load("toy_ppo_mlp", [*overrides, "actor.model.obs_dim=3", "actor.model.action_dim=1"])
+batch = make_batch(env.config.env.train, 2, 0, "none", 0, None)
+print(batch.tasks, env.config.env.train.init_params)
+"""
+
+
+def test_one_file_and_one_line_make_an_environment_known_to_the_configuration(tmp_path: Path):
+    (tmp_path / "cart.py").write_text(code(PAGES[0]))
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_LINE],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "('stop the cart at the mark',) reach=0.5\n"
 
 
 def test_every_path_on_the_pages_exists():

@@ -48,7 +48,7 @@ class Scene:
         with _FixedRandomness(0):
             self._env = _build(problem, cameras, protocol.camera_size)
         if fast:
-            _draw_fast(self._env)
+            draw_fast(self._env)
         self._snapshot = Snapshot(self._env, cameras)
 
     def reset(self, trial: int, seed: int) -> None:
@@ -180,7 +180,7 @@ def _reset(env: MujocoEnv) -> None:
             return
 
 
-def _draw_fast(env: MujocoEnv) -> None:
+def draw_fast(env: MujocoEnv) -> None:
     """Remakes the renderer without multisampling and shadow buffer, and without reflections."""
     context = env.sim._render_context_offscreen
     quality = env.sim.model._model.vis.quality

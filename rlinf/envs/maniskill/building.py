@@ -56,7 +56,7 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
         made: Any = gymnasium.make(
             params.id,
             num_envs=num_envs,
-            obs_mode=_observation_mode(params),
+            obs_mode=observation_mode(params),
             control_mode=params.control_mode,
             reward_mode=_reward_mode(params),
             sim_backend=backend,
@@ -76,7 +76,7 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
                 ) from error
         raise
     env: BaseEnv = made.unwrapped
-    _set_observation_mode(env, "none")  # observations are computed by `look` alone
+    set_observation_mode(env, "none")  # observations are computed by `look` alone
     return env
 
 
@@ -88,11 +88,11 @@ def look(env: BaseEnv, params: ManiskillParams, info: dict[str, Any]) -> Observa
     the last step or reset returned; without it ManiSkill would judge the state again, and there are
     tasks that count how often they do.
     """
-    _set_observation_mode(env, _observation_mode(params))
+    set_observation_mode(env, observation_mode(params))
     try:
         shown = env.get_obs(info)
     finally:
-        _set_observation_mode(env, "none")
+        set_observation_mode(env, "none")
     texts = instructions(env, params)
     if params.obs_mode == "state":
         images = np.zeros((env.num_envs, 0, 0, 0, 3), np.uint8)
@@ -156,7 +156,7 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.array(value.cpu().numpy() if hasattr(value, "cpu") else value)
 
 
-def _set_observation_mode(env: BaseEnv, mode: str) -> None:
+def set_observation_mode(env: BaseEnv, mode: str) -> None:
     """What the env computes in `step` and `get_obs`; ManiSkill has no public way to change it."""
     env._obs_mode = mode
     env.obs_mode_struct = parse_obs_mode_to_struct(mode)
@@ -183,7 +183,7 @@ def _modes(params: ManiskillParams, kind: Literal["obs", "reward"]) -> list[str]
     return list(task.SUPPORTED_OBS_MODES if kind == "obs" else task.SUPPORTED_REWARD_MODES)
 
 
-def _observation_mode(params: ManiskillParams) -> str:
+def observation_mode(params: ManiskillParams) -> str:
     """ManiSkill's mode; tasks that paste things onto a photo need the segmentation for it."""
     if params.obs_mode == "rgb" and _modes(params, "obs") == ["rgb+segmentation"]:
         return "rgb+segmentation"
