@@ -11,7 +11,6 @@ from rlinf.config.libero import LiberoParams
 from rlinf.config.schema import EnvConfig
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
-from rlinf.envs.factory import make_simulator
 
 START = Start(task=0, trial=0, seed=2)
 
@@ -118,21 +117,8 @@ def maniskill(env: EnvConfig) -> Loop:
     )
 
 
-def toy(env: EnvConfig) -> Loop:
-    """The toy has no loop of its own: it is measured against itself."""
-    simulator = make_simulator(env, 1)
-    only, active = np.zeros(1, np.int64), np.ones(1, bool)
-    return Loop(
-        lambda action: simulator.step(action[None], active),
-        lambda: simulator.observe(only),
-        lambda: simulator.reset(only, [START]),
-        simulator.close,
-    )
-
-
 LOOPS: dict[str, Callable[[EnvConfig], Loop]] = {
     "libero": libero,
     "maniskill": maniskill,
-    "toy_reach": toy,
 }
-"""`simulator_type` -> its own loop."""
+"""`simulator_type` -> its own loop; the toy has none."""

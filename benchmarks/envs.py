@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,10 @@ from rlinf.envs.vector import ProcessBatch
 
 ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_spatial_tiny")
 FILES = Path(__file__).parents[1] / "examples/embodiment/config/env"
-SIDES = ("bare", "adapter")
 PROCESSES = (1, 2)
-STEPS = 40  # of a measurement without images
-LOOKS = 10  # images of a measurement
-RESETS = 2
-LENGTH, CHUNKS = 8, 8  # actions of a chunk, chunks of a measurement
+TURNS = 6  # of a round
+STEPS, LOOKS = 10, 3  # of a turn in one process
+LENGTH, CHUNKS = 8, 3  # actions of a chunk, chunks of a turn in several processes
 TIMEOUT_S = 600.0
 
 
@@ -53,7 +51,7 @@ def main() -> int:
     """Measures some environments and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("envs", nargs="*", metavar="ENV", default=ENVS)
-    parser.add_argument("--rounds", type=int, default=2, help="turns (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
     parser.add_argument("--write", action="store_true", help="write a file into results/")
     arguments = parser.parse_args()
     table = Table("environment", "CPU milliseconds of", "bare", "adapter", "over")
@@ -99,7 +97,9 @@ def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
 def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
     """CPU seconds of one step, look and reset, with both in this process; least of all turns."""
     simulator = make_simulator(env, 1)
-    sides = {"bare": LOOPS[env.simulator_type](env), "adapter": _adapter(simulator)}
+    sides = {"adapter": _adapter(simulator)}
+    if env.simulator_type in LOOPS:
+        sides["bare"] = LOOPS[env.simulator_type](env)
     actions = _moves(STEPS, simulator.action_dim)
 
     def steps(loop: Loop) -> None:
@@ -107,14 +107,16 @@ def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
             loop.step(action)
 
     work: dict[str, tuple[Callable[[Loop], object], int]] = {
-        "reset": (lambda loop: [loop.reset() for _ in range(RESETS)], RESETS),
+        "reset": (lambda loop: loop.reset(), 1),
         "step": (steps, STEPS),
         "look": (lambda loop: [loop.look() for _ in range(LOOKS)], LOOKS),
     }
     found: dict[str, dict[str, list[float]]] = {s: {w: [] for w in work} for s in sides}
-    for turn in range(rounds + 1):
+    for turn in range(1 + rounds * TURNS):
         for side, loop in sides.items():
             for what, (do, count) in work.items():
+                if what == "reset" and turn % TURNS > 1:
+                    continue
                 began = time.process_time()
                 do(loop)
                 if turn > 0:  # the first warms up
@@ -168,7 +170,7 @@ def _in_processes(
             _ask(hosts, "run", [(own, CHUNKS) for own in actions])
 
         sides = {"bare": (run_theirs, theirs), "adapter": (run_ours, ours)}
-        return _turns_of(sides, rounds, CHUNKS * LENGTH * count)
+        return _turns_of(sides, rounds * TURNS, CHUNKS * LENGTH * count)
 
 
 def _ask(hosts: Mapping[int, HostProcess], member: str, arguments: Sequence[Any]) -> None:
@@ -186,25 +188,25 @@ def _end(hosts: Iterable[HostProcess]) -> None:
 
 
 def _turns_of(
-    sides: Mapping[str, tuple[Callable[[], None], set[psutil.Process]]], rounds: int, steps: int
+    sides: Mapping[str, tuple[Callable[[], None], set[psutil.Process]]], turns: int, steps: int
 ) -> dict[str, dict[str, float]]:
-    """What an env step takes on each side, least of all turns, and the memory of its processes.
+    """What an env step takes on each side over all turns, and the memory of its processes.
 
     Args:
         sides: the work of `steps` env steps, and the processes that do it.
-        rounds: turns.
+        turns: how often each side works.
         steps: see above.
     """
     spent: dict[str, list[Spent]] = {side: [] for side in sides}
-    for turn in range(rounds + 1):
+    for turn in range(turns + 1):
         for side, (work, _) in sides.items():
             _, one = spend(work, steps)
             if turn > 0:  # the first warms up
                 spent[side].append(one)
     return {
         side: {
-            "env_steps_per_second": 1 / min(one.wall_each_s for one in spent[side]),
-            "cpu_seconds_per_env_step": min(one.cpu_each_s for one in spent[side]),
+            "env_steps_per_second": 1 / fmean(one.wall_each_s for one in spent[side]),
+            "cpu_seconds_per_env_step": fmean(one.cpu_each_s for one in spent[side]),
             "memory_gb_per_process": median(p.memory_info().rss for p in processes) / 1e9,
         }
         for side, (_, processes) in sides.items()
@@ -212,9 +214,11 @@ def _turns_of(
 
 
 def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
-    def row(what: str, bare: float, adapter: float) -> None:
-        over = f"{adapter / bare - 1:+.0%}"
-        table.add_row(name, what, f"{bare:.3g}", f"{adapter:.3g}", over)
+    def row(what: str, sides: Mapping[str, dict[str, float]], key: str, unit: float = 1.0) -> None:
+        found = [sides[side][key] / unit for side in ("bare", "adapter") if side in sides]
+        over = [f"{found[1] / found[0] - 1:+.0%}"] if len(found) == 2 else []
+        shown = [f"{value:.3g}" for value in found]
+        table.add_row(name, what, *[""] * (2 - len(found)), *shown, *over)
 
     steps, seconds = numbers["episode_steps"], numbers["cpu_seconds"]
     for what, title in (
@@ -223,16 +227,13 @@ def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
         ("reset", "a reset"),
         ("episode", f"an episode of {steps} steps"),
     ):
-        row(title, *(seconds[side][what] * 1000 for side in SIDES))
+        row(title, seconds, what, unit=1e-3)
         name = ""
     for count, sides in numbers.get("processes", {}).items():
         where = f"{count} process" + ("es" if count != "1" else "")
-        row(
-            f"a step with {where}",
-            *(sides[side]["cpu_seconds_per_env_step"] * 1000 for side in SIDES),
-        )
-        row("  steps per second", *(sides[side]["env_steps_per_second"] for side in SIDES))
-        row("  GB per process", *(sides[side]["memory_gb_per_process"] for side in SIDES))
+        row(f"a step with {where}", sides, "cpu_seconds_per_env_step", unit=1e-3)
+        row("  steps per second", sides, "env_steps_per_second")
+        row("  GB per process", sides, "memory_gb_per_process")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from rlinf.config.validate import validate
 
 LOG_ROOT = Path("logs")
 _STAMP = "%Y%m%d-%H%M%S"
+_MODEL = ("policy.json", "config.json")  # files of which a policy folder has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def load(
     notes, problems = aliases.apply(plain)
     problems += take_refused(plain)
     _set_video_folders(plain)
+    _set_model_path(plain)
     config = validate(plain)
     if not isinstance(config, Config):
         raise error_of([*problems, *config], name)
@@ -105,3 +107,16 @@ def _set_video_folders(plain: Tree) -> None:
         if isinstance(video, dict) and not video.get("video_base_dir"):
             folder = Path(str(log_path)) / str(experiment or "") / "video" / part
             video["video_base_dir"] = str(folder)
+
+
+def _set_model_path(plain: Tree) -> None:
+    """A policy folder in `runner.ckpt_path` is a whole model, and takes the place of the given one.
+
+    A checkpoint of a training is not: it holds what training changed in that model.
+    """
+    path, model = get(plain, "runner.ckpt_path"), get(plain, "actor.model")
+    if not isinstance(path, str) or not isinstance(model, dict):
+        return
+    folder = Path(path).expanduser()
+    if any((place / name).is_file() for place in (folder, folder / "policy") for name in _MODEL):
+        model["model_path"] = path

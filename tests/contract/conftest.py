@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import psutil
 import pytest
 
 from rlinf.config.libero import LiberoParams
 from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
+from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.toy.reach import ToyReach
+from rlinf.envs.vector import ProcessBatch
 from tests.assets import GOLDEN
 
 NUM_ENVS = 3
+SHORT = EpisodeRules(max_episode_steps=6, final="always")
 
 PICK_STATE = ManiskillParams(
     id="PickCube-v1", obs_mode="state", reward_mode="normalized_dense", light_visuals=True
@@ -47,9 +51,11 @@ class Case:
     simulator: Simulator
     image_shape: tuple[int, ...]  # [V, H, W, 3]
     state_size: int
-    # The actions [n, A] that solve the task from start `a`; None where we have no expert.
-    solve: Callable[[Simulator, Start], np.ndarray] | None
+    # Gives, after a reset of env 0 to start `a`, the actions [A] that solve the task there.
+    expert: Callable[[Simulator], Callable[[], np.ndarray]] | None
     trials: tuple[int, int, int] = (-1, -1, -1)  # of the three starts
+    # Builds the simulator of some envs in a sub-process; None where runs do not use any.
+    build: Callable[[int], Simulator] | None = None
 
     @property
     def a(self) -> Start:
@@ -69,12 +75,10 @@ def _toy(image_size: int) -> Case:
     return Case(ToyReach(NUM_ENVS, image_size=image_size), shape, 42, _solve_toy)
 
 
-def _solve_toy(simulator: Simulator, start: Start) -> np.ndarray:
+def _solve_toy(simulator: Simulator) -> Callable[[], np.ndarray]:
     """Straight to the goal: the first eight entries of the state are goal - point."""
-    only = np.zeros(1, np.int64)
-    simulator.reset(only, [start])
-    away = simulator.observe(only).state[0, :8]
-    return np.tile(away / np.abs(away).max(), (20, 1)).astype(np.float32)
+    away = simulator.observe(np.zeros(1, np.int64)).state[0, :8]
+    return lambda: away / np.abs(away).max()
 
 
 def _pick_state() -> Case:
@@ -85,25 +89,18 @@ def _pick_state() -> Case:
 def _push_image() -> Case:
     maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
     simulator = maniskill.ManiSkillCpu(NUM_ENVS, PUSH_IMAGE)
-    return Case(simulator, (1, 48, 64, 3), 9, _solve_push)
+    build = partial(maniskill.ManiSkillCpu, params=PUSH_IMAGE)
+    return Case(simulator, (1, 48, 64, 3), 9, _solve_push, build=build)
 
 
-def _solve_push(simulator: Simulator, start: Start) -> np.ndarray:
-    """What the scripted expert does until its push is long enough."""
+def _solve_push(simulator: Simulator) -> Callable[[], np.ndarray]:
     from rlinf.envs.maniskill.demonstrators import PushDemonstrator
     from rlinf.envs.maniskill.env import ManiSkillCpu
     from rlinf.envs.maniskill.experts import PushFlaw
 
     assert isinstance(simulator, ManiSkillCpu)
-    simulator.reset(np.zeros(1, np.int64), [start])
     sound = PushFlaw(sound_share=1.0, reach_low=0.0, reach_high=0.0)
-    expert = PushDemonstrator(simulator, sound, np.random.default_rng(0))
-    actions = np.zeros((24, simulator.action_dim), np.float32)
-    for step in range(len(actions)):
-        actions[step] = expert.act()
-        moved = np.repeat(actions[step][None], NUM_ENVS, axis=0)
-        simulator.step(moved, np.arange(NUM_ENVS) == 0)
-    return actions
+    return PushDemonstrator(simulator, sound, np.random.default_rng(0)).act
 
 
 def _libero() -> Case:
@@ -112,25 +109,16 @@ def _libero() -> Case:
         pytest.skip("needs LIBERO's assets")
     from rlinf.envs.libero.env import LiberoEnv
 
-    return Case(LiberoEnv(NUM_ENVS, LIBERO), (2, 32, 32, 3), 8, _solve_libero)
+    build = partial(LiberoEnv, params=LIBERO)
+    return Case(build(NUM_ENVS), (2, 32, 32, 3), 8, _solve_libero, build=build)
 
 
-def _solve_libero(simulator: Simulator, start: Start) -> np.ndarray:
-    """What the scripted expert does until the bowl stands on the plate."""
+def _solve_libero(simulator: Simulator) -> Callable[[], np.ndarray]:
     from rlinf.envs.libero.env import LiberoEnv
     from rlinf.envs.libero.experts import PickPlaceExpert
 
     assert isinstance(simulator, LiberoEnv)
-    simulator.reset(np.zeros(1, np.int64), [start])
-    expert = PickPlaceExpert(simulator.scene(0))
-    actions: list[np.ndarray] = []
-    solved = False
-    while not solved:
-        assert len(actions) < 160, "the expert did not succeed"
-        actions.append(expert.act())
-        moved = np.repeat(actions[-1][None], NUM_ENVS, axis=0)
-        solved = bool(simulator.step(moved, np.arange(NUM_ENVS) == 0).success[0])
-    return np.stack([*actions, *actions[-5:]])
+    return PickPlaceExpert(simulator.scene(0)).act
 
 
 def _put_on_plate() -> Case:
@@ -148,15 +136,16 @@ def _put_on_plate() -> Case:
         pytest.skip(missing[0])
     recording = GOLDEN / "put_on_plate_25/rollout_success_train.npz"
 
-    def solve(simulator: Simulator, start: Start) -> np.ndarray:
+    def solve(simulator: Simulator) -> Callable[[], np.ndarray]:
         if not recording.is_file():
             pytest.skip(f"no {recording}")
         with np.load(recording) as content:
-            actions: np.ndarray = content["action"][:48]
-        return actions
+            actions: np.ndarray = content["action"]
+        return iter(actions).__next__
 
-    simulator = maniskill.ManiSkillCpu(NUM_ENVS, params)
-    return Case(simulator, (1, 120, 160, 3), 8, solve, (650_000, 123_456, 42_087))
+    build = partial(maniskill.ManiSkillCpu, params=params)
+    trials = (650_000, 123_456, 42_087)
+    return Case(build(NUM_ENVS), (1, 120, 160, 3), 8, solve, trials, build)
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -172,9 +161,22 @@ CASES: dict[str, Callable[[], Case]] = {
 @pytest.fixture(scope="session", params=CASES)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     """One simulator after the other; closed twice at the end, which must do no harm."""
-    before = psutil.Process().children(recursive=True)
     built = CASES[request.param]()
     yield built
     built.simulator.close()
     built.simulator.close()
-    assert psutil.Process().children(recursive=True) == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_sub_processes(
+    case: Case, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[ProcessBatch] | None]:
+    """One env of the same kind in a process that has just begun; it is built meanwhile."""
+    if case.build is None:
+        yield None
+        return
+    log = tmp_path_factory.mktemp("processes") / "simulators.log"
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(ProcessBatch, case.build, 1, SHORT, 1, log, 300.0)
+        yield batch
+        batch.result().close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
+import psutil
 import pytest
 
 from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
-from tests.contract.conftest import NUM_ENVS, Case
+from rlinf.envs.vector import ProcessBatch
+from tests.contract.conftest import NUM_ENVS, SHORT, Case
 
 ALL = np.arange(NUM_ENVS)
 EVERYONE = np.ones(NUM_ENVS, bool)
@@ -172,20 +176,24 @@ def run_in_chunks(
 
 def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case) -> None:
     """Judged by the simulator alone, step by step, without chunks."""
-    if case.solve is None:
+    if case.expert is None:
         pytest.skip("no expert for this task")
-    actions = case.solve(case.simulator, case.a)
     case.simulator.reset(ALL[:1], [case.a])
+    act = case.expert(case.simulator)
+    taken: list[np.ndarray] = []
     rewards: list[np.float32] = []
-    for action in actions:
-        result = case.simulator.step(np.repeat(action[None], NUM_ENVS, 0), ALL == 0)
+    solved = False
+    while not solved:
+        assert len(taken) < 160, "the expert did not succeed"
+        taken.append(np.asarray(act(), np.float32))
+        result = case.simulator.step(np.repeat(taken[-1][None], NUM_ENVS, 0), ALL == 0)
         rewards.append(result.rewards[0])
-        if result.success[0]:
-            break
+        solved = bool(result.success[0])
     assert result.terminated[0]
-    solved = case.simulator.observe(ALL[:1])
-    count = len(rewards)
-    length = 5 if count % 5 else 4  # the last chunk is cut off in the middle
+    last = case.simulator.observe(ALL[:1])
+    count = len(taken)
+    length = 7 if count % 7 else 6  # the last chunk is cut off in the middle
+    actions = np.stack([*taken, *taken[-length:]])
     results, episode = run_in_chunks(case, actions, length, limit=len(actions))
     assert episode.terminated and episode.success_once and episode.success_at_end
     assert episode.length == count
@@ -199,7 +207,7 @@ def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case) ->
     assert len(found) > count  # actions of the last chunk are left over
     np.testing.assert_array_equal(found[:count], rewards)
     assert not found[count:].any()
-    assert_same(results[-1].final, solved)
+    assert_same(results[-1].final, last)
 
 
 def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(case: Case) -> None:
@@ -214,18 +222,43 @@ def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(cas
 
 
 def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
+    """Two envs run, one waits."""
     actions = np.repeat(moves(case, 22, seed=1001)[None], NUM_ENVS, axis=0)
     rules = EpisodeRules(max_episode_steps=50, final="none")
     batch = EpisodeBatch(case.simulator, rules)
-    batch.start(ALL, [case.a, case.b, case.c])
+    batch.start(ALL[:2], [case.a, case.b])
     batch.run_chunk(actions[:, :15], EVERYONE, [None] * NUM_ENVS)
     states = batch.state()
     expected = batch.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
 
     other = EpisodeBatch(case.simulator, rules)
     other.start(ALL, [case.b, case.c, case.a])
-    other.run_chunk(actions[:, 9:15], EVERYONE, [None] * NUM_ENVS)
+    other.run_chunk(actions[:, 11:15], EVERYONE, [None] * NUM_ENVS)
     other.restore(states)
     again = other.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
     np.testing.assert_array_equal(again.rewards, expected.rewards)
     assert_same(again.observation, expected.observation)
+
+
+def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_its_batch(
+    case: Case, in_sub_processes: Future[ProcessBatch] | None
+) -> None:
+    """Whatever this one has simulated before, bit for bit."""
+    if in_sub_processes is None:
+        pytest.skip("simulated inside the env worker")
+    there, here = in_sub_processes.result(), EpisodeBatch(case.simulator, SHORT)
+    actions = np.repeat(moves(case, 8, seed=5)[None], NUM_ENVS, axis=0)
+    here.start(ALL[:1], [case.a])
+    there.start(ALL[:1], [case.a])
+    for part in (actions[:, :4], actions[:, 4:]):  # the second truncates and begins anew
+        a = here.run_chunk(part, ALL == 0, [case.b] * NUM_ENVS)
+        b = there.run_chunk(part[:1], EVERYONE[:1], [case.b])
+        for name in ("rewards", "terminated", "truncated", "valid"):
+            np.testing.assert_array_equal(getattr(a, name)[:1], getattr(b, name))
+        assert_same(a.observation, b.observation)
+        assert a.episodes == b.episodes
+    assert_same(a.final, b.final)
+    assert len(a.episodes) == 1
+    before = set(psutil.Process().children())
+    there.close()
+    assert len(before - set(psutil.Process().children())) == 1

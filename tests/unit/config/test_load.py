@@ -169,6 +169,19 @@ def test_arithmetic_and_placement_are_told_together(errors_of: Errors) -> None:
     assert "algorithm.max_refills" in message
 
 
+def test_a_policy_folder_to_start_from_takes_the_place_of_the_model(
+    tmp_path: Path, laptop: Machine
+) -> None:
+    """What `eval_mani_ood.sh CONFIG CKPT` is given is enough; the model itself may be missing."""
+    policy = write_folder(tmp_path / "policy")
+    settings = (f"runner.ckpt_path={policy}", f"actor.model.unnorm_key={UNNORM_KEY}")
+    config = load("maniskill_ppo_openvla", settings, laptop).config
+    assert config.actor.model.model_path == str(policy)
+    (tmp_path / "checkpoint/actor").mkdir(parents=True)
+    with pytest.raises(UserError, match="openvla-7b-rlvla-warmup: there is no such file"):
+        load("maniskill_ppo_openvla", [f"runner.ckpt_path={tmp_path}/checkpoint"], laptop)
+
+
 def test_a_section_that_is_a_group_can_be_left_out_with_null(tmp_path: Path) -> None:
     folder = f"runner.logger.log_path={tmp_path / 'run'}"
     assert load("quickstart", [folder]).config.imitation is not None
