@@ -1,0 +1,67 @@
+"""LIBERO's whole way in one process: scenes, images, policy, advantages, update, new weights."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlinf.config.load import load
+from rlinf.envs.factory import make_batch
+from rlinf.runners.samples import make_samples
+from rlinf.workers.actor import ActorWorker
+from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.stage import TrainStage
+from tests.unit.workers.conftest import LocalPolicy
+
+SMALL = (
+    "imitation=null",
+    "env.train.init_params.camera_size=32",
+    "env.train.init_params.settle_steps=1",
+    "env.eval.init_params.camera_size=32",
+    "env.train.total_num_envs=2",
+    "env.train.max_episode_steps=12",
+    "env.train.max_steps_per_rollout_epoch=16",  # two chunks; the second truncates after its half
+    "env.train.use_rel_reward=false",
+    "actor.micro_batch_size=2",
+    "actor.global_batch_size=4",
+    "algorithm.update_epoch=1",
+)
+
+
+@pytest.mark.skipif(
+    find_spec("robosuite") is None or "LIBERO_ASSETS" not in os.environ,
+    reason="needs LIBERO and its assets",
+)
+def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp_path: Path):
+    folder = f"runner.logger.log_path={tmp_path}"
+    config = load("libero_spatial_ppo_tiny", [*SMALL, folder]).config
+    worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
+    actor = ActorWorker(config, 0, 1, 1, 100, lambda refs: refs, str(tmp_path))
+    batch = make_batch(config.env.train, 2, 0, config.algorithm.bootstrap, 0, tmp_path / "env.log")
+    stage = TrainStage(config, batch, LocalPolicy(worker), 0)
+    shown = []
+    for step in range(2):
+        trajectories = stage.collect(step, version=step)
+        (trajectory,) = trajectories
+        # [T, B, C]: 8 steps, then 4 until the limit; the new episode waits for its own chunk.
+        assert trajectory.valid.sum(axis=2).tolist() == [[8, 8], [4, 4]]
+        assert len(trajectory.observations) == 2
+        images = trajectory.observations[0].images
+        assert images.shape == (2, 1, 32, 32, 3) and images.std() > 10
+        shown.append(images)
+        samples, metrics = make_samples(trajectories, config)
+        assert len(samples) == 4
+        assert np.isfinite(list(metrics.values())).all()
+        found = actor.update(samples, step).reduce()
+        # The policy that learns sees what the policy that acted saw.
+        assert found["train/actor/ratio"] == pytest.approx(1.0, abs=1e-4)
+        assert found["train/actor/grad_norm"] > 0
+        weights = actor.weights(None)
+        assert weights is not None
+        assert worker.load_weights(weights[0]) == step + 1
+    assert (shown[0] != shown[1]).any()
+    batch.close()
