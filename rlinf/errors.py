@@ -22,6 +22,21 @@ class UserError(ValueError):
         return type(self), (self.message, self.fix)
 
 
+class OutOfMemory(UserError):
+    """The memory of a device does not suffice; the message says what is in it. Exit code 2.
+
+    Args:
+        smaller: rows in a pass that a new worker may try; None where nothing is left to try.
+    """
+
+    def __init__(self, message: str, fix: str = "", smaller: int | None = None) -> None:
+        self.smaller = smaller
+        super().__init__(message, fix)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, int | None]]:  # type: ignore[override]
+        return type(self), (self.message, self.fix, self.smaller)
+
+
 class EnvironmentFailure(RuntimeError):
     """A simulator keeps failing; the message names env, seed and action. Exit code 3."""
 

@@ -481,6 +481,12 @@ class Config(Section):
         """The same with another `env.eval`."""
         return self.model_copy(update={"env": self.env.model_copy(update={"eval": env})})
 
+    def with_micro_batches(self, size: int) -> Config:
+        """The same with another `actor.micro_batch_size`."""
+        return self.model_copy(
+            update={"actor": self.actor.model_copy(update={"micro_batch_size": size})}
+        )
+
     def to_yaml(self) -> str:
         """The resolved tree as YAML, which loads to an equal tree."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,5 +1,8 @@
 """Going on after a worker died: it is replaced, and what it was part of is done again.
 
+So are the ranks of a sharded policy of which one ran out of memory: new ones take half as much at
+a time.
+
 Random numbers belong to (seed, step, env, ...), so what is done again gives the same numbers.
 """
 
@@ -12,7 +15,7 @@ from typing import TypeVar
 
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, WorkerDied
+from rlinf.errors import EnvironmentFailure, OutOfMemory, WorkerDied
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
 from rlinf.runners.trajectories import Collector
@@ -38,7 +41,8 @@ class Recovery:
         self.simulators_inside = plan.train.simulator_processes == 0  # inside env workers
         self.run, self.workers, self.saver, self.collector = run, workers, saver, collector
         self.failures = 0  # in a row
-        self._replaced: Counter[str] = Counter()
+        self.halved = False  # actor ranks take half as many samples at a time
+        self._faults: Counter[str] = Counter()
 
     def retry(self, work: Callable[[], T]) -> T:
         """Does `work`, again and again where workers die of it.
@@ -49,6 +53,7 @@ class Recovery:
         Raises:
             WorkerDied, EnvironmentFailure: it failed more often in a row than
                 `runner.max_failures`, or a simulator did, which has retries of its own.
+            OutOfMemory: half as much at a time did not fit, either.
         """
         failure: Exception | None = None
         while True:
@@ -56,20 +61,22 @@ class Recovery:
                 if failure is not None:
                     self._repair(failure)
                 result = work()
-            except (WorkerDied, EnvironmentFailure) as error:
+            except (WorkerDied, EnvironmentFailure, OutOfMemory) as error:
                 failure = self._count(error)
             else:
                 self.failures = 0
                 return result
 
     def faults(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Workers replaced since the last call, added to those that `metrics` counts already."""
-        names = {f"faults/{name}_restarts": n for name, n in self._replaced.items()}
-        self._replaced.clear()
-        return {name: metrics.get(name, 0.0) + n for name, n in names.items()}
+        """What happened since the last call, added to what `metrics` counts already."""
+        counts = {f"faults/{name}": n for name, n in self._faults.items()}
+        self._faults.clear()
+        return {name: metrics.get(name, 0.0) + n for name, n in counts.items()}
 
-    def _count(self, error: WorkerDied | EnvironmentFailure) -> Exception:
+    def _count(self, error: WorkerDied | EnvironmentFailure | OutOfMemory) -> Exception:
         self.failures += 1
+        if isinstance(error, OutOfMemory):
+            self._take_less_memory(error)
         has_retries = isinstance(error, EnvironmentFailure) and not self.simulators_inside
         if has_retries or self.failures > self.limit:
             raise error
@@ -80,13 +87,22 @@ class Recovery:
         _log.debug("%s", error)
         return error
 
+    def _take_less_memory(self, error: OutOfMemory) -> None:
+        """Once in a run; raises the error where that does not help."""
+        if error.smaller is None or self.halved:
+            raise error
+        self.halved = True
+        self.workers.use_micro_batches(error.smaller)
+        self._faults["out_of_memory"] += 1
+        _log.warning("from now on actor.micro_batch_size is %d: %s", error.smaller, error)
+
     def _repair(self, failure: Exception) -> None:
         with self.run.phase("repair"):
             self.workers.interrupt()
             self.collector.drop()
             replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
             self.saver.rewind(actor_lost=replaced.get("actor", 0) > 0)
-        self._replaced.update({name: n for name, n in replaced.items() if n})
+        self._faults.update({f"{name}_restarts": n for name, n in replaced.items() if n})
         what = ", ".join(f"{n} {name} worker{'s' * (n > 1)}" for name, n in replaced.items() if n)
         self.run.console.note(
             f"{what or 'no worker'} replaced; going on from step {self.saver.step}"

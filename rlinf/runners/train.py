@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, OutOfMemory, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
@@ -127,7 +127,7 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
             run.write(0, training.recovery.retry(lambda: evaluate(training)))
         try:
             training_loop(training)
-        except (Stopped, WorkerDied, EnvironmentFailure):
+        except (Stopped, WorkerDied, EnvironmentFailure, OutOfMemory):
             saver.save()  # whatever is complete is not lost
             saver.finish()
             raise

@@ -171,6 +171,10 @@ class Workers:
         self.config = self.config.with_evaluation(env)  # also that of workers that are replaced
         self._wait(self.env.call("use_evaluation", env))
 
+    def use_micro_batches(self, size: int) -> None:
+        """Actor ranks that are launched from now on compute at most so many samples at a time."""
+        self.config = self.config.with_micro_batches(size)
+
     def request_episodes(self) -> Pending:
         """Asks the env workers for their running episodes, for a checkpoint; does not wait."""
         self._episodes = self.env.call("state")

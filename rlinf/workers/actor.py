@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rlinf.algorithms.losses import (
+    Denominators,
     LossSettings,
     Samples,
     denominators,
@@ -22,7 +23,7 @@ from rlinf.algorithms.losses import (
     minibatch_loss,
 )
 from rlinf.config.schema import AlgorithmConfig, Config
-from rlinf.data.layout import ObservationTable, micro_batches, minibatches
+from rlinf.data.layout import ObservationTable, minibatches
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation, TrainBatch
 from rlinf.errors import NumericsError
@@ -35,6 +36,7 @@ from rlinf.workers.debugging import keep_batch
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
+from rlinf.workers.passes import Passes, Piece
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.sharding import needs_fsdp, spread
@@ -81,8 +83,6 @@ class ActorWorker:
         self.settings = loss_settings(config.algorithm)
         self.skipped = 0  # updates in a row
         self.spans = Spans(f"actor{rank}")
-        self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self._pieces)
-        self.check_parity = ParityCheck(config, self.logprobs)
         self._shared: SharedMemory | None = None  # weights on their way; rank 0
         self._saving_ranks: dist.ProcessGroup | None = None
         self._writing: Future[Any] | None = None
@@ -137,12 +137,16 @@ class ActorWorker:
         Raises:
             NumericsError: several updates in a row had a gradient that is not finite, or this
                 worker's log-probs are not the rollout's.
+            OutOfMemory: the samples do not fit into the memory of the device, see `Passes.run`.
         """
         self._be_on(self.device)
         try:
-            return self._train(batch, step)
+            metrics = self._train(batch, step)
         finally:
             self._be_on(_HOST)
+        failures = self.passes.take_failures()
+        lacking = {"faults/out_of_memory": Total(failures * self.ranks.share)} if failures else {}
+        return Metrics.merge([metrics, lacking])
 
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
@@ -210,6 +214,9 @@ class ActorWorker:
             self.policy, self.layout, actor, self.device, self.ranks, self.shard_size
         )
         self.optimizer = Optimizer(self.spread, actor.optim, self.updates)
+        self.passes = Passes(actor, self.device, self.ranks, self.spread, self.optimizer)
+        self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self.passes)
+        self.check_parity = ParityCheck(self.config, self.logprobs)
         pulled = self.settings.kl_beta > 0
         self.start = StartWeights(self.policy, self.spread) if pulled else None
         self._be_on(_HOST)
@@ -226,11 +233,34 @@ class ActorWorker:
         if not learnt.any():
             return Metrics({"train/actor/idle_updates": Total(self.ranks.share)}), True
         over = denominators(batch, minibatch, self.policy.live, self.settings)
-        pieces = self._pieces(minibatch[learnt])
         parts: list[Metrics] = []
         if self.ranks.rank == 0:
             idle = minibatch[~learnt]
             parts.append(left_out(batch, idle, self.policy.live, self.settings, over))
+        parts += self.passes.run(
+            minibatch[learnt],
+            lambda pieces: self._find_gradients(batch, table, start, pieces, over),
+        )
+        metrics = Metrics.merge(parts)
+        self.spread.add_up(self.optimizer.gradients())
+        if self._too_far(metrics):
+            return Metrics.merge(
+                [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
+            ), False
+        return Metrics.merge(
+            [metrics, self._step(lambda: self._keep(batch, table, minibatch))]
+        ), True
+
+    def _find_gradients(
+        self,
+        batch: TrainBatch,
+        table: ObservationTable,
+        start: Tensor | None,
+        pieces: Sequence[Piece],
+        over: Denominators,
+    ) -> list[Metrics]:
+        """The gradients of this rank's passes, and the metrics of each."""
+        parts = []
         self.optimizer.clear()
         for index, (rows, count) in enumerate(pieces):
             self.spread.before_backward(last=index == len(pieces) - 1)
@@ -251,27 +281,7 @@ class ActorWorker:
             )
             loss.backward()
             parts.append(metrics)
-        metrics = Metrics.merge(parts)
-        self.spread.add_up(self.optimizer.gradients())
-        if self._too_far(metrics):
-            return Metrics.merge(
-                [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
-            ), False
-        return Metrics.merge(
-            [metrics, self._step(lambda: self._keep(batch, table, minibatch))]
-        ), True
-
-    def _pieces(self, minibatch: np.ndarray) -> list[tuple[np.ndarray, bool]]:
-        """Rows of each forward pass of this rank, and whether they count.
-
-        Ranks of a sharded policy compute each pass together. One that has no rows left for it
-        takes part with a row that does not count; a plain policy just leaves the pass out.
-        """
-        size, ranks = self.config.actor.micro_batch_size, self.ranks
-        pieces = micro_batches(minibatch, ranks.rank, ranks.world, size)
-        if self.spread.in_step:
-            return [(rows, True) if len(rows) else (minibatch[:1], False) for rows in pieces]
-        return [(rows, True) for rows in pieces if len(rows)]
+        return parts
 
     def _start_logprobs(self, batch: TrainBatch, table: ObservationTable) -> Tensor | None:
         """Log-probs of all samples under the start policy: [N, C, A]; None without a KL term."""

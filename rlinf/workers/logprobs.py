@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,33 +15,32 @@ from rlinf.data.types import TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Maximum, Mean, Metrics
 from rlinf.models.base import Policy, Sampling
+from rlinf.workers.passes import Passes, Piece
 from rlinf.workers.ranks import Ranks
 
 COMPARED = 64  # samples of each rank whose log-probs are compared with the rollout's
-Pieces = Callable[[np.ndarray], Sequence[tuple[np.ndarray, bool]]]
 
 
 class Logprobs:
     """Log-probs under the present weights. Each rank computes a share, and all get all."""
 
-    def __init__(self, policy: Policy, sampling: Sampling, ranks: Ranks, pieces: Pieces) -> None:
-        """
-        Args:
-            pieces: from [n] int64 rows to those of each forward pass of this rank, and whether
-                they count.
-        """
-        self.policy, self.sampling, self.ranks, self.pieces = policy, sampling, ranks, pieces
+    def __init__(self, policy: Policy, sampling: Sampling, ranks: Ranks, passes: Passes) -> None:
+        self.policy, self.sampling, self.ranks, self.passes = policy, sampling, ranks, passes
 
     @torch.no_grad()
     def __call__(self, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> Tensor:
         """[n, C, A] float32 of the samples `rows` ([n] int64), on the CPU."""
         found = torch.zeros(len(rows), *batch.logprobs.shape[1:])
-        for piece, count in self.pieces(np.arange(len(rows))):
-            at = rows[piece]
-            seen = table.take(batch.objects[at], batch.rows[at])
-            new = self.policy.evaluate(seen, batch.sampled[at], self.sampling).logprobs
-            if count:
-                found[piece] = new.float().cpu()
+
+        def compute(pieces: Sequence[Piece]) -> None:
+            for piece, count in pieces:
+                at = rows[piece]
+                seen = table.take(batch.objects[at], batch.rows[at])
+                new = self.policy.evaluate(seen, batch.sampled[at], self.sampling).logprobs
+                if count:
+                    found[piece] = new.float().cpu()
+
+        self.passes.run(np.arange(len(rows)), compute)
         self.ranks.add_up([found])
         return found
 

@@ -55,6 +55,12 @@ class Ranks:
             tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
             offset += tensor.numel()
 
+    def any(self, here: bool) -> bool:
+        """Whether something is so on any rank."""
+        count = torch.tensor([float(here)])
+        self.add_up([count])
+        return bool(count)
+
     def mean(self, metric: Metric) -> float:
         """A mean over the samples of all ranks."""
         assert isinstance(metric, Mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,10 +19,10 @@ from rlinf.logging.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, Weights, as_tensor, copy, join
+from rlinf.workers.memory import RowLimit, bytes_on, memory_table
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -61,7 +60,7 @@ class RolloutWorker:
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
         }
         self._shared: tuple[Handle, SharedMemory] | None = None  # what an actor writes weights to
-        self.max_batch = config.rollout.max_batch_size
+        self.limit = RowLimit("rollout.max_batch_size", config.rollout.max_batch_size)
         self.waiting: deque[_Request] = deque()
         self.thinking = threading.Lock()  # held by whoever uses the policy
         self.address: Any = None
@@ -133,10 +132,10 @@ class RolloutWorker:
         batch = [self.waiting.popleft()]
         rows = len(batch[0].observation)
         while (
-            self.max_batch is not None
+            self.limit.most is not None
             and self.waiting
             and self.waiting[0].purpose == batch[0].purpose
-            and rows + len(self.waiting[0].observation) <= self.max_batch
+            and rows + len(self.waiting[0].observation) <= self.limit.most
         ):
             batch.append(self.waiting.popleft())
             rows += len(batch[-1].observation)
@@ -154,24 +153,21 @@ class RolloutWorker:
             request.answer = answer
 
     def _with_enough_memory(self, work: Callable[[], T], rows: int) -> T:
-        """Does `work` on so many rows; in halves, from now on, if the memory does not suffice."""
-        try:
-            return work()
-        except torch.OutOfMemoryError as error:
-            half = -(-min(rows, self.max_batch or rows) // 2)
-            if half == rows:  # a single one
-                raise
-            _log.warning("out of memory with %d rows at a time, now %d: %s", rows, half, error)
-            self.max_batch = half
-        torch.cuda.empty_cache()
-        return work()
+        """Does `work` on so many rows; once in halves, from then on, if memory does not suffice."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                weights = bytes_on(self.policy.device, self.policy.parameters())
+                table = memory_table(self.policy.device, {"weights": weights})
+            self.limit.halve(rows, table, _LESS_MEMORY)
 
     def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
         self._be_on(self.device)
         observation = Observation.concatenate([request.observation for request in batch])
         keys = np.concatenate([request.keys for request in batch])
         finals = [request.final for request in batch if request.final is not None]
-        size = self.max_batch or len(observation)
+        size = self.limit.most or len(observation)
         sampling = self.sampling[batch[0].purpose]
         chunks = [
             self.policy.act(part, sampling, Noise(keys[i * size : (i + 1) * size]))
@@ -181,7 +177,7 @@ class RolloutWorker:
         return _deal(batch, _concatenate(chunks), values)
 
     def _judge(self, observation: Observation) -> np.ndarray:
-        parts = observation.split(self.max_batch or len(observation))
+        parts = observation.split(self.limit.most or len(observation))
         return np.concatenate([self.policy.judge(part) for part in parts])
 
     def _be_on(self, device: torch.device) -> None:
@@ -206,6 +202,7 @@ class RolloutWorker:
         return self._shared[1].array
 
 
+_LESS_MEMORY = ("actor.enable_offload=true and env.enable_offload=true where they share the GPU",)
 _NO_VALUES = np.zeros(0, np.float32)
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from rlinf.config.load import load
 from rlinf.config.schema import Config
+from rlinf.data.shared import SharedMemory
 from rlinf.data.types import ActReply, Observation, Purpose
 from rlinf.envs.factory import make_batch
+from rlinf.workers.actor import ActorWorker
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
 
@@ -74,3 +76,17 @@ def stage_of(tmp_path: Path) -> Callable[..., TrainStage]:
         return TrainStage(config, batch, LocalPolicy(worker), 0)
 
     return build
+
+
+@pytest.fixture
+def actor_of(tmp_path: Path) -> Callable[..., ActorWorker]:
+    def build(config: Config, rank: int = 0, world: int = 1) -> ActorWorker:
+        return ActorWorker(config, rank, world, 1, 100, lambda refs: refs, str(tmp_path))
+
+    return build
+
+
+def weights_of(actor: ActorWorker) -> np.ndarray:
+    """A copy of the trained weights."""
+    near, _ = actor.weights(None)
+    return SharedMemory.open(near.data).array.copy()

@@ -11,34 +11,18 @@ import torch
 
 from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
-from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.stage import TrainStage
+from tests.unit.workers.conftest import weights_of
 from tests.unit.workers.test_stage import GROUPS
 
 Toy = Callable[..., Config]
 StageOf = Callable[[Config], TrainStage]
-
-
-@pytest.fixture
-def actor_of(tmp_path: Path) -> Callable[..., ActorWorker]:
-    def build(config: Config, rank: int = 0, world: int = 1) -> ActorWorker:
-        return ActorWorker(config, rank, world, 1, 100, lambda refs: refs, str(tmp_path))
-
-    return build
-
-
 ActorOf = Callable[..., ActorWorker]
-
-
-def weights_of(actor: ActorWorker) -> np.ndarray:
-    """A copy of the trained weights."""
-    near, _ = actor.weights(None)
-    return SharedMemory.open(near.data).array.copy()
 
 
 def wait_until_saved(actor: ActorWorker) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rlinf.data.types import ActReply, Observation
+from rlinf.errors import OutOfMemory
 from rlinf.workers.rollout import RolloutWorker
 
 
@@ -132,5 +133,5 @@ def test_a_policy_that_does_not_fit_at_all_is_an_error(toy, tmp_path, monkeypatc
 
     worker = RolloutWorker(toy(), 0, 1, str(tmp_path))
     monkeypatch.setattr(MlpPolicy, "act", never)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(OutOfMemory, match=r"for 2 samples at a time(.|\n)*max_batch_size=1"):
         worker.act(observation(0, 3), np.arange(3, dtype=np.uint64), None, "train", 0)

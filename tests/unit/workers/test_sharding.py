@@ -18,11 +18,13 @@ from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation, TrainBatch
+from rlinf.errors import OutOfMemory
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.workers.actor import ActorWorker
 from tests.unit.workers.ranks import in_ranks
+from tests.unit.workers.test_memory import small_memory
 
 Toy = Callable[..., Config]
 N = 23  # samples: a prime, so that no split is even
@@ -172,3 +174,39 @@ def test_two_ranks_gather_a_transformer_layer_by_layer(config_of: ConfigOf, tmp_
     ((alone,),) = update_in_ranks([config_of(VLA)], tmp_path, 1)
     for ranks in update_in_ranks(ways, tmp_path, 2):
         assert_equal(ranks, alone)
+
+
+def test_ranks_agree_on_passes_of_half_the_size_if_one_has_too_little_memory(
+    config_of: ConfigOf, tmp_path: Path
+):
+    config = config_of(MLP, sharding_strategy="no_shard").with_micro_batches(6)
+    batch = batch_for(config)
+
+    def work(rank: int, tell: Any) -> tuple[Metrics, int]:
+        actor = ActorWorker(config, rank, 2, 1, 8, list, str(tmp_path))
+        actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        rows = small_memory(actor.policy, most=3 if rank else N)
+        metrics = actor.update(batch, 0)
+        actor.ranks.leave()
+        return metrics, rows[-1]
+
+    (metrics, last), (others, its_last) = in_ranks(2, work)
+    assert last <= 3 and its_last <= 3
+    assert Metrics.merge([metrics, others]).reduce()["faults/out_of_memory"] == 1
+
+
+def test_a_sharded_policy_that_runs_out_of_memory_leaves_half_the_size_to_new_ranks(
+    config_of: ConfigOf, tmp_path: Path
+):
+    """Its ranks are in the middle of computing a pass together."""
+    config = config_of(MLP, cpu_offload=True).with_micro_batches(6)
+
+    def work(rank: int, tell: Any) -> int | None:
+        actor = ActorWorker(config, rank, 1, 1, 8, list, str(tmp_path))
+        small_memory(actor.policy, most=3)
+        with pytest.raises(OutOfMemory) as raised:
+            actor.update(batch_for(config), 0)
+        actor.ranks.leave()
+        return raised.value.smaller
+
+    assert in_ranks(1, work) == [3]

@@ -1,0 +1,107 @@
+"""The passes in which a rank of the actor computes samples, of a size that fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from rlinf.config.schema import ActorConfig
+from rlinf.data.layout import micro_batches
+from rlinf.workers.memory import RowLimit, bytes_on, memory_table
+from rlinf.workers.optimizer import Optimizer
+from rlinf.workers.ranks import Ranks
+from rlinf.workers.sharding import Spread
+
+Piece = tuple[np.ndarray, bool]  # [n] int64 rows of a pass, and whether they count
+T = TypeVar("T")
+
+
+class Passes:
+    """At most `actor.micro_batch_size` samples at a time, or half of it once that did not fit."""
+
+    def __init__(
+        self,
+        config: ActorConfig,
+        device: torch.device,
+        ranks: Ranks,
+        spread: Spread,
+        optimizer: Optimizer,
+    ) -> None:
+        self.config, self.device, self.ranks = config, device, ranks
+        self.spread, self.optimizer = spread, optimizer
+        self.limit = RowLimit("actor.micro_batch_size", config.micro_batch_size)
+        self._counted = 0  # halvings that somebody was told of
+
+    def run(self, rows: np.ndarray, work: Callable[[Sequence[Piece]], T]) -> T:
+        """Does `work` on this rank's passes over `rows` ([n] int64), which all ranks share.
+
+        Where a rank runs out of memory, all do it once more in passes of half the size. So `work`
+        must begin anew when it is called again, and a plain policy's must wait for no other rank.
+
+        Raises:
+            OutOfMemory: half the size does not fit either. Ranks of a sharded policy wait for each
+                other inside a pass, so there the first failure already is one; its `smaller`
+                is what new ranks may try.
+        """
+        while True:
+            done: list[T] = []
+            table = ""
+            try:
+                done.append(work(self._pieces(rows)))
+            except torch.OutOfMemoryError:
+                table = self.table()  # behind this block the pass and its tensors are gone
+            largest = -(-len(rows) // self.ranks.world)
+            if self.spread.in_step and not done:
+                raise self.limit.error(
+                    largest, table, self.advice(), smaller=self.limit.half_of(largest)
+                )
+            if self.spread.in_step or not self.ranks.any(not done):
+                return done[0]
+            self.limit.halve(largest, table or "  (of another rank)", self.advice())
+
+    def take_failures(self) -> int:
+        """Halvings since the last call."""
+        new, self._counted = self.limit.halvings - self._counted, self.limit.halvings
+        return new
+
+    def table(self) -> str:
+        """What is in the memory of this rank's device."""
+        device, share = self.device, self.spread.share
+        weights = list(self.spread.policy.parameters())
+        gradients = [share(p.grad) for p in weights if p.grad is not None]
+        moments = [share(m) for s in self.optimizer.state().values() for m in s.values()]
+        return memory_table(
+            device,
+            {
+                "weights": bytes_on(device, map(share, weights)),
+                "gradients": bytes_on(device, gradients),
+                "Adam": bytes_on(device, moments),
+            },
+        )
+
+    def advice(self) -> list[str]:
+        """Other ways to need less memory."""
+        model, fsdp = self.config.model, self.config.fsdp_config
+        can_recompute = type(model).model_fields["gradient_checkpointing"].annotation is bool
+        ways = {
+            "actor.model.gradient_checkpointing=true": can_recompute
+            and not model.gradient_checkpointing,
+            "actor.fsdp_config.cpu_offload=true": not fsdp.cpu_offload,
+        }
+        shared = "rollout.enable_offload=true and env.enable_offload=true where they share the GPU"
+        return [*(way for way, helps in ways.items() if helps), shared]
+
+    def _pieces(self, rows: np.ndarray) -> list[Piece]:
+        """Rows of each pass of this rank.
+
+        Ranks of a sharded policy compute each pass together. One that has no rows left for it
+        takes part with a row that does not count; a plain policy just leaves the pass out.
+        """
+        assert self.limit.most is not None
+        pieces = micro_batches(rows, self.ranks.rank, self.ranks.world, self.limit.most)
+        if self.spread.in_step:
+            return [(piece, True) if len(piece) else (rows[:1], False) for piece in pieces]
+        return [(piece, True) for piece in pieces if len(piece)]
