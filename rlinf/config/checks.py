@@ -86,6 +86,11 @@ def _runner(config: Config) -> Iterator[Problem]:
             "runner.max_epochs = -1 and runner.max_steps = -1: the run would never end",
             "set runner.max_steps to the number of iterations",
         )
+    if config.runner.resume_force and config.runner.resume_dir is None:
+        yield Problem(
+            "runner.resume_force = true without runner.resume_dir: there is nothing to continue",
+            "set runner.resume_dir=auto, or leave runner.resume_force out",
+        )
 
 
 def _algorithm(config: Config) -> Iterator[Problem]:

@@ -125,6 +125,9 @@ class RunnerConfig(Section):
     """Evaluate once and stop; `rlinf eval` sets it."""
     resume_dir: str | None = None
     """`auto` continues the newest good checkpoint of the run, a path that checkpoint."""
+    resume_force: bool = False
+    """Continue a checkpoint also with another task than it was trained on. Weights that do not fit
+    the model are refused always."""
     ckpt_path: str | None = None
     """Policy weights to start from or to evaluate, optimizer and step new: a checkpoint (or
     `checkpoints/best`, `checkpoints/latest`), or an exported policy."""

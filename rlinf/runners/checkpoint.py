@@ -73,11 +73,11 @@ def commit(building: Path, step: int, keep: int, score: float | None = None) -> 
         _write_text(root / LATEST, target.name + "\n")
     finally:
         _remove_leftovers(root)
-    folders = _folders(root)
-    best = _best(folders)
+    present = folders(root)
+    best = _best(present)
     if best is not None:
         _write_text(root / BEST, best.name + "\n")
-    for old in folders[keep:]:
+    for old in present[keep:]:
         if old != best:
             shutil.rmtree(old)
     return target
@@ -146,7 +146,7 @@ def find(root: Path, resume_dir: str) -> tuple[Path | None, list[str]]:
     if resume_dir != "auto":
         return verified(follow(Path(resume_dir).expanduser()), "runner.resume_dir"), []
     warnings: list[str] = []
-    for folder in _folders(root):
+    for folder in folders(root):
         problem = verify(folder)
         if problem is None:
             return folder, warnings
@@ -159,7 +159,7 @@ def step_of(folder: Path) -> int:
     return int(json.loads((folder / MANIFEST).read_text())["step"])
 
 
-def _folders(root: Path) -> list[Path]:
+def folders(root: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
     found = [(int(m[1]), p) for p in root.glob("global_step_*") if (m := _NAME.fullmatch(p.name))]
     return [path for _, path in sorted(found, reverse=True)]
@@ -170,9 +170,9 @@ def _remove_leftovers(root: Path) -> None:
         shutil.rmtree(leftover)
 
 
-def _best(folders: Sequence[Path]) -> Path | None:
+def _best(present: Sequence[Path]) -> Path | None:
     """The checkpoint with the highest score, the newest of equals; None if none has one."""
-    scores = [(score, folder) for folder in folders if (score := _score(folder)) is not None]
+    scores = [(score, folder) for folder in present if (score := _score(folder)) is not None]
     return max(scores, key=lambda pair: pair[0])[1] if scores else None
 
 

@@ -10,7 +10,7 @@ from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.models.loading import build_policy, save_policy
 from rlinf.runners import checkpoint
-from rlinf.runners.saving import CONFIG_FILE
+from rlinf.runners.resuming import CONFIG_FILE
 
 
 def export(source: Path, out: Path, adapter: bool) -> None:

@@ -21,12 +21,12 @@ from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
 from rlinf.runners import checkpoint
 from rlinf.runners.evaluate import read_history
+from rlinf.runners.resuming import CONFIG_FILE
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
 
 StageState = tuple[list[EnvState], np.ndarray]  # of one stage: episodes, episodes begun per env
 EPISODES_FILE = "episodes.npz"
-CONFIG_FILE = "config.json"
 
 
 class Saver:

@@ -13,6 +13,7 @@ from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.recovery import Recovery
+from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
@@ -109,6 +110,7 @@ def train(config: Config, plan: Plan) -> int:
 
 
 def _train(config: Config, plan: Plan, run: Run) -> None:
+    compare_with_checkpoint(config, run)
     with ExitStack() as stack:
         with run.stop:
             config = start_weights(config, plan, run)

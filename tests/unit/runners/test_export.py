@@ -16,7 +16,7 @@ from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy
 from rlinf.runners import checkpoint
 from rlinf.runners.export import export
-from rlinf.runners.saving import CONFIG_FILE
+from rlinf.runners.resuming import CONFIG_FILE
 
 Trained = tuple[Config, Policy]
 

@@ -1,0 +1,118 @@
+"""What may differ between a checkpoint's configuration and the one that continues it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rlinf.config.problems import Problem
+from rlinf.config.schema import Config
+from rlinf.config.tree import Tree, get, has, keys
+
+_SILENT = (
+    "cluster",
+    "runner",
+    "collect",
+    "imitation",
+    "rollout.model",
+    "rollout.enable_offload",
+    "actor.enable_offload",
+    "env.enable_offload",
+    *(f"env.{part}.{key}" for part in ("train", "eval") for key in ("num_processes", "video_cfg")),
+    *(f"env.{part}.step_timeout_s" for part in ("train", "eval")),
+    "env.train.init_params.renderer",
+)
+"""Where and how a run is computed, watched and kept."""
+_TOLD = (
+    "runner.mode",
+    "actor.model.precision",
+    "actor.model.gradient_checkpointing",
+    "actor.model.attn_implementation",
+    "actor.model.log_std_init",
+)
+"""Exceptions to the other lists: the run is another one, its weights are the same."""
+_TASK = (
+    "env.train.simulator_type",
+    "env.train.init_params",
+    "actor.model.unnorm_key",
+    "actor.model.image_path",
+    "actor.model.center_crop",
+    "actor.model.recipe",
+    "actor.model.lora_path",
+)
+"""With another value the weights load, and mean something else."""
+_WEIGHTS = ("actor.model",)
+"""With another value the weights do not fit."""
+
+
+class Change(NamedTuple):
+    """A key with another value than the checkpoint was written with."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old} -> {self.new}"
+
+
+class Changes(NamedTuple):
+    """All keys that differ and matter."""
+
+    told: list[Change]  # allowed; the run is another one from here on
+    task: list[Change]  # only with `runner.resume_force`
+    weights: list[Change]  # never
+
+    def problems(self, forced: bool) -> Iterator[Problem]:
+        """What refuses to continue."""
+        for change in self.weights:
+            yield Problem(
+                f"{change.key} = {change.new}: the checkpoint to resume from has {change.old}, its "
+                "weights do not fit",
+                f"set {change.key}={change.old}, or begin a new run in another log_path",
+            )
+        for change in () if forced else self.task:
+            yield Problem(
+                f"{change.key} = {change.new}: the checkpoint to resume from was trained with "
+                f"{change.old}",
+                f"set {change.key}={change.old}; or begin a new run from its policy with "
+                "runner.ckpt_path; or continue all the same with runner.resume_force=true",
+            )
+
+
+def changes(old: Tree, config: Config) -> Changes:
+    """What `config` changes.
+
+    Args:
+        old: the configuration of the checkpoint, as `Config.model_dump(mode="json")` gave it. Keys
+            that only one of both has count for nothing: another version wrote it.
+    """
+    new: Tree = config.model_dump(mode="json")
+    found = Changes([], [], [])
+    for key in keys(new):
+        before, now = get(old, key), get(new, key)
+        if not has(old, key) or before == now or isinstance(now, dict):
+            continue
+        kind = _kind(key, now, config)
+        if kind is not None:
+            getattr(found, kind).append(Change(key, before, now))
+    return found
+
+
+def _kind(key: str, value: Any, config: Config) -> str | None:
+    """The list of `Changes` that a key belongs to; None where a change is not worth a word."""
+    if key == "actor.model.model_path":
+        if value is None:  # the start of the run, which a checkpoint has gone beyond
+            return None
+        return "task" if config.actor.model.trains_adapters else "told"
+    if _below(key, _TOLD):
+        return "told"
+    if _below(key, _SILENT):
+        return None
+    if _below(key, _TASK):
+        return "task"
+    return "weights" if _below(key, _WEIGHTS) else "told"
+
+
+def _below(key: str, sections: tuple[str, ...]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)

@@ -1,0 +1,46 @@
+"""Before a run is continued: is it still the same run?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rlinf.config.problems import error_of
+from rlinf.config.resume import changes
+from rlinf.config.schema import Config
+from rlinf.runners import checkpoint
+from rlinf.runners.run import Run
+
+CONFIG_FILE = "config.json"  # of a checkpoint
+
+
+def compare_with_checkpoint(config: Config, run: Run) -> None:
+    """Tells what has changed since the checkpoint that is to be continued, before anything starts.
+
+    Raises:
+        UserError: the checkpoint would mean nothing to this configuration.
+    """
+    folder = _newest(config, run)
+    if folder is None or not (folder / CONFIG_FILE).is_file():
+        return
+    try:
+        old = json.loads((folder / CONFIG_FILE).read_text())
+    except ValueError:  # damaged: whoever reads the checkpoint says so
+        return
+    found = changes(old, config)
+    problems = list(found.problems(config.runner.resume_force))
+    if problems:
+        raise error_of(problems, run.folder.name)
+    told = [*found.task, *found.told]
+    if told:
+        lines = "\n".join(f"  {change}" for change in told)
+        run.console.note(f"changed since {folder}:\n{lines}")
+
+
+def _newest(config: Config, run: Run) -> Path | None:
+    asked = config.runner.resume_dir
+    if asked is None:
+        return None
+    if asked != "auto":
+        return checkpoint.follow(Path(asked).expanduser())
+    return next(iter(checkpoint.folders(run.checkpoints)), None)

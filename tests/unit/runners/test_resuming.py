@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlinf.config.load import load
+from rlinf.config.schema import Config
+from rlinf.errors import UserError
+from rlinf.runners.resuming import CONFIG_FILE, compare_with_checkpoint
+
+Continue = Callable[..., list[str]]
+REWARD = "env.train.init_params.reward_mode"
+
+
+@pytest.fixture
+def continue_with(tmp_path: Path) -> Continue:
+    """What is said to overrides that continue a run; raises what refuses them."""
+
+    def compare(
+        *overrides: str, before: tuple[str, ...] = (), name: str = "toy_ppo_mlp"
+    ) -> list[str]:
+        def config_of(*given: str) -> Config:
+            own = [f"runner.logger.log_path={tmp_path}", "runner.resume_dir=auto"]
+            return load(name, [*own, *given]).config
+
+        folder = tmp_path / "checkpoints" / "global_step_12"
+        folder.mkdir(parents=True)
+        (tmp_path / "checkpoints" / "global_step_2").mkdir()  # of nothing
+        stored = config_of(*before).model_dump(mode="json")
+        stored["runner"]["of_another_version"] = 1
+        del stored["algorithm"]["gamma"]
+        (folder / CONFIG_FILE).write_text(json.dumps(stored))
+        said: list[str] = []
+        console = SimpleNamespace(note=said.append)
+        run: Any = SimpleNamespace(
+            console=console, checkpoints=tmp_path / "checkpoints", folder=tmp_path
+        )
+        compare_with_checkpoint(config_of(*overrides), run)
+        return said
+
+    return compare
+
+
+def test_the_same_configuration_continues_without_a_word(continue_with: Continue):
+    assert continue_with() == []
+
+
+def test_how_long_where_and_how_watched_may_change_without_a_word(continue_with: Continue):
+    harmless = ["max_steps=99", "save_interval=3", "max_failures=1", "logger.project_name=other"]
+    assert (
+        continue_with(
+            *(f"runner.{key}" for key in harmless),
+            "cluster.component_placement=0",
+            "env.eval.video_cfg.save_video=true",
+            "algorithm.gamma=0.5",  # the checkpoint's version did not know it
+        )
+        == []
+    )
+
+
+def test_what_changes_the_training_is_told(continue_with: Continue, tmp_path: Path):
+    (said,) = continue_with("actor.optim.lr=0.001", before=("actor.optim.lr=0.0002",))
+    assert said == (
+        f"changed since {tmp_path}/checkpoints/global_step_12:\n  actor.optim.lr: 0.0002 -> 0.001"
+    )
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(continue_with: Continue):
+    with pytest.raises(UserError) as raised:
+        continue_with(
+            "actor.model.hidden_dim=16",
+            "runner.resume_force=true",
+            before=("actor.model.hidden_dim=32",),
+        )
+    assert raised.value.message == (
+        "actor.model.hidden_dim = 16: the checkpoint to resume from has 32, its weights do not fit"
+    )
+    assert "set actor.model.hidden_dim=32" in raised.value.fix
+
+
+def test_another_task_is_refused_unless_forced(continue_with: Continue):
+    before = (f"{REWARD}=sparse",)
+    with pytest.raises(UserError, match=r"was trained with sparse(.|\n)*runner.resume_force=true"):
+        continue_with(f"{REWARD}=dense", before=before, name="maniskill_ppo_mlp")
+
+
+def test_what_was_forced_is_told(continue_with: Continue):
+    before, now = (f"{REWARD}=sparse",), (f"{REWARD}=dense", "runner.resume_force=true")
+    (said,) = continue_with(*now, before=before, name="maniskill_ppo_mlp")
+    assert f"{REWARD}: sparse -> dense" in said
+
+
+def test_without_a_checkpoint_there_is_nothing_to_compare(tmp_path: Path):
+    run: Any = SimpleNamespace(checkpoints=tmp_path / "checkpoints")
+    config = load("toy_ppo_mlp", ["runner.resume_dir=auto"]).config
+    compare_with_checkpoint(config, run)
