@@ -69,6 +69,7 @@ class Plan:
     batch: BatchPlan
     shard_size: int  # actor ranks that hold one copy of the weights together
     iterations: int
+    kept_bytes: int  # of the actor's state after each iteration; 0: none is kept
     memory: tuple[Memory, ...]
 
     @property
@@ -109,6 +110,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
         batch=batch,
         shard_size=shard_size(config, placement),
         iterations=iterations(config),
+        kept_bytes=state_bytes(config, placement) if keeps_state(config, placement) else 0,
         memory=tuple(_memory(config, placement, train, evaluation, batch)),
     )
 
@@ -136,6 +138,22 @@ def shard_size(config: Config, placement: Placement) -> int:
     if fsdp.fsdp_size > 0:
         return fsdp.fsdp_size
     return len(ranks) // len({process.node for process in ranks})
+
+
+def state_bytes(config: Config, placement: Placement) -> int:
+    """Trained weights and two Adam moments in fp32, of all copies that the actor's ranks hold."""
+    copies = len(placement["actor"]) // shard_size(config, placement)
+    return 12 * config.actor.model.num_trainable() * copies
+
+
+def keeps_state(config: Config, placement: Placement) -> bool:
+    """Whether that is copied to host memory after each iteration.
+
+    The launcher owns the memory, so it has to be on the actor's machine.
+    """
+    alone = config.cluster.num_nodes == 1 and config.cluster.ray_address is None
+    limit = config.runner.recovery_memory_gb * 1e9
+    return alone and state_bytes(config, placement) <= limit
 
 
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
@@ -221,4 +239,8 @@ def _memory(
         config.env.train.init_params.spaces()
     )
     store = (("observations of one iteration", observations), ("weights", trained * 4))
-    return [*found, Memory("object store", 1, False, store)]
+    found.append(Memory("object store", 1, False, store))
+    if keeps_state(config, placement):
+        copy = (("policy and optimizer", state_bytes(config, placement)),)
+        found.append(Memory("recovery copy", 1, False, copy))
+    return found

@@ -73,7 +73,22 @@ def load(
     plan = derive.plan(config, nodes)
     warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
     notes += config.actor.model.notes()
+    if not purpose and not config.runner.only_eval:
+        notes += _recovery(config, plan)
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
+
+
+def _recovery(config: Config, plan: Plan) -> list[str]:
+    """What a death of the actor costs, where that is more than the iteration it was in."""
+    if plan.kept_bytes or config.runner.recovery_memory_gb == 0:
+        return []
+    size = derive.state_bytes(config, plan.placement) / 1e9
+    too_large = size > config.runner.recovery_memory_gb
+    why = "more than runner.recovery_memory_gb" if too_large else "kept on a single machine only"
+    return [
+        "an actor that dies goes on from the newest checkpoint (runner.save_interval): its state, "
+        f"{size:.1f} GB, is {why}"
+    ]
 
 
 def set_log_path(config: DictConfig, name: str, purpose: str = "") -> None:

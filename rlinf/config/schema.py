@@ -137,6 +137,10 @@ class RunnerConfig(Section):
     """`async` collects an iteration while the one before trains, with weights one iteration old."""
     max_failures: Index = 3
     """Failures in a row, of one simulator process or of any worker, that the run repairs itself."""
+    recovery_memory_gb: NonNegative = 4.0
+    """Host memory, in GB, for a copy of policy and optimizer after each iteration, so that an actor
+    that dies loses no completed iteration. A larger state is not copied: then the run goes on from
+    the newest checkpoint. 0 copies none."""
     logger: LoggerConfig = LoggerConfig()
     """Where results go."""
 

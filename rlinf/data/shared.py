@@ -39,20 +39,22 @@ class SharedMemory:
         Raises:
             OSError: the machine has not so much memory left.
         """
-        descriptor = os.memfd_create("rlinf-weights")
+        descriptor = os.memfd_create("rlinf")
         os.posix_fallocate(descriptor, 0, max(size, 1))  # fails here, not when it is written
         return cls(descriptor, size, writable=True)
 
     @classmethod
-    def open(cls, handle: Handle) -> SharedMemory:
-        """Another process's memory, to be read.
+    def open(cls, handle: Handle, writable: bool = False) -> SharedMemory:
+        """Another process's memory, to be read, or written too.
 
         Raises:
             OSError: that process has ended, or runs on another machine.
         """
-        descriptor = os.open(f"/proc/{handle.pid}/fd/{handle.descriptor}", os.O_RDONLY)
+        descriptor = os.open(
+            f"/proc/{handle.pid}/fd/{handle.descriptor}", os.O_RDWR if writable else os.O_RDONLY
+        )
         try:
-            return cls(descriptor, handle.size, writable=False)
+            return cls(descriptor, handle.size, writable)
         finally:
             os.close(descriptor)  # the mapping stays
 

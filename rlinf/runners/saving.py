@@ -41,6 +41,7 @@ class Saver:
         self._saved: int | None = None  # the newest step on the disk
         self._resumed_from: Path | None = None
         self._episodes: Pending | None = None  # of the envs when `step` was complete
+        self._kept: Pending | None = None  # the actor's state when `step` was complete
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[Path]] | None = None  # step
 
@@ -74,14 +75,16 @@ class Saver:
             episodes: that the envs ran when its trajectories had been collected.
         """
         self.step, self._episodes = step, episodes
+        self._kept = self.workers.keep_actor()
 
     def rewind(self, actor_lost: bool) -> None:
         """Brings the workers, some of which may be new, to one completed iteration again.
 
-        That is the last one, if the actor and the episodes the envs ran then are there; otherwise
-        it is the newest checkpoint, or the start of the run.
+        That is the last one, if the actor's state and the episodes the envs ran then are there;
+        otherwise it is the newest checkpoint, or the start of the run.
         """
-        if not actor_lost and self._restore_episodes():
+        whole = not actor_lost or self._restore_actor()
+        if whole and self._restore_episodes():
             return
         self.finish()
         found, _ = checkpoint.find(self.run.checkpoints, "auto")
@@ -89,10 +92,21 @@ class Saver:
         if folder is not None:
             self._load(folder)
             return
-        if not actor_lost:
+        if whole:  # otherwise it is new
             self.workers.replace_actor()
         self.workers.forget_episodes()
         self.complete(0, self.workers.request_episodes())
+
+    def _restore_actor(self) -> bool:
+        """Whether the actor's state of the last complete iteration was kept, and is back."""
+        if self._kept is None:
+            return False
+        try:
+            self._kept.result()
+        except WorkerDied:  # while it was being copied
+            return False
+        self.workers.restore_actor()
+        return True
 
     def _restore_episodes(self) -> bool:
         """Whether the episodes of the last complete iteration were known, and run again."""
@@ -129,6 +143,17 @@ class Saver:
         self.workers.begin_to_save_actor(building)
         result = self._thread.submit(self._write, building, self.step, self._episodes)
         self._writing = self.step, result
+
+    def save_before_update(self) -> Path | None:
+        """Writes the last complete iteration after the update that follows it has failed.
+
+        Returns:
+            The newest checkpoint there is then; it is an older one where no state was kept.
+        """
+        if self.workers.updating and self._restore_actor():
+            self.save()
+        self.finish()
+        return next(iter(checkpoint.folders(self.run.checkpoints)), None)
 
     def finish(self) -> bool:
         """Waits for the checkpoint being written.

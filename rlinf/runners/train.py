@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, OutOfMemory, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
@@ -132,6 +132,15 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
         except (Stopped, WorkerDied, EnvironmentFailure, OutOfMemory):
             saver.save()  # whatever is complete is not lost
             saver.finish()
+            raise
+        except NumericsError:
+            newest = saver.save_before_update()
+            if newest is not None:
+                run.console.note(
+                    f"{newest} is from before that; runner.resume_dir=auto continues it. The same "
+                    "configuration would end the same way: change something, such as "
+                    "actor.optim.lr"
+                )
             raise
         saver.save()
         if not saver.finish():

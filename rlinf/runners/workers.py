@@ -11,8 +11,10 @@ from rlinf.cluster.cluster import Cluster, environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
+from rlinf.data.shared import SharedMemory
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
+from rlinf.errors import UserError
 from rlinf.logging.journal import read
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
@@ -38,6 +40,7 @@ class Workers:
         self.updating = False  # the actor is between two complete iterations
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
+        self._kept: list[SharedMemory] = []  # of each actor rank, for its state
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
         self.rollout = self._launch(
@@ -54,7 +57,7 @@ class Workers:
             ready += [self.actor.call("ready"), self.env.call("start")]
         for pending in ready:
             self._wait(pending, self.config.runner.worker_timeout_s)
-        self._connect_actors()
+        self._prepare_actors()
 
     def interrupt(self) -> None:
         """The env workers give up what they are doing, until `repair` lets them go on."""
@@ -192,7 +195,16 @@ class Workers:
         """New actor ranks, as at the start of the run."""
         self._actor.restart(range(len(self._actor)))
         self._wait(self._actor.call("ready"), self.config.runner.worker_timeout_s)
-        self._connect_actors()
+        self._prepare_actors()
+
+    def keep_actor(self) -> Pending | None:
+        """Every rank begins to copy its state to memory of the launcher; None without any."""
+        return self._actor.call("keep") if self._kept else None
+
+    def restore_actor(self) -> None:
+        """Every rank continues from what was kept last, after it was kept completely."""
+        self._wait(self._actor.call("restore"))
+        self.updating = False
 
     def begin_to_save_actor(self, folder: Path) -> None:
         """Every rank copies its share of policy and optimizer and writes it in the background."""
@@ -250,14 +262,22 @@ class Workers:
             self._wait(self.env.call_some(replaced["env"], "start"), limit)
             self._wait(self.actor.call("ready"), limit)
             if replaced["actor"]:
-                self._connect_actors()
+                self._prepare_actors()
         self.updating = False
 
-    def _connect_actors(self) -> None:
-        if self.actor is not None and len(self.actor) > 1:
+    def _prepare_actors(self) -> None:
+        """Brings new actor ranks together, and gives each the memory to keep its state in."""
+        if self.actor is None:
+            return
+        if len(self.actor) > 1:
             host = self.cluster.addresses[self.plan.placement["actor"][0].node]
             address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
             self._wait(self.actor.call("connect", address))
+        if self.plan.kept_bytes:
+            if not self._kept:
+                sizes = self._wait(self.actor.call("state_bytes"))
+                self._kept = [_memory(size) for size in sizes]
+            self._wait(self.actor.call_each("keep_in", [(m.handle,) for m in self._kept]))
 
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
         return self._result(pending, self.stop.check, timeout_s)
@@ -321,6 +341,19 @@ class Workers:
             "fetch": fetch,
             "shard_size": self.plan.shard_size,
         }
+
+
+def _memory(size: int) -> SharedMemory:
+    """Memory for the state of an actor rank."""
+    try:
+        return SharedMemory.create(size)
+    except OSError as error:
+        raise UserError(
+            f"runner.recovery_memory_gb: no memory for a copy of {size / 1e9:.2f} GB of policy and "
+            f"optimizer: {error.strerror}",
+            "set runner.recovery_memory_gb=0; an actor that dies then goes on from the newest "
+            "checkpoint",
+        ) from error
 
 
 class _Written(Exception):

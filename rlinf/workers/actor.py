@@ -24,7 +24,7 @@ from rlinf.algorithms.losses import (
 )
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
-from rlinf.data.shared import SharedMemory
+from rlinf.data.shared import Handle, SharedMemory
 from rlinf.data.types import Observation, TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
@@ -33,6 +33,7 @@ from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, Weights
 from rlinf.workers.debugging import keep_batch
+from rlinf.workers.keeping import Kept, size_of
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
@@ -189,6 +190,36 @@ class ActorWorker:
         state = self._state()
         shards.read(state, Path(folder) / shards.FOLDER)
         self.policy.version, self.skipped = state["version"], state["skipped"]
+
+    def state_bytes(self) -> int:
+        """Size of what this rank would `keep`."""
+        return size_of(self._held(self._counters()))
+
+    def keep_in(self, memory: Handle) -> None:
+        """From now on `keep` and `restore` use this memory, which another process owns."""
+        self._kept = Kept(memory)
+
+    def keep(self) -> None:
+        """Copies this rank's part of policy, optimizer and counters to where it outlives it."""
+        with self.spans.span("keep state"):
+            self._kept.write(self._held(self._counters()))
+
+    def restore(self) -> None:
+        """Continues from what the rank of this number kept."""
+        self.spread.settle()
+        counters = self._counters()
+        self._kept.read(self._held(counters))
+        self.policy.version, self.skipped = counters.tolist()
+
+    def _counters(self) -> Tensor:
+        return torch.tensor([self.policy.version, self.skipped])
+
+    def _held(self, counters: Tensor) -> list[Tensor]:
+        """What this rank holds of the state, the tensors themselves."""
+        state = self._state()
+        moments = [moment for one in state["optimizer"].values() for moment in one.values()]
+        shares = map(self.spread.share, [*state[shards.POLICY].values(), *moments])
+        return [*shares, counters]
 
     def _state(self) -> shards.State:
         """What a checkpoint holds; the tensors themselves, not copies."""

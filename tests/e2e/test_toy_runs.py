@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -115,6 +116,8 @@ def test_killed_workers_are_replaced_and_change_no_number(tmp_path: Path):
     for name, count in replaced.items():
         assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == count, output
     assert runs.without_times(records) == runs.without_times(runs.metrics(whole))
+    reached = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
+    assert reached[-1] >= 33  # of the actor's last iteration, not of the checkpoint of step 20
     expected, found = runs.policy(whole, 60), runs.policy(hurt, 60)
     for name, weights in expected.items():
         assert np.array_equal(weights, found[name]), name

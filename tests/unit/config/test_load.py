@@ -186,3 +186,14 @@ def test_a_section_that_is_a_group_can_be_left_out_with_null(tmp_path: Path) -> 
     folder = f"runner.logger.log_path={tmp_path / 'run'}"
     assert load("quickstart", [folder]).config.imitation is not None
     assert load("quickstart", [folder, "imitation=null"]).config.imitation is None
+
+
+def test_a_state_too_large_to_be_kept_each_iteration_is_told(load_toy: Load):
+    kept = load_toy()
+    assert kept.plan.kept_bytes == 12 * kept.config.actor.model.num_trainable()
+    assert "recovery copy" in [memory.owner for memory in kept.plan.memory]
+    assert kept.notes == ()
+    large = load_toy("runner.recovery_memory_gb=1e-6")
+    assert large.plan.kept_bytes == 0
+    assert "goes on from the newest checkpoint" in large.notes[0]
+    assert load_toy("runner.recovery_memory_gb=0").notes == ()  # asked for

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rlinf.config.load import load
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
-from rlinf.errors import UserError
-from rlinf.runners.saving import pack_states, regroup, unpack_states
+from rlinf.errors import UserError, WorkerDied
+from rlinf.runners import checkpoint
+from rlinf.runners.saving import Saver, pack_states, regroup, unpack_states
 
 RNG = np.random.default_rng(0)
 
@@ -63,3 +67,71 @@ def test_episodes_are_dealt_out_to_other_numbers_of_workers_and_stages():
 
 def test_episodes_of_other_sub_envs_are_given_up():
     assert regroup([[([state(1)], np.array([1]))]], workers=1, stages=1, per_stage=2) is None
+
+
+class Answer:
+    """Stands in for an answer that is under way."""
+
+    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
+        self.value, self.error = value, error
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Workers:
+    """Stands in for the worker processes, which need Ray, and notes what is asked of them."""
+
+    def __init__(self, kept: Answer | None) -> None:
+        self.kept, self.done, self.updating = kept, [], True
+
+    def keep_actor(self) -> Answer | None:
+        return self.kept
+
+    def request_episodes(self) -> Answer:
+        return Answer([])
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.done.append(name)
+
+
+def saver_of(workers: Any, folder: Path) -> Saver:
+    config = load("toy_ppo_mlp", [f"runner.logger.log_path={folder}"]).config
+    run: Any = SimpleNamespace(checkpoints=folder / "checkpoints", folder=folder)
+    saver = Saver(config, run, workers)
+    saver.complete(7, workers.request_episodes())
+    return saver
+
+
+def test_a_new_actor_takes_back_what_was_kept_and_no_iteration_is_lost(tmp_path: Path):
+    workers = Workers(Answer())
+    saver = saver_of(workers, tmp_path)
+    saver.rewind(actor_lost=True)
+    assert workers.done == ["restore_actor", "restore_episodes"]
+    assert saver.step == 7
+
+
+@pytest.mark.parametrize("kept", [None, Answer(error=WorkerDied("while it copied"))])
+def test_without_a_kept_state_and_a_checkpoint_the_run_begins_again(tmp_path: Path, kept: Any):
+    workers = Workers(kept)
+    saver = saver_of(workers, tmp_path)
+    saver.rewind(actor_lost=True)
+    assert workers.done == ["forget_episodes"]
+    assert saver.step == 0
+
+
+def test_after_numbers_that_are_not_finite_the_last_complete_iteration_is_saved(tmp_path: Path):
+    workers = Workers(Answer())
+
+    def restore() -> None:
+        workers.updating = False
+
+    workers.restore_actor = restore
+    saver = saver_of(workers, tmp_path)
+    saver.save()
+    assert not (tmp_path / "checkpoints").exists()  # the update was under way
+    newest = saver.save_before_update()
+    assert newest == tmp_path / "checkpoints" / "global_step_7"
+    assert checkpoint.step_of(newest) == 7 and checkpoint.verify(newest) is None

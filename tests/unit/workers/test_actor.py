@@ -11,6 +11,7 @@ import torch
 
 from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
+from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Metrics
@@ -127,6 +128,26 @@ def test_a_loaded_actor_goes_on_bit_for_bit(
     resumed.update(second, 1)
     assert np.array_equal(weights_of(actor), weights_of(resumed))
     assert actor.version() == resumed.version()
+
+
+def test_an_actor_that_replaces_another_goes_on_bit_for_bit_from_what_it_kept(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    config = toy()
+    stage = stage_of(config)
+    first, _ = make_samples(stage.collect(0, 0), config)
+    second, _ = make_samples(stage.collect(1, 0), config)
+    dies, new = actor_of(config), actor_of(config)
+    memory = SharedMemory.create(dies.state_bytes())  # the launcher's
+    dies.keep_in(memory.handle)
+    dies.update(first, 0)
+    dies.keep()
+    dies.update(second, 1)
+    new.keep_in(memory.handle)
+    new.restore()
+    new.update(second, 1)
+    assert np.array_equal(weights_of(new), weights_of(dies))
+    assert new.version() == dies.version()
 
 
 def test_the_first_update_compares_log_probs_with_the_rollout(
