@@ -19,6 +19,7 @@ import floors
 import late
 import light
 import record
+import waiting
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 
 EXCHANGE_TURNS = 10
@@ -66,6 +67,11 @@ def _late(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
     return numbers, late.table(numbers)
 
 
+def _waiting(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Table]:
+    numbers = waiting.measure(arguments.rounds, folder, arguments.overrides)
+    return numbers, waiting.table(numbers)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
@@ -79,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
             "what asking the policy costs beyond the policy's own time",
         ),
         ("late", _late, 5, "what leaving out what cannot count saves as a policy gets better"),
+        ("waiting", _waiting, 3, "what it saves that no env waits for the slowest of its epoch"),
     ):
         case = cases.add_parser(name, help=description, description=description)
         case.set_defaults(run=run)

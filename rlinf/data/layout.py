@@ -45,11 +45,10 @@ class Rollout:
 def concatenate(trajectories: Sequence[Trajectory]) -> Rollout:
     """Puts trajectories of T chunks each side by side, in their order; groups stay together."""
     references: list[Any] = []
-    objects = []
+    parts = []
     for trajectory in trajectories:
-        acted = trajectory.rows >= 0
-        index = len(references) + np.arange(len(acted))[:, None]
-        objects.append(np.where(acted, index, -1))
+        seen = trajectory.objects.astype(np.int64)
+        parts.append(np.where(seen >= 0, len(references) + seen, -1))
         references.extend(trajectory.observations)
     versions = {t.version for t in trajectories}
     assert len(versions) == 1, f"weights {sorted(versions)} acted in one iteration"
@@ -57,14 +56,16 @@ def concatenate(trajectories: Sequence[Trajectory]) -> Rollout:
         name: np.concatenate([getattr(t, name) for t in trajectories], axis=1)
         for name in _PER_ENV_AND_CHUNK
     }
+    objects = np.concatenate(parts, axis=1)
     steps = Trajectory(
         observations=[],
+        objects=objects,
         next_values=np.concatenate([t.next_values for t in trajectories]),
         episodes=tuple(episode for t in trajectories for episode in t.episodes),
         version=versions.pop(),
         **arrays,
     )
-    return Rollout(references, np.concatenate(objects, axis=1), steps)
+    return Rollout(references, objects, steps)
 
 
 def flatten(

@@ -127,9 +127,9 @@ class ChunkResult:
 class Trajectory:
     """T chunks of B envs: what a rollout hands to training. `observations` are references."""
 
-    observations: list[Any]  # [<= T] references to the Observation of the rows that acted; the
-    # list ends early when all episodes had ended, and the arrays below are then invalid there
-    rows: np.ndarray  # [T, B] int32, row of env b in observations[t]; -1 where it did not act
+    observations: list[Any]  # references to the Observations of the rows that acted
+    objects: np.ndarray  # [T, B] int32, which of them env b saw in chunk t; -1 where it did not act
+    rows: np.ndarray  # [T, B] int32, and its row there; -1 where it did not act
     sampled: np.ndarray  # [T, B, C, A]
     logprobs: np.ndarray  # [T, B, C, A] float32
     values: np.ndarray  # [T, B, C or 1 or 0] float32

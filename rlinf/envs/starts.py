@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rlinf.data.random import derive, distinct, seed31
 from rlinf.data.types import Start
@@ -22,7 +23,7 @@ T = TypeVar("T")
 def training_starts(
     seed: int,
     step: int,
-    epoch: int,
+    epoch: ArrayLike,
     indices: np.ndarray,
     episodes: np.ndarray,
     num_tasks: int,
@@ -33,7 +34,7 @@ def training_starts(
     Args:
         seed: of the run's start states (`env.train.seed`).
         step: iteration of the runner.
-        epoch: rollout epoch within the iteration.
+        epoch: rollout epoch within the iteration, of all or of each: [K] int.
         indices: [K] int, global index of the env; of its group (`group_indices`) where the envs of
             a group share their starts.
         episodes: [K] int, episodes that the env began before in this rollout epoch.

@@ -5,11 +5,13 @@ B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rlinf.config.schema import Config
 from rlinf.data.random import derive
@@ -86,11 +88,15 @@ class Stage:
         self.observation = NOTHING
         self.interrupted = interrupted or Event()
 
-    def begin(self, starts: Sequence[Start]) -> None:
-        """Starts an episode in the first `len(starts)` envs; the others stay idle."""
-        self.active = np.arange(self.batch.num_envs) < len(starts)
+    def begin(self, rows: np.ndarray, starts: Sequence[Start]) -> None:
+        """Starts an episode in the envs `rows` ([K] int64), which have none."""
         with self.spans.span("reset", self.lane):
-            self.observation = self.batch.start(np.flatnonzero(self.active), starts)
+            shown = self.batch.start(rows, starts)
+        if self.active.any():
+            order = np.argsort(np.concatenate([np.flatnonzero(self.active), rows]))
+            shown = Observation.concatenate([self.observation, shown]).take(order)
+        self.active[rows] = True
+        self.observation = shown
 
     def advance(
         self,
@@ -135,11 +141,42 @@ class Stage:
         return actions
 
 
+class _Ended(NamedTuple):
+    """Episodes that the latest chunk ended, whose last observation the critic has to value."""
+
+    shown: Observation  # [K] rows
+    roles: _Roles  # [K]
+
+
+class _Roles(NamedTuple):
+    """Where the present episode of each env is recorded."""
+
+    epoch: np.ndarray  # [B] int64, which of the recordings
+    env: np.ndarray  # [B] int64, and as which of its envs
+
+    def of(self, rows: np.ndarray) -> _Roles:
+        """Those of some envs."""
+        return _Roles(self.epoch[rows], self.env[rows])
+
+    def by_epoch(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each recording, and who belongs to it: [k] int64."""
+        for index in np.unique(self.epoch):
+            yield int(index), np.flatnonzero(self.epoch == index)
+
+
+_NONE_ENDED = _Ended(NOTHING, _Roles(np.zeros(0, np.int64), np.zeros(0, np.int64)))
+_WAVE = 4  # a stage begins new episodes when one in so many of its envs is free
+
+
 class TrainStage(Stage):
     """Collects trajectories, in either rollout mode.
 
-    With partial reset the episodes run on over iterations; with fixed episodes every rollout epoch
-    begins anew, the envs of a group from one start, and ends when all episodes have.
+    With partial reset the episodes run on over rollout epochs and iterations.
+
+    With fixed episodes each rollout epoch has one of every env, the envs of a group from one start.
+    Start and noise belong to the epoch and the env, whoever plays the episode: an env that is
+    through takes the next one that nobody has begun, of whatever epoch and env, and waits for none.
+    Only a few are begun at a time (`_WAVE`), since for a reset all envs of a stage wait.
     """
 
     def __init__(
@@ -162,7 +199,9 @@ class TrainStage(Stage):
 
     def collect(self, step: int, version: int, epochs: Sequence[int] = (0,)) -> list[Trajectory]:
         """Rollout epochs of an iteration, one trajectory each."""
-        return [self._collect_epoch(step, epoch, version) for epoch in epochs]
+        if self.env.auto_reset:
+            return [self._collect_chunks(step, epoch, version) for epoch in epochs]
+        return self._collect_episodes(step, version, epochs)
 
     def state(self) -> tuple[list[EnvState], np.ndarray]:
         """What a checkpoint keeps: the running episodes, and how many each env has begun."""
@@ -183,46 +222,95 @@ class TrainStage(Stage):
         state = EnvState(Start(0, -1, 0), nothing, running=False)
         self.restore([state] * self.batch.num_envs, np.zeros_like(self.begun))
 
-    def _collect_epoch(self, step: int, epoch: int, version: int) -> Trajectory:
-        if not self.env.auto_reset:
-            self.begin(self._starts(step, epoch, self._everyone()))
-        elif not self.begun.any():
-            self.begin(self._starts(0, 0, self._everyone()))
+    def _collect_chunks(self, step: int, epoch: int, version: int) -> Trajectory:
+        """T chunks of every env, with partial reset."""
+        if not self.begun.any():
+            self.begin(self._everyone(), self._starts(0, 0, self._everyone()))
             self._count(self._everyone())
-        recording = Recording(self.chunks, self.batch.num_envs, version)
-        final, final_rows = None, np.zeros(0, np.int64)
+        recordings = [Recording(self.chunks, self.batch.num_envs, version)]
+        roles, ended = _Roles(np.zeros_like(self.envs), self._everyone()), _NONE_ENDED
         for t in range(self.chunks):
-            if not self.active.any():
-                break
             keys = derive(self.seed, _TRAIN, step, epoch, t, self.envs)
-            ref, rows, reply, result = self.advance(keys, final, "train", version, self.upcoming)
-            recording.set_final_values(final_rows, reply.final_values)  # of the chunk before
-            recording.add(ref, rows, reply.chunk, result)
-            if self.env.auto_reset:
-                self._count(np.flatnonzero((result.terminated | result.truncated).any(axis=1)))
-            final, final_rows = result.final if len(result.final) else None, result.final_rows
-        self._value_the_end(recording, final, final_rows)
-        return recording.finish()
+            ended, over = self._record_chunk(recordings, roles, keys, ended, version)
+            self._count(over)
+        self._value_the_end(recordings, roles, ended)
+        return recordings[0].finish()
 
-    def _value_the_end(
-        self, recording: Recording, final: Observation | None, final_rows: np.ndarray
-    ) -> None:
+    def _collect_episodes(self, step: int, version: int, epochs: Sequence[int]) -> list[Trajectory]:
+        """One episode of every env in each rollout epoch."""
+        size, numbers = self.batch.num_envs, np.array(epochs)
+        recordings = [Recording(self.chunks, size, version) for _ in epochs]
+        roles, ended = _Roles(np.zeros_like(self.envs), self._everyone()), _NONE_ENDED
+        chunk = np.zeros(size, np.int64)  # of each env's present episode
+        begun, total = 0, size * len(epochs)
+        self.active[:] = False
+        while begun < total or self.active.any():
+            free = np.flatnonzero(~self.active)[: total - begun]
+            if len(free) and _WAVE * len(free) >= min(size, len(free) + self.active.sum()):
+                roles.epoch[free], roles.env[free] = np.divmod(begun + np.arange(len(free)), size)
+                begun, chunk[free] = begun + len(free), 0
+                self.begin(free, self._starts(step, numbers[roles.epoch[free]], roles.env[free]))
+            keys = derive(
+                self.seed, _TRAIN, step, numbers[roles.epoch], chunk, self.envs[roles.env]
+            )
+            ended, _ = self._record_chunk(recordings, roles, keys, ended, version)
+            chunk += 1
+        self._value_the_end(recordings, roles, ended)
+        return [recording.finish() for recording in recordings]
+
+    def _record_chunk(
+        self,
+        recordings: Sequence[Recording],
+        roles: _Roles,
+        keys: np.ndarray,
+        ended: _Ended,
+        version: int,
+    ) -> tuple[_Ended, np.ndarray]:
+        """One chunk of the active envs.
+
+        Args:
+            ended: in the chunk before; their values are asked for in the same request.
+
+        Returns:
+            Those that end in this chunk and have to be valued, and all envs whose episode ends.
+        """
+        final = ended.shown if len(ended.shown) else None
+        ref, rows, reply, result = self.advance(keys, final, "train", version, self.upcoming)
+        _set_final_values(recordings, ended, reply.final_values)
+        acted = roles.of(rows)
+        for index, mine in acted.by_epoch():
+            recordings[index].add(ref, mine, rows[mine], acted.env[mine], reply.chunk, result)
+        for episode in result.episodes:
+            row = episode.env - int(self.envs[0])
+            env = int(roles.env[row])
+            recordings[roles.epoch[row]].end(env, replace(episode, env=int(self.envs[env])))
+        over = np.flatnonzero((result.terminated | result.truncated).any(axis=1))
+        return _Ended(result.final, roles.of(result.final_rows)), over
+
+    def _value_the_end(self, recordings: Sequence[Recording], roles: _Roles, ended: _Ended) -> None:
         """Values of what follows the last chunk, in one request, where there is a critic."""
         rows = np.flatnonzero(self.active)
         parts = [self.observation] if self.critic and len(rows) else []
-        parts += [final] if final is not None else []
-        if parts:
-            with self.spans.span("wait for the policy", self.lane, busy=False):
-                values = self.policy.judge(Observation.concatenate(parts))
-            ends = len(values) - len(final_rows)
-            recording.set_next_values(rows[:ends], values[:ends])
-            recording.set_final_values(final_rows, values[ends:])
+        parts += [ended.shown] if len(ended.shown) else []
+        if not parts:
+            return
+        with self.spans.span("wait for the policy", self.lane, busy=False):
+            values = self.policy.judge(Observation.concatenate(parts))
+        ends = len(values) - len(ended.shown)
+        going_on = roles.of(rows[:ends])
+        for index, mine in going_on.by_epoch():
+            recordings[index].set_next_values(going_on.env[mine], values[mine])
+        _set_final_values(recordings, ended, values[ends:])
 
     def _everyone(self) -> np.ndarray:
         return np.arange(self.batch.num_envs)
 
-    def _starts(self, step: int, epoch: int, rows: np.ndarray) -> list[Start]:
-        """The start of the next episode of each of the envs `rows` ([K] int64)."""
+    def _starts(self, step: int, epoch: ArrayLike, rows: np.ndarray) -> list[Start]:
+        """The start of the next episode of the envs `rows` ([K] int64) of the stage.
+
+        Args:
+            epoch: rollout epoch of all of them, or of each.
+        """
         indices = group_indices(self.envs[rows], self.env.group_size)
         tasks, trials = len(self.batch.tasks), self.batch.num_trials
         return training_starts(self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials)
@@ -235,6 +323,11 @@ class TrainStage(Stage):
     def _draw_upcoming(self, rows: np.ndarray) -> None:
         for row, start in zip(rows.tolist(), self._starts(0, 0, rows), strict=True):
             self.upcoming[row] = start
+
+
+def _set_final_values(recordings: Sequence[Recording], ended: _Ended, values: np.ndarray) -> None:
+    for index, mine in ended.roles.by_epoch():
+        recordings[index].set_final_values(ended.roles.env[mine], values[mine])
 
 
 class EvalStage(Stage):
@@ -270,7 +363,8 @@ class EvalStage(Stage):
         current = [queue.pop(0) for queue in queues if queue]
         self.batch.take_frames()  # of an evaluation that was given up
         self.batch.set_record(self.shown)
-        self.begin(current)
+        self.active[:] = False
+        self.begin(np.arange(len(current)), current)
         chunks = np.zeros(size, np.int64)  # of the current episode of each env
         episodes: list[EpisodeResult] = []
         while self.active.any():

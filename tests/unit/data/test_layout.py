@@ -35,6 +35,7 @@ def trajectory(name: int, rows: list[list[int]], valid: list[list[int]]) -> Traj
     per_action = np.repeat(marks[..., None], 2, axis=2).astype(np.float32)
     return Trajectory(
         observations=[f"trajectory {name} chunk {t}" for t in range(acted)],
+        objects=np.where(index >= 0, np.arange(chunks)[:, None], -1),
         rows=index,
         sampled=per_action[..., None],
         logprobs=per_action[..., None],

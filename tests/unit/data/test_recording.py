@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlinf.data.recording import Recording
-from rlinf.data.types import ActionChunk, ChunkResult, Observation
+from rlinf.data.types import ActionChunk, ChunkResult, EpisodeResult, Observation, Start
 
 
 def chunk(rows: int, version: int = 3) -> ActionChunk:
@@ -20,12 +20,18 @@ def result(rewards: list[list[float]]) -> ChunkResult:
     return ChunkResult(given, off, off, given > 0, given.any(1), nothing, nothing, rows, ())
 
 
+def episode(env: int) -> EpisodeResult:
+    return EpisodeResult(env, Start(0, 0, 0), 3, 1.0, True, True, True)
+
+
 def test_rows_that_did_not_act_stay_blank():
     recording = Recording(chunks=3, envs=3, version=3)
-    recording.add("first", np.array([0, 1, 2]), chunk(3), result([[1, 2], [3, 4], [5, 6]]))
-    recording.add("second", np.array([0, 2]), chunk(2), result([[7, 8], [0, 0], [9, 0]]))
+    first, second = result([[1, 2], [3, 4], [5, 6]]), result([[7, 8], [0, 0], [9, 0]])
+    recording.add("first", np.arange(3), np.arange(3), np.arange(3), chunk(3), first)
+    recording.add("second", np.arange(2), np.array([0, 2]), np.array([0, 2]), chunk(2), second)
     trajectory = recording.finish()
     assert trajectory.observations == ["first", "second"]
+    assert trajectory.objects.tolist() == [[0, 0, 0], [1, -1, 1], [-1, -1, -1]]
     assert trajectory.rows.tolist() == [[0, 1, 2], [0, -1, 1], [-1, -1, -1]]
     assert trajectory.values[1].tolist() == [[1, 1], [0, 0], [2, 2]]
     assert trajectory.rewards[:, 2].tolist() == [[5, 6], [9, 0], [0, 0]]
@@ -34,7 +40,8 @@ def test_rows_that_did_not_act_stay_blank():
 
 def test_values_of_ends_belong_to_the_latest_chunk():
     recording = Recording(chunks=2, envs=2, version=3)
-    recording.add("first", np.array([0, 1]), chunk(2), result([[1, 1], [1, 1]]))
+    both = np.arange(2)
+    recording.add("first", both, both, both, chunk(2), result([[1, 1], [1, 1]]))
     recording.set_final_values(np.array([1]), np.array([0.5], np.float32))
     recording.set_next_values(np.array([0]), np.array([0.25], np.float32))
     trajectory = recording.finish()
@@ -45,4 +52,23 @@ def test_values_of_ends_belong_to_the_latest_chunk():
 def test_weights_of_another_version_are_refused():
     recording = Recording(chunks=1, envs=1, version=3)
     with pytest.raises(RuntimeError, match="weights 2 acted in a rollout of 3"):
-        recording.add("first", np.array([0]), chunk(1, version=2), result([[1, 1]]))
+        one = np.arange(1)
+        recording.add("first", one, one, one, chunk(1, version=2), result([[1, 1]]))
+
+
+def test_an_env_that_begins_later_has_its_chunks_from_the_first_on():
+    """Env 0 was played in place 1, env 1 in place 0."""
+    recording, zero, one = Recording(chunks=2, envs=2, version=3), np.array([0]), np.array([1])
+    recording.add("first", one, one, zero, chunk(2), result([[8, 8], [1, 2]]))
+    recording.end(0, episode(0))
+    recording.add("second", zero, zero, one, chunk(1), result([[3, 4], [8, 8]]))
+    recording.set_final_values(zero, np.array([0.5], np.float32))
+    recording.add("third", zero, zero, one, chunk(1), result([[5, 6], [8, 8]]))
+    recording.end(1, episode(1))
+    trajectory = recording.finish()
+    assert trajectory.objects.tolist() == [[0, 1], [-1, 2]]
+    assert trajectory.rows.tolist() == [[1, 0], [-1, 0]]
+    assert trajectory.rewards.tolist() == [[[1, 2], [3, 4]], [[0, 0], [5, 6]]]
+    assert trajectory.values[0].tolist() == [[2, 2], [1, 1]]
+    assert trajectory.final_values.tolist() == [[0.5, 0], [0, 0]]
+    assert [e.env for e in trajectory.episodes] == [0, 1]

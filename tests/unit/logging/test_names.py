@@ -90,6 +90,7 @@ def emitted() -> Metrics:
     ones, mask = np.ones((1, 1, 1), np.float32), np.ones((1, 1, 1), bool)
     steps = Trajectory(
         observations=[],
+        objects=np.zeros((1, 1), np.int32),
         rows=np.zeros((1, 1), np.int32),
         sampled=ones[..., None],
         logprobs=ones[..., None],

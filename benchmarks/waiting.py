@@ -1,0 +1,163 @@
+"""What it saves that an env which is through with its episode does not wait for the slowest.
+
+The same rollout epochs of fixed episodes are collected one after the other, and together as the
+framework does it. The stage and the policy are real; the simulator shows images, costs nothing, and
+ends each episode where it is told.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from meter import Spent, spend, spread
+from rlinf.config.load import load
+from rlinf.config.schema import Config
+from rlinf.data.types import ActReply, ChunkResult, Observation, Purpose, Start, Trajectory
+from rlinf.envs.base import StepResult
+from rlinf.envs.episode import EpisodeBatch, EpisodeRules
+from rlinf.envs.toy.reach import ToyReach
+from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.stage import TrainStage
+
+CONFIG = "maniskill_grpo_tiny"
+SUCCESS = (0.1, 0.5, 0.9)  # share of episodes: early, half way, late in training
+SEED = 5
+
+
+def measure(rounds: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Both ways in turns, for each success rate."""
+    config = load(CONFIG, [f"runner.logger.log_path={folder}", *overrides]).config
+    policy = _Policy(RolloutWorker(config, 0, 1, str(folder)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # workers leave it to their launcher
+    cases = {f"{share:.0%}": _case(share, rounds, config, policy) for share in SUCCESS}
+    env = config.env.train
+    return {
+        "rounds": rounds,
+        "seed": SEED,
+        "sub_envs": env.total_num_envs,
+        "rollout_epochs": config.algorithm.rollout_epoch,
+        "success": cases,
+    }
+
+
+def table(numbers: dict[str, Any]) -> Table:
+    """One after the other / together, and the share that is saved."""
+    shown = Table(
+        title=f"{numbers['rollout_epochs']} rollout epochs of {numbers['sub_envs']} sub-envs, one "
+        "after the other / together (medians of rounds)"
+    )
+    for column in ("success", "chunk steps", "saved", "resets", "wall s", "saved", "CPU s"):
+        shown.add_column(column, justify="right")
+    for share, case in numbers["success"].items():
+        alone, together = case["one after the other"], case["together"]
+        cells = {key: f"{alone[key]} / {together[key]}" for key in ("chunk_steps", "resets")} | {
+            key: f"{alone[key]['median']:.2f} / {together[key]['median']:.2f}"
+            for key in ("wall_s", "cpu_s")
+        }
+        saved = 1 - together["chunk_steps"] / alone["chunk_steps"]
+        faster = 1 - together["wall_s"]["median"] / alone["wall_s"]["median"]
+        shown.add_row(
+            *(share, cells["chunk_steps"], f"{saved:.0%}", cells["resets"]),
+            *(cells["wall_s"], f"{faster:.0%}", cells["cpu_s"]),
+        )
+    return shown
+
+
+class _Ends(ToyReach):
+    """Env b ends its n-th episode after `lengths[n, b]` steps, if that is before the limit."""
+
+    def __init__(self, lengths: np.ndarray, image_size: int, action_dim: int) -> None:
+        super().__init__(lengths.shape[1], action_dim=action_dim, image_size=image_size)
+        self._lengths = lengths
+        self._had = np.zeros(self.num_envs, np.int64)
+        self._elapsed = np.zeros(self.num_envs, np.int64)
+
+    def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        super().reset(ids, starts)
+        self._had[ids] += 1
+        self._elapsed[ids] = 0
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        rewards = super().step(actions, active).rewards
+        self._elapsed += active
+        present = self._lengths[self._had - 1, np.arange(self.num_envs)]
+        ended = active & (self._elapsed >= present)
+        return StepResult(rewards, ended, ended.copy())
+
+
+class _Counted(EpisodeBatch):
+    """Counts the moments for which all envs of a stage wait."""
+
+    chunk_steps = resets = 0
+
+    def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
+        self.resets += 1
+        return super().start(ids, starts)
+
+    def run_chunk(
+        self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
+    ) -> ChunkResult:
+        self.chunk_steps += 1
+        return super().run_chunk(actions, active, next_starts)
+
+
+class _Policy:
+    """The policy service without a network."""
+
+    def __init__(self, worker: RolloutWorker) -> None:
+        self._worker = worker
+
+    def act(
+        self,
+        observation: Observation,
+        keys: np.ndarray,
+        final: Observation | None,
+        purpose: Purpose,
+        version: int,
+    ) -> tuple[Any, ActReply]:
+        return observation, self._worker.act(observation, keys, final, purpose, version)
+
+    def judge(self, observation: Observation) -> np.ndarray:
+        return self._worker.judge(observation)
+
+
+def _case(share: float, rounds: int, config: Config, policy: _Policy) -> dict[str, Any]:
+    epochs = range(config.algorithm.rollout_epoch)
+    ways: dict[str, Callable[[TrainStage], list[Trajectory]]] = {
+        "one after the other": lambda stage: [
+            trajectory for epoch in epochs for trajectory in stage.collect(0, 0, [epoch])
+        ],
+        "together": lambda stage: stage.collect(0, 0, epochs),
+    }
+    found: dict[str, Any] = {}
+    spent: dict[str, list[Spent]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way, collect in ways.items():
+            batch = _batch(share, config)
+            stage = TrainStage(config, batch, policy, 0)
+            used = spend(lambda collect=collect, stage=stage: collect(stage))[1]  # type: ignore[misc]
+            found[way] = {"chunk_steps": batch.chunk_steps, "resets": batch.resets}
+            if turn:  # the first round warms up
+                spent[way].append(used)
+    for way, all_ in spent.items():
+        found[way]["wall_s"] = spread([one.wall_each_s for one in all_])
+        found[way]["cpu_s"] = spread([one.cpu_each_s for one in all_])
+    return found
+
+
+def _batch(share: float, config: Config) -> _Counted:
+    """Each episode is solved with probability `share`, in the middle third of its time."""
+    env, model, rng = config.env.train, config.actor.model, np.random.default_rng(SEED)
+    limit, size = env.max_episode_steps, (config.algorithm.rollout_epoch, env.total_num_envs)
+    solved = rng.random(size) < share
+    lengths = np.where(solved, rng.integers(limit // 3, 2 * limit // 3 + 1, size), limit + 1)
+    camera = env.init_params.spaces().image_size
+    assert camera is not None, "a policy that sees images"
+    simulator = _Ends(lengths, camera[0], model.action_dim)
+    return _Counted(simulator, EpisodeRules(limit, final="none"))
