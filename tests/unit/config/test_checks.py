@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -171,6 +172,20 @@ def test_a_port_in_use_is_told_before_the_run(errors_of: Errors) -> None:
 def test_a_log_path_that_is_a_file_is_refused(errors_of: Errors, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "is not a folder" in errors_of(f"runner.logger.log_path={tmp_path}/file/run")
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_told_before_the_run(
+    errors_of: Errors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=900_000_000)
+    monkeypatch.setattr("rlinf.config.preflight.shutil.disk_usage", lambda path: usage)
+    message = errors_of()
+    assert "has 0.9 GB free, the run needs 1.0 GB (4 checkpoints" in message
+    assert "lower runner.keep_checkpoints" in message
+
+
+def test_a_forced_resume_of_nothing_is_refused(errors_of: Errors) -> None:
+    assert "set runner.resume_dir=auto" in errors_of("runner.resume_force=true")
 
 
 def test_a_folder_that_holds_a_run_needs_resume(

@@ -26,6 +26,16 @@ def test_work_under_way_may_take_its_grace_time():
             stop.check_after(-1.0)
 
 
+def test_a_second_signal_ends_the_process_at_once():
+    child = os.fork()
+    if child == 0:
+        with StopRequest():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)  # not reached
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+
+
 def test_the_handlers_from_before_come_back():
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest():
