@@ -8,6 +8,7 @@ ends each episode where it is told.
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,24 +71,32 @@ def table(numbers: dict[str, Any]) -> Table:
 
 
 class _Ends(ToyReach):
-    """Env b ends its n-th episode after `lengths[n, b]` steps, if that is before the limit."""
+    """Each episode is solved with probability `share`, in the middle third of its time.
 
-    def __init__(self, lengths: np.ndarray, image_size: int, action_dim: int) -> None:
-        super().__init__(lengths.shape[1], action_dim=action_dim, image_size=image_size)
-        self._lengths = lengths
-        self._had = np.zeros(self.num_envs, np.int64)
-        self._elapsed = np.zeros(self.num_envs, np.int64)
+    Where it ends belongs to its start, and to how many episodes have had that start before.
+    """
+
+    def __init__(
+        self, num_envs: int, share: float, limit: int, image_size: int, action_dim: int
+    ) -> None:
+        super().__init__(num_envs, action_dim=action_dim, image_size=image_size)
+        self._share, self._limit = share, limit
+        self._used: Counter[Start] = Counter()
+        self._left = np.zeros(num_envs, np.int64)  # steps of the present episode
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         super().reset(ids, starts)
-        self._had[ids] += 1
-        self._elapsed[ids] = 0
+        for env, start in zip(ids, starts, strict=True):
+            rng = np.random.default_rng([SEED, start.seed, self._used[start]])
+            solved = rng.random() < self._share
+            middle = rng.integers(self._limit // 3, 2 * self._limit // 3 + 1)
+            self._left[env] = middle if solved else self._limit + 1
+            self._used[start] += 1
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         rewards = super().step(actions, active).rewards
-        self._elapsed += active
-        present = self._lengths[self._had - 1, np.arange(self.num_envs)]
-        ended = active & (self._elapsed >= present)
+        self._left -= active
+        ended = active & (self._left <= 0)
         return StepResult(rewards, ended, ended.copy())
 
 
@@ -152,12 +161,9 @@ def _case(share: float, rounds: int, config: Config, policy: _Policy) -> dict[st
 
 
 def _batch(share: float, config: Config) -> _Counted:
-    """Each episode is solved with probability `share`, in the middle third of its time."""
-    env, model, rng = config.env.train, config.actor.model, np.random.default_rng(SEED)
-    limit, size = env.max_episode_steps, (config.algorithm.rollout_epoch, env.total_num_envs)
-    solved = rng.random(size) < share
-    lengths = np.where(solved, rng.integers(limit // 3, 2 * limit // 3 + 1, size), limit + 1)
+    env, model = config.env.train, config.actor.model
     camera = env.init_params.spaces().image_size
     assert camera is not None, "a policy that sees images"
-    simulator = _Ends(lengths, camera[0], model.action_dim)
+    limit = env.max_episode_steps
+    simulator = _Ends(env.total_num_envs, share, limit, camera[0], model.action_dim)
     return _Counted(simulator, EpisodeRules(limit, final="none"))
