@@ -15,5 +15,7 @@ bin="$PWD/.venv/bin"
 "$bin/ruff" check .
 "$bin/ruff" format --check .
 "$bin/mypy"
-# Last, so that its closing line ends the output.
-exec "$bin/python" -m pytest -q --durations=15 "$@"
+# Two at a time, file by file: half of an end-to-end test is waiting for processes to start. Last, so
+# that its closing line ends the output.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec "$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile --durations=25 "$@"
