@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from datetime import timedelta
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -34,6 +37,7 @@ class Ranks:
         """Joins the others; waits at most `timeout_s` for them, now and in every sum."""
         timeout = timedelta(seconds=timeout_s)
         host, _, port = address.rpartition(":")
+        _lead_gloo_towards(host, int(port))
         store = self._store or TCPStore(host, int(port), timeout=timeout)
         dist.init_process_group(
             _backend(), store=store, rank=self.rank, world_size=self.world, timeout=timeout
@@ -69,6 +73,20 @@ class Ranks:
         )
         self.add_up([pair])
         return float(pair[0] / pair[1]) if pair[1] else 0.0
+
+
+def _lead_gloo_towards(host: str, port: int) -> None:
+    """Chooses the network interface of Gloo, unless the user did.
+
+    It would tell the others the address that this machine's own name stands for, which on many
+    machines is 127.0.0.1.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # sends nothing
+        probe.connect((host, port))
+        own = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == own for address in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def _backend() -> str:
