@@ -131,7 +131,7 @@ class Saver:
         """Begins a checkpoint of the last complete iteration, if there is none yet.
 
         A full disk is no reason to lose a run: it is reported, the older checkpoints stay, and the
-        next save tries again.
+        next save tries again. So it is with a dead worker, which the next iteration replaces.
         """
         if self.finish() or self.workers.updating:
             return
@@ -140,7 +140,12 @@ class Saver:
         except OSError as error:
             self._warn(self.step, error)
             return
-        self.workers.begin_to_save_actor(building)
+        try:
+            self.workers.begin_to_save_actor(building)
+        except WorkerDied as error:
+            checkpoint.abandon(building)
+            self._warn(self.step, error)
+            return
         result = self._thread.submit(self._write, building, self.step, self._episodes)
         self._writing = self.step, result
 
