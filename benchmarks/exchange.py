@@ -93,7 +93,7 @@ def measure(turns: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any
     loaded = load(CONFIG, ["cluster.component_placement=0", *overrides])
     numbers: dict[str, Any] = {"turns": turns, "exchanges_per_turn": EXCHANGES}
     found: dict[int, list[tuple[Turn, Spent]]] = {envs: [] for envs in ENVS}
-    with cluster.start(loaded.config.cluster) as machines:
+    with cluster.start(loaded.config, loaded.plan.nodes) as machines:
         threads = loaded.plan.cores["rollout"]
         rollout = launch(
             *(loaded, machines, folder, "rollout", TimedRollout),

@@ -19,6 +19,7 @@ from rich.table import Table
 from launch import launch
 from meter import Spent, shares, spend, spread
 from rlinf.cluster import cluster
+from rlinf.cluster.nodes import Cluster
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import this_machine
 from rlinf.data.random import derive
@@ -105,7 +106,7 @@ def measure(rounds: int, folder: Path, overrides: Sequence[str]) -> dict[str, An
     found: dict[int, list[dict[str, Measured]]] = {stages: [] for stages in STAGES}
     with ExitStack() as stack:
         layouts: dict[int, Mapping[str, Part]] = {}
-        machines: cluster.Cluster | None = None
+        machines: Cluster | None = None
         for stages in STAGES:
             loaded = load(
                 CONFIG,
@@ -116,7 +117,9 @@ def measure(rounds: int, folder: Path, overrides: Sequence[str]) -> dict[str, An
                 ],
             )
             run = stack.enter_context(open_run(loaded.config))
-            machines = machines or stack.enter_context(cluster.start(loaded.config.cluster))
+            machines = machines or stack.enter_context(
+                cluster.start(loaded.config, loaded.plan.nodes)
+            )
             layouts[stages] = parts(loaded, machines, run, stack)
         for turn in range(rounds + 1):
             for stages, layout in layouts.items():
@@ -131,9 +134,7 @@ def measure(rounds: int, folder: Path, overrides: Sequence[str]) -> dict[str, An
     }
 
 
-def parts(
-    loaded: Loaded, machines: cluster.Cluster, run: Run, stack: ExitStack
-) -> Mapping[str, Part]:
+def parts(loaded: Loaded, machines: Cluster, run: Run, stack: ExitStack) -> Mapping[str, Part]:
     """The simulator alone, the policy alone, and the pipeline; one iteration on call."""
     config, plan = loaded.config, loaded.plan
     model = config.actor.model

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlinf.cluster.cluster import Cluster, environment
+from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import WorkerGroup
+from rlinf.cluster.nodes import Cluster
 from rlinf.config.load import Loaded
 from rlinf.config.schema import Component
 
@@ -32,7 +33,9 @@ def launch(
         worker,
         plan.placement[name][:1],
         lambda rank: {"log_dir": str(folder / "workers"), **arguments},
-        lambda placement: environment(placement, plan.cores[name]),
+        lambda placement: runtime_environment(
+            placement, plan.cores[name], config.cluster.node_groups
+        ),
         machines.node_ids,
     )
     group.call("ready").result(timeout_s=config.runner.worker_timeout_s)

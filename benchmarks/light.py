@@ -70,7 +70,7 @@ def training(loaded: Loaded) -> Iterator[Callable[[int], None]]:
     """A training run on Ray; the function given trains so many iterations more."""
     config, plan = loaded.config, loaded.plan
     with open_run(config) as run, ExitStack() as stack:
-        machines = stack.enter_context(cluster.start(config.cluster))
+        machines = stack.enter_context(cluster.start(config, plan.nodes))
         workers = Workers(config, plan, machines, run)
         stack.callback(workers.close)
         workers.start()

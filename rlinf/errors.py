@@ -55,5 +55,9 @@ class WorkerDied(RuntimeError):
     exit_code = 1
 
 
+class NodeLost(WorkerDied):
+    """A machine of the run is gone and no other took its place in time. Exit code 1."""
+
+
 OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied)
 """Raised in one process, they are raised again as they are in the one that waits for it."""

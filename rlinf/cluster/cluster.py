@@ -1,55 +1,68 @@
-"""Starting and stopping Ray, and what it knows of the machines."""
+"""Starting and stopping Ray."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import ray
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 
-from rlinf.cluster.placement import ProcessPlacement
-from rlinf.config.schema import ClusterConfig
+from rlinf.cluster.nodes import Cluster
+from rlinf.cluster.placement import Node
+from rlinf.config.schema import Config
 from rlinf.errors import UserError, WorkerDied
 
 _log = logging.getLogger(__name__)
 START_ATTEMPTS = 3
-_KEEP_MEMORY = {
-    # Tensors come and go by the megabyte. glibc would give their pages back each time, and faulting
-    # them in again is a sixth of the CPU time of a small update.
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the largest value it takes
-    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
-    "MALLOC_TOP_PAD_": str(16 * 2**20),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """The machines of a run."""
-
-    node_ids: list[str]  # Ray's id of each node rank; rank 0 is the launcher's machine
-    addresses: list[str]  # IP address of each node rank
+KNOCK_S = 10.0  # longest wait for an answer of the head node's machine
 
 
 @contextmanager
-def start(config: ClusterConfig) -> Iterator[Cluster]:
+def start(config: Config, nodes: Sequence[Node]) -> Iterator[Cluster]:
     """A running Ray, connected or started here; what was started is stopped again.
 
+    Args:
+        nodes: what each node has to offer, by node rank.
+
     Raises:
-        UserError: if the cluster cannot be reached or has too few nodes.
+        UserError: if the cluster cannot be reached, has too few nodes, or one of them cannot run
+            workers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are what the machine is for
-    if config.ray_port is not None:
-        os.environ["RAY_GCS_SERVER_PORT"] = str(config.ray_port)
-    _init(config.ray_address)
+    if config.cluster.ray_port is not None:
+        os.environ["RAY_GCS_SERVER_PORT"] = str(config.cluster.ray_port)
+    if config.cluster.ray_address is not None:
+        _knock(config.cluster.ray_address)
+        # As `ray start` does: where this machine has a token of Ray, the cluster asks for it.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    _init(config.cluster.ray_address)
     try:
-        yield _describe(config.num_nodes, config.accelerators_per_node)
+        yield Cluster(config, nodes)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Refuses an address where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()) or "/" in host:
+        return  # `auto`, or another form that Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise UserError(
+            f"cluster.ray_address = {address}: there is no Ray cluster: {error}",
+            f"start its head: ray start --head --port={port}; or leave cluster.ray_address out to "
+            "start Ray on this machine",
+        ) from error
 
 
 def _init(address: str | None) -> None:
@@ -68,7 +81,8 @@ def _init(address: str | None) -> None:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"Ray does not start (cluster.ray_address = {address}): {error}",
-                "Check the address, or leave cluster.ray_address out to start Ray on this machine.",
+                "Check the address, and that ~/.ray/auth_token is the same everywhere. Without "
+                "cluster.ray_address Ray starts here.",
             ) from error
         except Exception as error:  # Ray raises this very class when its daemons take over 30 s
             if "timed out during startup" not in str(error):
@@ -78,43 +92,4 @@ def _init(address: str | None) -> None:
     raise WorkerDied(
         f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each: this machine is overloaded. "
         "Its log files are in /tmp/ray/session_latest/logs."
-    )
-
-
-def environment(placement: ProcessPlacement, threads: int) -> dict[str, str]:
-    """Environment variables of a worker process."""
-    uses_gpus = placement.kind == "accelerator"
-    devices = ",".join(str(resource) for resource in placement.resources) if uses_gpus else ""
-    return {
-        "CUDA_VISIBLE_DEVICES": devices,
-        "OMP_NUM_THREADS": str(threads),
-        # Processes share the cores: a thread that spins while it waits steals from the others.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "MKL_NUM_THREADS": str(threads),
-        **_KEEP_MEMORY,
-    }
-
-
-def _describe(needed: int, accelerators: int | None) -> Cluster:
-    """The nodes: this machine first, the others by address, not in the order they joined."""
-    here = ray.get_runtime_context().get_node_id()
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    if len(alive) < needed:
-        raise UserError(
-            f"cluster.num_nodes = {needed}: the Ray cluster has {len(alive)} nodes.",
-            "Start Ray on the others: ray start --address=<address of the head node>.",
-        )
-    alive.sort(key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
-    nodes = alive[:needed]
-    # Placements were made before Ray was asked; a GPU that is not there would fail much later.
-    for rank, node in enumerate(nodes):
-        found = int(node["Resources"].get("GPU", 0))
-        if accelerators is not None and found < accelerators:
-            raise UserError(
-                f"cluster.accelerators_per_node = {accelerators}: node {rank} "
-                f"({node['NodeManagerAddress']}) has {found}.",
-                "Correct the number, or leave the key out where all nodes are like this machine.",
-            )
-    return Cluster(
-        [node["NodeID"] for node in nodes], [node["NodeManagerAddress"] for node in nodes]
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -86,6 +86,10 @@ class Pending:
             raise WorkerDied(
                 f"{self._group}[{rank}] died during {self._method}(): {error}"
             ) from None
+        except RayError as error:  # it was on a machine that is gone
+            raise WorkerDied(
+                f"{self._group}[{rank}]: the result of {self._method}() is lost: {error}"
+            ) from None
 
 
 class WorkerGroup:
@@ -97,7 +101,7 @@ class WorkerGroup:
         worker_class: type,
         placements: Sequence[ProcessPlacement],
         arguments: Callable[[int], Mapping[str, Any]],
-        environment: Callable[[ProcessPlacement], Mapping[str, str]],
+        environment: Callable[[ProcessPlacement], Mapping[str, Any]],
         node_ids: Sequence[str],
         threads: int = 1,
     ) -> None:
@@ -105,8 +109,8 @@ class WorkerGroup:
 
         Args:
             arguments: rank to keyword arguments of `worker_class`.
-            environment: extra environment variables of a process.
-            node_ids: Ray's id of each node rank.
+            environment: Ray's `runtime_env` of a process.
+            node_ids: Ray's id of each node rank; read whenever a process is launched.
             threads: calls that a process works on at the same time.
         """
         self.name = name
@@ -116,7 +120,7 @@ class WorkerGroup:
             return remote_class.options(
                 num_cpus=0,
                 max_concurrency=threads,
-                runtime_env={"env_vars": dict(environment(placement))},
+                runtime_env=dict(environment(placement)),
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
                 ),
@@ -133,6 +137,10 @@ class WorkerGroup:
         calls = [handle.ready.remote() for handle in self.handles]
         ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
         return [rank for rank, call in enumerate(calls) if not _answered(call)]
+
+    def on(self, nodes: Collection[int]) -> list[int]:
+        """The ranks on some nodes."""
+        return [placed.rank for placed in self._placements if placed.node in nodes]
 
     def restart(self, ranks: Sequence[int]) -> None:
         """Ends the processes of some ranks, if they still run, and launches new ones."""

@@ -161,7 +161,7 @@ def _pools(nodes: Sequence[Node], node_groups: Sequence[NodeGroup]) -> dict[str,
                 f"{key}: the label is taken ({CLUSTER_GROUP} and {NODE_GROUP} are reserved)",
                 "choose another label",
             )
-        ranks = parse_ranks(group.node_ranks, f"{key}.node_ranks")
+        ranks = parse_ranks(str(group.node_ranks), f"{key}.node_ranks")
         outside = [rank for rank in ranks if rank >= len(nodes)]
         if outside:
             raise UserError(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from rlinf.errors import OWN_ERRORS, WorkerDied
 
 APART_BYTES = 64 * 1024  # larger arrays travel behind their message, with one copy less
+SILENCE_S = 30  # after which the machine at the other end counts as gone
 
 
 class Address(NamedTuple):
@@ -99,7 +100,7 @@ def _listen(listener: Listener, target: Any) -> None:
                 channel = listener.accept()
             except (OSError, EOFError, AuthenticationError):  # it went away, or has no key
                 continue
-            _no_delay(channel)
+            _prepare(channel)
             threading.Thread(target=_answer, args=(channel, target), daemon=True).start()
 
     threading.Thread(target=accept, name="service", daemon=True).start()
@@ -129,15 +130,24 @@ def _connect(address: Address) -> Connection:
         if address.remote is None:
             raise
     channel = Client(address.remote, "AF_INET", authkey=address.key)
-    _no_delay(channel)
+    _prepare(channel)
     return channel
 
 
-def _no_delay(channel: Connection) -> None:
-    """A message is more than one write; TCP shall not wait for the first to be confirmed."""
+def _prepare(channel: Connection) -> None:
+    """Options of a TCP connection; those of the same machine need none.
+
+    A message is more than one write, and shall not wait for the first to be confirmed. A machine
+    that went away without a word is noticed after `SILENCE_S` seconds.
+    """
     with socket.socket(fileno=os.dup(channel.fileno())) as own:
         if own.family == socket.AF_INET:
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENCE_S // 3)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENCE_S // 6)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
 
 
 def _send(channel: Connection, message: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Node, parse, plural
-from rlinf.config import derive, imitation_checks
+from rlinf.config import derive, imitation_checks, placement_checks
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
 from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
@@ -33,6 +33,7 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
     ]
     try:
         placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
+        problems += placement_checks.check(config, placement)
     except UserError as error:
         return [*problems, Problem(error.message, error.fix)]
     return [

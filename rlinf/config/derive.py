@@ -10,8 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlinf.cluster.placement import Node, ProcessPlacement, parse
-from rlinf.config.schema import COMPONENTS, Component, Config, EnvConfig
+from rlinf.cluster.placement import Node, ProcessPlacement, parse, parse_ranks
+from rlinf.config.schema import (
+    COMPONENTS,
+    ClusterConfig,
+    Component,
+    Config,
+    EnvConfig,
+    NodeGroup,
+)
 
 Placement = Mapping[Component, tuple[ProcessPlacement, ...]]
 
@@ -84,14 +91,27 @@ class Plan:
 
 
 def cluster_nodes(config: Config, here: Node) -> tuple[Node, ...]:
-    """The nodes of the cluster: like this machine, unless the configuration says otherwise."""
+    """The nodes of the cluster: like this machine, unless the configuration says otherwise.
+
+    Raises:
+        UserError: the ranks of a node group cannot be read.
+    """
     cluster = config.cluster
-    accelerators = cluster.accelerators_per_node
-    node = Node(
-        here.accelerators if accelerators is None else accelerators,
-        cluster.cpu_slots or here.cpu_slots,
+    nodes = [_node(here, cluster)] * cluster.num_nodes
+    for group in cluster.node_groups:
+        ranks = parse_ranks(str(group.node_ranks), f"cluster.node_groups.{group.label}.node_ranks")
+        for rank in ranks:
+            if rank < len(nodes):  # the others are refused where groups are read
+                nodes[rank] = _node(nodes[rank], group)
+    return tuple(nodes)
+
+
+def _node(usual: Node, told: ClusterConfig | NodeGroup) -> Node:
+    accelerators = told.accelerators_per_node
+    return Node(
+        usual.accelerators if accelerators is None else accelerators,
+        told.cpu_slots or usual.cpu_slots,
     )
-    return (node,) * cluster.num_nodes
 
 
 def plan(config: Config, nodes: Sequence[Node]) -> Plan:

@@ -7,10 +7,10 @@ whole, and every worker receives finished values: nothing looks a key up with a 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rlinf.config.base import (
     Count,
@@ -36,13 +36,38 @@ COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
 # --- cluster -------------------------------------------------------------------------------------
 
 
+def _one_map(value: Any) -> Any:
+    """`[{A: 1}, {B: 2}]`, as some recipes write it, as one map."""
+    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        return {name: given for part in value for name, given in part.items()}
+    return value
+
+
+class NodeEnvironment(Section):
+    """What processes on some nodes of a group run with."""
+
+    node_ranks: str | int | None = None
+    """Node ranks, for example `0-3,7`; None for all nodes of the group."""
+    python_interpreter_path: str | None = None
+    """Python that runs the processes, with rlinf and the same version of Ray in it; None takes the
+    one that Ray was started with."""
+    env_vars: Annotated[dict[str, str | int | float], BeforeValidator(_one_map)] = Field({})
+    """Environment variables of the processes."""
+
+
 class NodeGroup(Section):
     """A named part of the cluster that placements can refer to."""
 
     label: str
     """Name; `cluster` and `node` are reserved."""
-    node_ranks: str
+    node_ranks: str | int
     """Node ranks of the group, for example `0-3,7`."""
+    accelerators_per_node: Index | None = None
+    """Accelerators of each node of the group; None as `cluster.accelerators_per_node`."""
+    cpu_slots: Count | None = None
+    """Resource ranks of a node of the group without accelerators; None as `cluster.cpu_slots`."""
+    env_configs: tuple[NodeEnvironment, ...] = ()
+    """Interpreter and environment variables of the processes that are placed in this group."""
 
 
 class GroupPlacement(Section):
@@ -58,7 +83,8 @@ class ClusterConfig(Section):
     """Machines, and who runs where."""
 
     num_nodes: Count = 1
-    """Machines in the cluster."""
+    """Machines in the cluster. The one the run is started on has rank 0, the others follow by
+    address; `ray start --labels=rlinf-rank=2` asks for a rank. All see the run's folder."""
     component_placement: str | int | dict[str, str | int | GroupPlacement] = "all"
     """Resource ranks of each component: `{env: 0-3, rollout: 4-7, actor: 0-7}`. A plain value
     stands for all components. A resource is an accelerator, or a CPU slot where there is none."""
@@ -71,6 +97,9 @@ class ClusterConfig(Section):
     """Resource ranks of a node without accelerators; None takes its number of cores."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts one here."""
+    node_timeout_s: Seconds = 300.0
+    """Longest wait, in seconds, for nodes that have not joined yet, or for one in the place of a
+    node that was lost."""
     ray_port: Annotated[int, Field(ge=1024, le=65535)] | None = None
     """Port of the Ray head started here; None lets Ray choose."""
 

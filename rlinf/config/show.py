@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rlinf.algorithms.estimators import ESTIMATORS
-from rlinf.cluster.placement import Kind, plural
+from rlinf.cluster.placement import plural
+from rlinf.config import show_placement
 from rlinf.config.derive import Memory, Plan
 from rlinf.config.load import Loaded
-from rlinf.config.schema import COMPONENTS, Config
-
-_RESOURCE_NAMES: dict[Kind, str] = {"accelerator": "GPU", "cpu": "CPU slot", "node": "as a whole"}
+from rlinf.config.schema import Config
 
 
 def render(loaded: Loaded) -> RenderableType:
@@ -24,7 +22,7 @@ def render(loaded: Loaded) -> RenderableType:
         f"[bold]{loaded.name}[/bold]: {_summary(config)}",
         f"logs: {config.runner.logger.run_dir}",
         "",
-        _placement(plan),
+        show_placement.render(config, plan),
         "",
         _arithmetic(config, plan),
         "",
@@ -62,48 +60,6 @@ def _summary(config: Config) -> str:
         f"{getattr(train.init_params, 'id', train.simulator_type)} by "
         f"{ESTIMATORS[config.algorithm.adv_type].title}"
     )
-
-
-def _placement(plan: Plan) -> Table:
-    """One row per resource, with the processes that own it; equal neighbours share a row."""
-    table = Table(title="placement", title_justify="left", box=None, pad_edge=False)
-    table.add_column("resource")
-    for name in COMPONENTS:
-        table.add_column(name)
-    rows = [(*resource, _owners(plan, *resource)) for resource in _resources(plan)]
-    for (node, kind, owners), group in groupby(rows, key=lambda row: (row[0], row[1], row[3])):
-        indices = [row[2] for row in group]
-        span = f"{indices[0]}" if len(indices) == 1 else f"{indices[0]}-{indices[-1]}"
-        table.add_row(f"node {node} {_RESOURCE_NAMES[kind]} {span}", *owners)
-    return table
-
-
-def _owners(plan: Plan, node: int, kind: Kind, index: int) -> tuple[str, ...]:
-    """Ranks of each component's processes on one resource."""
-    cells = []
-    for name in COMPONENTS:
-        ranks = [
-            str(process.rank)
-            for process in plan.placement[name]
-            if (process.node, process.kind) == (node, kind)
-            and (index in process.resources or kind == "node")
-        ]
-        cells.append(" ".join(ranks) or "-")
-    return tuple(cells)
-
-
-def _resources(plan: Plan) -> Iterator[tuple[int, Kind, int]]:
-    """(node, kind, index) of every resource of the kinds that some process counts."""
-    kinds = {process.kind for ranks in plan.placement.values() for process in ranks}
-    for number, node in enumerate(plan.nodes):
-        counts: dict[Kind, int] = {
-            "accelerator": node.accelerators,
-            "cpu": node.cpu_slots,
-            "node": 1,
-        }
-        for kind, count in counts.items():
-            if kind in kinds:
-                yield from ((number, kind, index) for index in range(count))
 
 
 def _arithmetic(config: Config, plan: Plan) -> Table:

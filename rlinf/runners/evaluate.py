@@ -82,7 +82,7 @@ def open_evaluation(
     with run.stop:
         config = start_weights(config, plan, run)
     with run.console.phase("start", once=True):
-        machines = stack.enter_context(cluster.start(config.cluster))
+        machines = stack.enter_context(cluster.start(config, plan.nodes))
         stack.enter_context(run.stop)
         workers = Workers(config, plan, machines, run, training=False)
         stack.callback(workers.close)

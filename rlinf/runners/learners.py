@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
+from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import WorkerGroup
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
@@ -72,7 +73,7 @@ class Learners:
     def _start(self, config: Config, plan: Plan, folders: Sequence[str]) -> None:
         from rlinf.cluster import cluster
 
-        machines = self._stack.enter_context(cluster.start(config.cluster))
+        machines = self._stack.enter_context(cluster.start(config, plan.nodes))
         self._stack.enter_context(self.run.stop)  # after Ray, which has a SIGTERM handler
         ranks = plan.placement["actor"]
         self._group = WorkerGroup(
@@ -87,7 +88,9 @@ class Learners:
                 "threads": plan.cores["actor"],
                 "log_dir": str(self.run.folder / "workers"),
             },
-            lambda placement: cluster.environment(placement, plan.cores["actor"]),
+            lambda placement: runtime_environment(
+                placement, plan.cores["actor"], config.cluster.node_groups
+            ),
             machines.node_ids,
         )
         self._stack.callback(self._group.kill)

@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from rlinf.cluster.placement import plural
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, OutOfMemory, WorkerDied
+from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerDied
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
 from rlinf.runners.trajectories import Collector
@@ -54,6 +55,7 @@ class Recovery:
             WorkerDied, EnvironmentFailure: it failed more often in a row than
                 `runner.max_failures`, or a simulator did, which has retries of its own.
             OutOfMemory: half as much at a time did not fit, either.
+            NodeLost: a machine is gone, and no other took its place in time.
         """
         failure: Exception | None = None
         while True:
@@ -61,6 +63,8 @@ class Recovery:
                 if failure is not None:
                     self._repair(failure)
                 result = work()
+            except NodeLost:
+                raise
             except (WorkerDied, EnvironmentFailure, OutOfMemory) as error:
                 failure = self._count(error)
             else:
@@ -103,7 +107,11 @@ class Recovery:
             replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
             self.saver.rewind(actor_lost=replaced.get("actor", 0) > 0)
         self._faults.update({f"{name}_restarts": n for name, n in replaced.items() if n})
-        what = ", ".join(f"{n} {name} worker{'s' * (n > 1)}" for name, n in replaced.items() if n)
+        what = ", ".join(
+            plural(n, name if name == "node" else f"{name} worker")
+            for name, n in replaced.items()
+            if n
+        )
         self.run.console.note(
             f"{what or 'no worker'} replaced; going on from step {self.saver.step}"
         )

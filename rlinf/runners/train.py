@@ -115,7 +115,7 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
         with run.stop:
             config = start_weights(config, plan, run)
         with run.console.phase("start", once=True):
-            machines = stack.enter_context(cluster.start(config.cluster))
+            machines = stack.enter_context(cluster.start(config, plan.nodes))
             stack.enter_context(run.stop)  # after Ray, which has a SIGTERM handler of its own
             workers = Workers(config, plan, machines, run)
             stack.callback(workers.close)
@@ -146,6 +146,6 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
         if not saver.finish():
             raise UserError(
                 f"the last checkpoint could not be written below {run.checkpoints}",
-                "free some space and continue with runner.resume_dir=auto",
+                "see the warning above, and continue with runner.resume_dir=auto",
             )
         close_run(config, run, training.evaluator)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlinf.cluster.cluster import Cluster, environment
+from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
+from rlinf.cluster.nodes import Cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.shared import SharedMemory
@@ -67,8 +68,10 @@ class Workers:
             pending.settle(limit)
         self._under_way.clear()
 
-    def repair(self, simulators_failed: bool) -> dict[Component, int]:
+    def repair(self, simulators_failed: bool) -> dict[str, int]:
         """Replaces the workers that died; the others must have been interrupted.
+
+        Where a machine is gone, its workers start on another one, as soon as there is one.
 
         Actor ranks hold one state together: if one died, or an update was not completed, all are
         replaced. New workers are as at the start of a run: what they have to know is the caller's
@@ -78,23 +81,30 @@ class Workers:
             simulators_failed: those inside env workers are of no use any more.
 
         Returns:
-            How many workers of each component are new.
+            How many workers of each component, and how many nodes, are new.
+
+        Raises:
+            NodeLost: no other machine joined in time.
         """
         limit = self.config.runner.worker_timeout_s
-        replaced: dict[Component, list[int]] = {
-            "rollout": self.rollout.dead(limit),
-            "env": self.env.dead(limit),
-        }
-        if simulators_failed:
-            replaced["env"] = list(range(len(self.env)))
+        groups: dict[Component, WorkerGroup] = {"rollout": self.rollout, "env": self.env}
         if self.actor is not None:
-            lost = self.updating or self.actor.dead(limit)
-            replaced["actor"] = list(range(len(self.actor))) if lost else []
-            self.actor.restart(replaced["actor"])
-        self.rollout.restart(replaced["rollout"])
-        self.env.restart(replaced["env"])
-        self._begin_again(replaced)
-        return {name: len(ranks) for name, ranks in replaced.items()}
+            groups["actor"] = self.actor
+        lost: dict[Component, list[int]] = {
+            name: [] if name == "actor" and self.updating else group.dead(limit)
+            for name, group in groups.items()
+        }
+        nodes = self.cluster.replace_lost(self.stop.check)
+        for name, group in groups.items():
+            lost[name] = sorted({*lost[name], *group.on(nodes)})
+        if simulators_failed:
+            lost["env"] = list(range(len(self.env)))
+        if self.actor is not None and (self.updating or lost["actor"]):
+            lost["actor"] = list(range(len(self.actor)))
+        for name, group in groups.items():
+            group.restart(lost[name])
+        self._begin_again(lost)
+        return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
 
     def sync_weights(self) -> int:
         """Brings the actor's weights to the rollout workers; returns their version."""
@@ -307,7 +317,9 @@ class Workers:
                 "log_dir": self.log_dir,
                 **arguments(rank),
             },
-            lambda placement: environment(placement, self.plan.cores[name]),
+            lambda placement: runtime_environment(
+                placement, self.plan.cores[name], self.config.cluster.node_groups
+            ),
             self.cluster.node_ids,
             threads,
         )
@@ -330,7 +342,7 @@ class Workers:
             self.rollout.handles,
             rank * self.config.rollout.pipeline_stage_num,
             self.config.runner.worker_timeout_s,
-            hosts if len(addresses) > 1 else None,
+            hosts if self.cluster.several else None,
         )
 
     def _actor_arguments(self, rank: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ SMALL = (
 )
 
 
-def start(command: str, config: str, folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    """Starts a run in its own process group."""
+def start(
+    command: str, config: str, folder: Path, *overrides: str, inside: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Starts a run in its own process group; the words of `inside` stand in front of it."""
     return subprocess.Popen(
-        [str(RLINF), command, config, f"runner.logger.log_path={folder}", *overrides],
+        [*inside, str(RLINF), command, config, f"runner.logger.log_path={folder}", *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,6 +86,16 @@ def wait_for(condition: Callable[[], bool], timeout: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
         time.sleep(0.1)
+
+
+def wait_for_iterations(folder: Path, count: int, timeout: float = 120) -> None:
+    """Waits until a run has logged so many."""
+    metrics = folder / "metrics.jsonl"
+    wait_for(
+        lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= count,
+        timeout,
+        f"{count} iterations",
+    )
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ def test_check_prints_the_plan_and_writes_nothing(
     assert main(["check", "toy_ppo_mlp", "cluster.cpu_slots=2"]) == 0
     printed = capsys.readouterr().out
     assert "samples N      12800" in printed
-    assert "node 0 CPU slot 0  0    0        0" in printed
+    assert "node 0 CPU slot 0  env 0, rollout 0  actor 0" in printed
     assert "The configuration is valid." in printed
     assert list(tmp_path.iterdir()) == []
 

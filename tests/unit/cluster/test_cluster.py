@@ -1,11 +1,31 @@
+"""A Ray that does not start, or is not where it was said to be."""
+
 from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
 
 import pytest
 import ray
 
 from rlinf.cluster.cluster import START_ATTEMPTS, start
-from rlinf.config.schema import ClusterConfig
+from rlinf.config.load import load
 from rlinf.errors import UserError, WorkerDied
+
+
+def test_an_address_where_no_cluster_is_ends_at_once_with_what_to_do(tmp_path: Path):
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        loaded = load("toy_ppo_mlp", [f"cluster.ray_address={address}"])
+        began = time.monotonic()
+        with (
+            pytest.raises(UserError, match=f"ray_address = {address}.*\n.*ray start --head"),
+            start(loaded.config, loaded.plan.nodes),
+        ):
+            pass
+        assert time.monotonic() - began < 15
 
 
 def start_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str | None]:
@@ -23,15 +43,21 @@ def start_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str | 
 
 def test_a_machine_too_busy_for_ray_is_given_up_after_a_few_attempts(monkeypatch):
     tried = start_with(monkeypatch, Exception("The current node timed out during startup."))
-    with pytest.raises(WorkerDied, match="this machine is overloaded"), start(ClusterConfig()):
+    loaded = load("toy_ppo_mlp", [])
+    told = pytest.raises(WorkerDied, match="this machine is overloaded")
+    with told, start(loaded.config, loaded.plan.nodes):
         pass
     assert tried == ["local"] * START_ATTEMPTS
 
 
 def test_a_cluster_that_cannot_be_reached_is_an_error_of_the_user(monkeypatch):
     tried = start_with(monkeypatch, ConnectionError("ray client connection timeout"))
-    config = ClusterConfig(ray_address="10.0.0.1:6379")
-    told = r"cluster.ray_address = 10\.0\.0\.1:6379.*timeout"
-    with pytest.raises(UserError, match=told), start(config):
-        pass
-    assert tried == ["10.0.0.1:6379"]
+    with socket.socket() as other:  # somebody listens, but it is not Ray
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        loaded = load("toy_ppo_mlp", [f"cluster.ray_address={address}"])
+        told = pytest.raises(UserError, match=f"cluster.ray_address = {address}.*timeout")
+        with told, start(loaded.config, loaded.plan.nodes):
+            pass
+    assert tried == [address]

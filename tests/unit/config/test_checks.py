@@ -143,6 +143,32 @@ def test_a_broken_rule_is_told_with_the_nearest_values_that_work(
         assert word in message
 
 
+GROUP = "cluster.node_groups=[{{label: sim, node_ranks: 0, {}}}]"
+IN_GROUP = "cluster.component_placement.env={node_group: sim, placement: 0}"
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        ("env_configs: [{env_vars: {A: 1}}]", ["no component is placed in this group"]),
+        ("env_configs: [{node_ranks: 1}]", ["env_configs.node_ranks = 1: node 1 is not in"]),
+        ("env_configs: [{node_ranks: x}]", ["env_configs.node_ranks = x: cannot read 'x'"]),
+        (
+            "env_configs: [{env_vars: {CUDA_VISIBLE_DEVICES: 0}}]",
+            ["env_vars.CUDA_VISIBLE_DEVICES", "set cluster.component_placement"],
+        ),
+        ("hardware: {type: robot}", ["hardware: unknown key"]),
+    ],
+)
+def test_what_is_said_of_a_node_group_has_to_make_sense(
+    errors_of: Errors, group: str, words: list[str]
+) -> None:
+    placed = [] if "env_vars: {A" in group else [IN_GROUP]
+    message = errors_of(GROUP.format(group), *placed)
+    for word in words:
+        assert word in message
+
+
 def test_proposed_values_are_accepted(load_toy: Load) -> None:
     load_toy("actor.micro_batch_size=1600", "cluster.component_placement.actor=all")
     load_toy(

@@ -1,0 +1,69 @@
+"""What a worker process runs with: interpreter and environment variables. Pure, no Ray."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rlinf.cluster.placement import ProcessPlacement, parse_ranks
+from rlinf.config.schema import NodeEnvironment, NodeGroup
+
+DEVICES = "CUDA_VISIBLE_DEVICES"
+_KEEP_MEMORY = {
+    # Tensors come and go by the megabyte. glibc would give their pages back each time, and faulting
+    # them in again is a sixth of the CPU time of a small update.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the largest value it takes
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_TOP_PAD_": str(16 * 2**20),
+}
+
+
+def runtime_environment(
+    placement: ProcessPlacement, threads: int, groups: Sequence[NodeGroup]
+) -> dict[str, Any]:
+    """Ray's `runtime_env` of a worker process.
+
+    Args:
+        threads: that the process may use.
+        groups: what the configuration says of the node groups; it wins over our own variables.
+    """
+    on_gpus = placement.kind == "accelerator"
+    variables = {
+        "OMP_NUM_THREADS": str(threads),
+        # Processes share the cores: a thread that spins while it waits steals from the others.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MKL_NUM_THREADS": str(threads),
+        **_KEEP_MEMORY,
+        **variables_of(placement, groups),
+        DEVICES: ",".join(map(str, placement.resources)) if on_gpus else "",
+    }
+    python = interpreter_of(placement, groups)
+    return {"env_vars": variables} | ({"py_executable": shlex.quote(python)} if python else {})
+
+
+def interpreter_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> str | None:
+    """The Python of a process; None where it is the one that Ray was started with."""
+    found = [told.python_interpreter_path for told in _told(placement, groups)]
+    return next((path for path in reversed(found) if path), None)
+
+
+def variables_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> dict[str, str]:
+    """The environment variables that the configuration gives a process."""
+    pairs = [pair for told in _told(placement, groups) for pair in told.env_vars.items()]
+    return {name: str(value) for name, value in pairs}
+
+
+def _told(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> Iterator[NodeEnvironment]:
+    """What is said of the node of a process in its group; where two differ the later one counts."""
+    for group in groups:
+        if group.label == placement.node_group:
+            for told in group.env_configs:
+                if told.node_ranks is None or placement.node in ranks_of(told, group.label):
+                    yield told
+
+
+def ranks_of(told: NodeEnvironment, label: str) -> list[int]:
+    """The node ranks that are named; raises UserError where they cannot be read."""
+    key = f"cluster.node_groups.{label}.env_configs.node_ranks"
+    return parse_ranks(str(told.node_ranks), key)

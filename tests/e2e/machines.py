@@ -1,0 +1,124 @@
+"""Two machines on one: each has network, host address and Ray session of its own, as root of it.
+
+They are Linux namespaces, joined by a virtual cable. Nothing of Ray is imitated: two raylets talk
+over TCP, and what one of them stores the other one has to fetch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+PORT = 6379
+
+
+class Machine:
+    """A process that keeps the namespaces alive, and everything that runs in them."""
+
+    def __init__(self, address: str, folder: Path, inside: Machine | None = None) -> None:
+        """
+        Args:
+            folder: is `/tmp/ray` of this machine.
+            inside: the machine with the user namespace in which this one is made.
+        """
+        self.address, self.log = address, folder.with_suffix(".log")
+        folder.mkdir()
+        Path("/tmp/ray").mkdir(exist_ok=True)
+        prepare = f"mount --bind {folder} /tmp/ray && ip link set lo up && echo ready && sleep inf"
+        new = ["unshare", "-Urnm"] if inside is None else [*inside.enter(), "unshare", "-nm"]
+        self.keeper = subprocess.Popen(
+            [*new, "sh", "-c", prepare], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self.keeper.stdout is not None
+        if self.keeper.stdout.readline() != "ready\n":
+            raise OSError("this machine allows no namespaces")
+        self.started: list[subprocess.Popen[str]] = []
+
+    def enter(self) -> list[str]:
+        """Words in front of a command that make it run on this machine."""
+        return ["nsenter", "-t", str(self._inside()), "-U", "-n", "-m", "--preserve-credentials"]
+
+    def run(self, *command: str) -> None:
+        """Runs a command on this machine to its end."""
+        subprocess.run([*self.enter(), *command], check=True, capture_output=True, text=True)
+
+    def plug(self, other: Machine) -> None:
+        """Lays a cable to another machine."""
+        pid = str(other._inside())
+        self.run("ip", "link", "add", "cable", "type", "veth", "peer", "cable", "netns", pid)
+        for machine in (self, other):
+            machine.run("ip", "addr", "add", f"{machine.address}/24", "dev", "cable")
+            machine.run("ip", "link", "set", "cable", "up")
+            machine.run("ip", "route", "add", "default", "dev", "cable")
+
+    def start_ray(self, head: Machine | None = None) -> None:
+        """Starts a node of Ray; without `head` it is the head."""
+        if head is None:
+            join = ["--head", f"--port={PORT}", "--include-dashboard=false"]
+        else:
+            join = [f"--address={head.address}:{PORT}"]
+        options = ["--num-cpus=0", "--num-gpus=0"]
+        self._start("ray", "start", "--block", f"--node-ip-address={self.address}", *join, *options)
+        if head is None:
+            self._wait_for_port()
+
+    def lose(self) -> None:
+        """Ends everything that runs on this machine, without a word to anybody."""
+        for process in self.started:
+            end(process)
+        self.started.clear()
+
+    def close(self) -> None:
+        """The machine, and all that runs on it, is gone."""
+        self.lose()
+        end(self.keeper)
+
+    def _start(self, program: str, *words: str) -> None:
+        path = Path(sys.executable).parent / program
+        self.started.append(
+            subprocess.Popen(
+                [*self.enter(), str(path), *words],
+                stdout=self.log.open("a"),
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                # The head asks for the token that `~/.ray` may hold; the others must be told of it.
+                env={
+                    **os.environ,
+                    "RAY_USAGE_STATS_ENABLED": "0",
+                    "RAY_AUTH_MODE": "token",
+                    "RAY_worker_niceness": "0",
+                },
+            )
+        )
+
+    def _wait_for_port(self) -> None:
+        knock = f"import socket; socket.create_connection(('{self.address}', {PORT}), 1)"
+        deadline = time.monotonic() + 120
+        while subprocess.run(
+            [*self.enter(), sys.executable, "-c", knock], capture_output=True
+        ).returncode:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.5)
+
+    def _inside(self) -> int:
+        """The innermost process of the keeper, which is in all namespaces."""
+        process = psutil.Process(self.keeper.pid)
+        while children := process.children():
+            process = children[0]
+        return process.pid
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kills a process and all it has started."""
+    if process.poll() is None:
+        victims = psutil.Process(process.pid).children(recursive=True)
+        for victim in [*victims, process]:
+            victim.kill()
+        process.wait()
+        psutil.wait_procs(victims, timeout=10)

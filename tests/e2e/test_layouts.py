@@ -1,0 +1,129 @@
+"""Who sits where changes no number: the layouts of the documentation, on CPU slots."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from rlinf.cluster import cluster
+from rlinf.config.load import load
+from rlinf.runners.run import open_run
+from rlinf.runners.train import Training, iterate
+from rlinf.runners.workers import Workers
+from tests.e2e import runs
+
+GRPO = (
+    "algorithm.adv_type=grpo",
+    "algorithm.loss_type=actor",
+    "algorithm.gamma=0.99",
+    "algorithm.gae_lambda=0.95",
+    "actor.model.add_value_head=false",
+    "actor.model.hidden_dim=32",
+    "actor.micro_batch_size=40",
+    "actor.global_batch_size=160",
+    "env.train.auto_reset=false",
+    "env.train.group_size=4",
+    "env.train.use_fixed_reset_state_ids=true",
+    "env.train.total_num_envs=16",
+    "env.train.max_episode_steps=20",
+    "env.train.max_steps_per_rollout_epoch=20",
+    "cluster.cpu_slots=7",
+)
+STEPS = 2
+# Two actor ranks each, and four stages in all: sums have one order, requests one size.
+LAYOUTS = {
+    "shared": ("{env: 0-1, rollout: 0-1, actor: 0-1}", 2),
+    "separate, fewer rollout than env workers": ("{env: 0-3, rollout: 4, actor: 5-6}", 1),
+    "hybrid, fewer env than rollout workers": ("{env: 0, rollout: 1-2, actor: 0-1}", 4),
+}
+
+
+@pytest.fixture(scope="module")
+def own_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second environment of Python that finds the packages of this one."""
+    folder = tmp_path_factory.mktemp("own")
+    venv.create(folder, symlinks=True)
+    paths = {"base": str(folder), "platbase": str(folder)}
+    site = Path(sysconfig.get_path("purelib", vars=paths))
+    found = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "packages.pth").write_text(f"import site; site.addsitedir({found[0]!r})\n")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, own_python: Path) -> dict[str, Path]:
+    """The policy after two iterations in each layout, all on one Ray."""
+    found = {}
+    with ExitStack() as stack:
+        machines = None
+        for name, (placement, stages) in LAYOUTS.items():
+            folder = tmp_path_factory.mktemp("layout")
+            overrides = [
+                f"runner.logger.log_path={folder}/run",
+                f"cluster.component_placement={placement}",
+                f"rollout.pipeline_stage_num={stages}",
+                *(in_group(own_python) if name == "shared" else ()),
+            ]
+            loaded = load("toy_ppo_mlp", [*GRPO, *overrides])
+            config, plan = loaded.config, loaded.plan
+            if machines is None:  # the first layout is the one with a node group
+                machines = stack.enter_context(cluster.start(config, plan.nodes))
+            with open_run(config) as run:
+                workers = Workers(config, plan, machines, run)
+                try:
+                    workers.start()
+                    training = Training.of(config, plan, STEPS, run, workers)
+                    for _ in range(STEPS):
+                        assert iterate(training)["train/actor/grad_norm"] > 0
+                    training.saver.save()
+                    assert training.saver.finish()
+                    if name == "shared":
+                        (folder / "environment").write_text("\n".join(environments()))
+                finally:
+                    workers.close()
+            found[name] = folder
+    return found
+
+
+def in_group(python: Path) -> Iterator[str]:
+    """Overrides that put the env workers into a group with an interpreter of its own."""
+    yield "cluster.component_placement.env={node_group: sim, placement: 0-1}"
+    yield (
+        f"cluster.node_groups=[{{label: sim, node_ranks: 0, env_configs: [{{"
+        f"python_interpreter_path: {python}, env_vars: {{SIM_LICENCE: accepted}}}}]}}]"
+    )
+
+
+def environments() -> Iterator[str]:
+    """`EnvWorker accepted` and the like for every worker of this process."""
+    for process in psutil.Process().children(recursive=True):
+        title = " ".join(process.cmdline())
+        for worker in ("EnvWorker", "RolloutWorker", "ActorWorker"):
+            if worker in title:
+                yield f"{worker} {process.environ().get('SIM_LICENCE', '-')}"
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS)[1:])
+def test_grpo_learns_the_same_in_every_layout(trained: dict[str, Path], name: str):
+    expected, found = (runs.policy(trained[layout] / "run", STEPS) for layout in ("shared", name))
+    for weights in expected:
+        assert np.array_equal(expected[weights], found[weights]), weights
+
+
+def test_a_node_group_runs_its_own_interpreter_with_its_own_variables(
+    trained: dict[str, Path], own_python: Path
+):
+    folder = trained["shared"]
+    logs = {file.stem: file.read_text() for file in (folder / "run" / "workers").glob("*.log")}
+    assert f"env1 starts in {own_python}" in logs["env1"]
+    assert f"rollout1 starts in {sys.executable}" in logs["rollout1"]
+    told = set((folder / "environment").read_text().splitlines())
+    assert told == {"EnvWorker accepted", "RolloutWorker -", "ActorWorker -"}

@@ -1,0 +1,98 @@
+"""A run over two nodes of Ray, one of which is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e import runs
+from tests.e2e.machines import PORT, Machine
+
+TOY = "toy_ppo_mlp"
+STEPS = 6
+SETTINGS = (
+    "cluster.component_placement={env: 0-1, rollout: 1, actor: 0-1}",
+    "rollout.pipeline_stage_num=1",
+    "runner.val_check_interval=-1",
+    "runner.save_interval=2",
+    "runner.keep_checkpoints=1000",
+    "env.train.total_num_envs=16",
+    "env.train.max_steps_per_rollout_epoch=30",
+    "env.train.max_episode_steps=20",
+    "actor.micro_batch_size=60",
+    "actor.global_batch_size=240",
+    "actor.model.hidden_dim=32",
+    # 8 rows of 64 KiB per request: large enough to be kept in the object store of a node.
+    "env.train.init_params.obs_dim=16384",
+    "env.eval.init_params.obs_dim=16384",
+    "actor.model.obs_dim=16384",
+)
+ONE_NODE = ("cluster.cpu_slots=2", f"runner.max_steps={STEPS}")
+TWO_NODES = (
+    "cluster.cpu_slots=1",
+    "cluster.num_nodes=2",
+    f"cluster.ray_address=10.77.0.1:{PORT}",
+    "cluster.node_timeout_s=240",
+    "runner.max_steps=1000000",
+)
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    """Two machines with a cable between them."""
+    made: list[Machine] = []
+    try:
+        try:
+            made.append(Machine("10.77.0.1", tmp_path / "a"))
+            made.append(Machine("10.77.0.2", tmp_path / "b", made[0]))
+        except OSError as error:
+            pytest.skip(str(error))
+        made[0].plug(made[1])
+        yield made[0], made[1]
+    finally:
+        for machine in reversed(made):
+            machine.close()
+
+
+def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
+    tmp_path: Path, machines: tuple[Machine, Machine]
+):
+    one, two, (head, other) = tmp_path / "one", tmp_path / "two", machines
+    runs.run("train", TOY, one, *SETTINGS, *ONE_NODE)
+
+    head.start_ray()
+    process = runs.start("train", TOY, two, *SETTINGS, *TWO_NODES, inside=head.enter())
+    try:
+        wait_for_waits(two, 1)
+        other.start_ray(head)
+        runs.wait_for_iterations(two, 3, 240)
+        other.lose()
+        wait_for_waits(two, 2)
+        other.start_ray(head)
+        runs.wait_for_iterations(two, STEPS, 240)
+        other.lose()
+        wait_for_waits(two, 3)
+        process.send_signal(signal.SIGTERM)  # a run that waits can be stopped
+        output, _ = process.communicate(timeout=60)
+    finally:
+        runs.kill_all(process)
+    assert process.returncode == 143, output
+    assert "runner.resume_dir=auto" in output and "Traceback" not in output
+
+    records = runs.metrics(two)
+    assert sum(record.get("faults/node_restarts", 0) for record in records) == 1
+    assert runs.without_times(records)[:STEPS] == runs.without_times(runs.metrics(one))
+    # The last one that was certainly written before the second loss.
+    expected, found = runs.policy(one, STEPS - 2), runs.policy(two, STEPS - 2)
+    for name, weights in expected.items():
+        assert np.array_equal(weights, found[name]), name
+
+
+def wait_for_waits(folder: Path, count: int) -> None:
+    """Waits until a run has said so many times that it waits for a node."""
+    log, words = folder / "run.log", "waiting up to 240 s for 1 node of 2"
+    runs.wait_for(lambda: log.exists() and log.read_text().count(words) == count, 180, words)

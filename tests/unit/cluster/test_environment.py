@@ -1,0 +1,44 @@
+"""What a worker process runs with."""
+
+from __future__ import annotations
+
+from rlinf.cluster.environment import interpreter_of, runtime_environment
+from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.schema import NodeEnvironment, NodeGroup
+
+GROUP = NodeGroup(
+    label="sim",
+    node_ranks="1-2",
+    env_configs=(
+        NodeEnvironment(python_interpreter_path="/a/python", env_vars={"PORT": 1, "ONE": "x"}),
+        NodeEnvironment(node_ranks=2, python_interpreter_path="/b/python", env_vars={"PORT": 2}),
+    ),
+)
+
+
+def process(node: int, group: str = "sim") -> ProcessPlacement:
+    return ProcessPlacement(0, node, (3, 4), "accelerator", group)
+
+
+def test_processes_of_a_group_have_its_interpreter_and_variables() -> None:
+    told = runtime_environment(process(1), 5, [GROUP])
+    assert told["py_executable"] == "/a/python"
+    assert told["env_vars"] | {"PORT": "1", "ONE": "x", "OMP_NUM_THREADS": "5"} == told["env_vars"]
+
+
+def test_what_is_said_of_single_nodes_comes_on_top() -> None:
+    told = runtime_environment(process(2), 1, [GROUP])
+    assert told["py_executable"] == "/b/python"
+    assert (told["env_vars"]["PORT"], told["env_vars"]["ONE"]) == ("2", "x")
+
+
+def test_processes_elsewhere_have_none_of_it() -> None:
+    told = runtime_environment(process(1, "cluster"), 1, [GROUP])
+    assert "py_executable" not in told and "PORT" not in told["env_vars"]
+    assert interpreter_of(process(1, "cluster"), [GROUP]) is None
+
+
+def test_a_process_sees_the_devices_of_its_placement_and_no_others() -> None:
+    assert runtime_environment(process(1), 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == "3,4"
+    on_cpu = ProcessPlacement(0, 0, (0, 1), "cpu", "cluster")
+    assert runtime_environment(on_cpu, 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
