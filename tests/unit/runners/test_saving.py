@@ -135,3 +135,19 @@ def test_after_numbers_that_are_not_finite_the_last_complete_iteration_is_saved(
     newest = saver.save_before_update()
     assert newest == tmp_path / "checkpoints" / "global_step_7"
     assert checkpoint.step_of(newest) == 7 and checkpoint.verify(newest) is None
+
+
+def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_path: Path):
+    workers = Workers(Answer())
+    workers.updating, warnings = False, []
+
+    def die(_: Path) -> None:
+        raise WorkerDied("actor[1] died during save()")
+
+    workers.begin_to_save_actor = die
+    saver = saver_of(workers, tmp_path)
+    saver.run.console = SimpleNamespace(warn=warnings.append)
+    saver.save()
+    assert not saver.finish()
+    assert "checkpoint of step 7 not written" in warnings[0]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
