@@ -271,7 +271,8 @@ class EnvsConfig(Section):
 
     enable_offload: bool = False
     """Simulators on a GPU free its memory while they are not stepped: training and evaluation
-    take turns with each other, and with an actor that shares the GPU."""
+    take turns with each other, and with an actor that shares the GPU. Their process goes on, and so
+    do the running episodes. On a CPU there is nothing to free. Not run on a GPU."""
     train: AnyTrainEnv
     """Environments that collect training data."""
     eval: AnyEvalEnv

@@ -240,6 +240,14 @@ def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
     assert_same(again.observation, expected.observation)
 
 
+def test_an_episode_goes_on_after_leaving_the_accelerator_and_coming_back(case: Case) -> None:
+    case.simulator.reset(ALL, [case.a, case.b, case.c])
+    before = case.simulator.observe(ALL)
+    case.simulator.offload()
+    case.simulator.onload()
+    assert_same(case.simulator.observe(ALL), before)
+
+
 def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_its_batch(
     case: Case, in_sub_processes: Future[ProcessBatch] | None
 ) -> None:

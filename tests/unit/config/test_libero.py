@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from pydantic import ValidationError
 
-from rlinf.config.libero import PROTOCOLS, LiberoParams
+from rlinf.config.compose import compose, locate
+from rlinf.config.libero import PROTOCOLS, TRIALS, LiberoParams
+from rlinf.envs.starts import evaluation_starts
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,28 @@ def test_a_suite_has_its_number_of_tasks(suite, tasks):
     params = LiberoParams(task_suite_name=suite)
     assert params.chosen() == tuple(range(tasks))
     assert len(params.task_groups()) == len(params.episode_steps()) == tasks
+
+
+@pytest.mark.parametrize(
+    ("config", "episodes"),
+    [
+        ("libero_spatial_grpo_openvlaoft", 500),
+        ("libero_object_grpo_openvlaoft", 500),
+        ("libero_goal_grpo_openvlaoft", 500),
+        ("libero_10_grpo_openvlaoft", 500),
+        ("libero_10_ppo_openvlaoft", 500),
+        ("libero_90_grpo_openvlaoft", 4500),
+        ("libero_130_grpo_openvlaoft", 6500),
+    ],
+)
+def test_an_evaluation_has_every_trial_of_every_task_once(config, episodes):
+    env = compose(locate(config), [], lambda _: None)["env"]["eval"]
+    tasks = LiberoParams(**env["init_params"]).chosen()
+    starts = evaluation_starts(0, len(tasks), env["num_trials"], TRIALS)
+    assert len(starts) == episodes
+    assert {(start.task, start.trial) for start in starts} == set(
+        product(range(len(tasks)), range(50))
+    )
 
 
 def test_the_union_has_the_suites_one_after_the_other():

@@ -1,0 +1,80 @@
+"""The env worker with simulators that can leave an accelerator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlinf import registry
+from rlinf.config.load import load
+from rlinf.config.simulators import ToyReachParams
+from rlinf.data.types import Observation, Start
+from rlinf.envs.base import StepResult
+from rlinf.envs.starts import evaluation_starts
+from rlinf.envs.toy.reach import ToyReach
+from rlinf.workers.env import EnvWorker
+from rlinf.workers.rollout import RolloutWorker
+from tests.unit.workers.conftest import TOY, LocalPolicy
+
+
+class Guest(ToyReach):
+    """A toy that must be on its device whenever it is used."""
+
+    def __init__(self, num_envs: int, params: ToyReachParams) -> None:
+        super().__init__(num_envs, **params.model_dump())
+        self.here, self.moves = True, 0
+
+    def offload(self) -> None:
+        assert self.here
+        self.here, self.moves = False, self.moves + 1
+
+    def onload(self) -> None:
+        assert not self.here
+        self.here, self.moves = True, self.moves + 1
+
+    def reset(self, ids: np.ndarray, starts: list[Start]) -> None:
+        assert self.here
+        super().reset(ids, starts)
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        assert self.here
+        return super().step(actions, active)
+
+    def observe(self, ids: np.ndarray) -> Observation:
+        assert self.here or not len(ids)
+        return super().observe(ids)
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_simulators_are_on_their_device_only_while_they_are_used(
+    offload: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    params, _ = registry.SIMULATORS["toy_reach"]
+    monkeypatch.setitem(registry.SIMULATORS, "toy_reach", (params, f"{__name__}:Guest"))
+    settings = (*TOY, f"env.enable_offload={str(offload).lower()}", "env.eval.num_trials=4")
+    loaded = load("toy_ppo_mlp", [*settings, f"runner.logger.log_path={tmp_path}"])
+    policy = LocalPolicy(RolloutWorker(loaded.config, 0, threads=1, log_dir=str(tmp_path)))
+    worker = EnvWorker(loaded.config, 0, 1, loaded.plan, policy, str(tmp_path))
+    tasks = worker.start()
+    worker.start_evaluation()
+    train, judged = (
+        [stage.batch._simulator for stage in stages]
+        for stages in (worker.training, worker.evaluating)
+    )
+
+    def are_here() -> tuple[list[bool], list[bool]]:
+        return [one.here for one in train], [one.here for one in judged]
+
+    for step in range(2):
+        worker.rollout(step, 0, (0,))
+        worker.evaluate(evaluation_starts(0, len(tasks), 4), 0, 0, step, None)
+        assert are_here() == ([not offload] * len(train), [not offload] * len(judged))
+    kept = worker.state()
+    worker.forget()
+    worker.restore(kept)
+    assert are_here()[0] == [not offload] * len(train)
+    # Away after two rollouts and the restore; back before the second of them and the restore.
+    assert {one.moves for one in train} == ({5} if offload else {0})
+    worker.close()
