@@ -216,7 +216,7 @@ def _memory(
     config: Config, placement: Placement, train: EnvPlan, evaluation: EnvPlan, batch: BatchPlan
 ) -> list[Memory]:
     """What each process holds; activations and caches of libraries come on top."""
-    model = config.actor.model
+    model, trains = config.actor.model, not config.runner.only_eval
     count = model.num_parameters()
     simulators = tuple(
         (f"simulators of {part}", max(1, spread.simulator_processes) * params.process_bytes())
@@ -224,6 +224,7 @@ def _memory(
             ("train", train, config.env.train.init_params),
             ("eval", evaluation, config.env.eval.init_params),
         )
+        if part == "eval" or trains
     )
     shards, trained = shard_size(config, placement), model.num_trainable()
     frozen = (count - trained) * _BYTES[model.precision]
@@ -231,9 +232,9 @@ def _memory(
     weights = {
         "actor": (
             ("parameters", -(-(trained * 4 + frozen) // shards)),
-            ("gradients", -(-trained * 4 // shards)),
-            ("Adam", -(-trained * 8 // shards)),
-            ("start weights", -(-trained * 4 // shards) * (keeps_start and not frozen)),
+            ("gradients", -(-trained * 4 // shards) * trains),
+            ("Adam", -(-trained * 8 // shards) * trains),
+            ("start weights", -(-trained * 4 // shards) * (trains and keeps_start and not frozen)),
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }
@@ -258,9 +259,9 @@ def _memory(
     observations = round(batch.samples * rollouts) * model.observation_bytes(
         config.env.train.init_params.spaces()
     )
-    store = (("observations of one iteration", observations), ("weights", trained * 4))
+    store = (("observations of one iteration", observations * trains), ("weights", trained * 4))
     found.append(Memory("object store", 1, False, store))
-    if keeps_state(config, placement):
+    if trains and keeps_state(config, placement):
         copy = (("policy and optimizer", state_bytes(config, placement)),)
         found.append(Memory("recovery copy", 1, False, copy))
     return found

@@ -10,7 +10,7 @@ from rich.table import Table
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import plural
 from rlinf.config import show_placement
-from rlinf.config.derive import Memory, Plan
+from rlinf.config.derive import EnvPlan, Memory, Plan
 from rlinf.config.load import Loaded
 from rlinf.config.schema import Config
 
@@ -24,7 +24,7 @@ def render(loaded: Loaded) -> RenderableType:
         "",
         show_placement.render(config, plan),
         "",
-        _arithmetic(config, plan),
+        _evaluation(config, plan) if config.runner.only_eval else _arithmetic(config, plan),
         "",
         _memory(plan),
         *messages(loaded),
@@ -54,12 +54,12 @@ def gigabytes(size: int) -> str:
 
 
 def _summary(config: Config) -> str:
-    model, train = config.actor.model, config.env.train
-    return (
-        f"{model.model_type} ({model.num_parameters() / 1e6:.1f} M parameters) learns "
-        f"{getattr(train.init_params, 'id', train.simulator_type)} by "
-        f"{ESTIMATORS[config.algorithm.adv_type].title}"
-    )
+    model, only_eval = config.actor.model, config.runner.only_eval
+    env = config.env.eval if only_eval else config.env.train
+    task = env.init_params.task_id() or env.simulator_type
+    does = "is evaluated on" if only_eval else "learns"
+    by = "" if only_eval else f" by {ESTIMATORS[config.algorithm.adv_type].title}"
+    return f"{model.model_type} ({model.num_parameters() / 1e6:.1f} M parameters) {does} {task}{by}"
 
 
 def _arithmetic(config: Config, plan: Plan) -> Table:
@@ -74,7 +74,7 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
             + (f", {plan.train.per_stage} in each of {stages} stages" if stages > 1 else "")
             + (f", {batch.groups} groups of {train.group_size}" if train.group_size > 1 else ""),
         ),
-        ("simulators", *_simulators(plan)),
+        ("simulators", *_simulators(plan, plan.train)),
         (
             "chunk steps T",
             f"{batch.chunk_steps}",
@@ -105,8 +105,22 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
     return facts("one iteration", rows)
 
 
-def _simulators(plan: Plan) -> tuple[str, str]:
-    processes = plan.train.simulator_processes
+def _evaluation(config: Config, plan: Plan) -> Table:
+    repeats = config.algorithm.eval_rollout_epoch
+    rows = [
+        ("sub-envs", f"{plan.eval.total}", f"{plan.eval.per_worker} per env worker"),
+        ("simulators", *_simulators(plan, plan.eval)),
+        (
+            "episodes",
+            f"{config.env.eval.num_trials}",
+            "per task" + (f", each {repeats} times" if repeats > 1 else ""),
+        ),
+    ]
+    return facts("evaluation", rows)
+
+
+def _simulators(plan: Plan, part: EnvPlan) -> tuple[str, str]:
+    processes = part.simulator_processes
     if processes == 0:
         return "-", "all sub-envs of a stage in one simulator inside the env worker"
     return f"{processes * len(plan.placement['env'])}", f"sub-processes, {processes} per env worker"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from rlinf.cluster.placement import Node
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
 from rlinf.config.models import MlpConfig, TinyVlaConfig
+from rlinf.config.show import render
 from rlinf.registry import MODELS, resolve
 
 Load = Callable[..., Loaded]
@@ -101,6 +104,20 @@ def test_memory_counts_simulators_and_observations(load_toy: Load, name: str) ->
     assert memory["object store"]["observations of one iteration"] == 12800 * 42 * 4
     assert memory["actor"]["Adam"] == 2 * memory["actor"]["parameters"]
     assert memory["env"][f"simulators of {name}"] == 0
+
+
+def test_an_evaluation_holds_nothing_that_only_training_needs(load_toy: Load) -> None:
+    loaded = load_toy("runner.only_eval=true")
+    memory = {m.owner: dict(m.parts) for m in loaded.plan.memory}
+    assert memory["object store"]["observations of one iteration"] == 0
+    assert memory["actor"]["Adam"] == memory["actor"]["gradients"] == 0
+    assert "simulators of train" not in memory["env"]
+    assert "recovery copy" not in memory
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(render(loaded))
+    page = console.export_text()
+    assert "is evaluated on toy_reach\n" in page
+    assert "learns" not in page and "iteration" not in page
 
 
 @pytest.mark.parametrize(
