@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="print the JSON schema of the configuration, for editors",
             )
+    description = "examine this machine: GPUs, memory, and which renderers draw"
+    commands.add_parser("doctor", help=description, description=description).set_defaults(
+        run=_doctor
+    )
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_download(commands)
@@ -217,6 +221,12 @@ def _download(arguments: argparse.Namespace) -> int:
     print(f"{arguments.name} is in {folder}")
     print(f"use it with: actor.model.model_path={folder.resolve()}")
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from rlinf.runners.doctor import doctor
+
+    return doctor(lambda line: print(line, flush=True))
 
 
 def _wait_passively() -> None:
