@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +24,7 @@ from rlinf.errors import WorkerDied
 from rlinf.imitation.episode import Episode
 from rlinf.registry import EXPERTS, resolve
 
-EPISODES_PER_JOB = 10
+EPISODES_PER_JOB = 1  # a request to stop is heard between jobs
 _DEMONSTRATIONS = 3  # keeps these starts apart from those of training and evaluation
 
 
@@ -133,8 +135,17 @@ class _Job:
 
 def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
     quiet_process(log_file)
+    Thread(target=_end_with_owner, daemon=True).start()
     _Job.settings, _Job.env, _Job.chunk = settings, env, chunk
     _Job.simulator = make_simulator(env, num_envs=1)
+
+
+def _end_with_owner() -> None:
+    """Without this a launcher that is killed leaves its pool behind, which waits for ever."""
+    owner = multiprocessing.parent_process()
+    assert owner is not None
+    owner.join()
+    os._exit(1)
 
 
 def _run_job(episodes: Sequence[int]) -> list[Episode]:

@@ -27,6 +27,7 @@ from rlinf.logging.benchmark_table import SetOutcome, markdown, table
 from rlinf.logging.files import write_atomically
 from rlinf.logging.outcomes import Outcome
 from rlinf.logging.results import wilson
+from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners.evaluate import open_evaluation, run_evaluation
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
@@ -43,7 +44,7 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
         todo = [part for part in benchmark.sets if _read(folder, part, configs[part.name]) is None]
         try:
             if todo:
-                workers = open_evaluation(config, plan, run, stack)
+                workers = open_evaluation(config, plan, run, stack, was_begun(run.folder))
             for number, part in enumerate(todo, start=1):
                 run.console.note(f"set {number} of {len(todo)}: {part.name}")
                 workers.use_evaluation(configs[part.name].env.eval)
@@ -54,6 +55,11 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
             return stopped.exit_code
         _write_table(run, benchmark, configs)
     return 0
+
+
+def was_begun(folder: Path) -> bool:
+    """Whether a benchmark that was interrupted, maybe in its first set, has left its files."""
+    return (folder / METRICS_FILE).is_file()
 
 
 def configured(config: Config, benchmark: Benchmark, part: BenchmarkSet) -> Config:

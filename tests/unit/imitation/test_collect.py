@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 
 from rlinf.config.imitation import ImitationConfig
@@ -79,3 +86,32 @@ class _Idle:
 
     def is_done(self) -> bool:
         return True
+
+
+KILLED = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from rlinf.config.load import load
+from rlinf.imitation.collect import _start_process
+if __name__ == "__main__":
+    env = load("toy_ppo_mlp").config.env.train
+    context = multiprocessing.get_context("spawn")
+    arguments = (None, env, 1, Path(sys.argv[1]))
+    pool = ProcessPoolExecutor(1, context, _start_process, arguments)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600)
+    os._exit(0)
+"""
+
+
+def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path: Path):
+    (tmp_path / "launcher.py").write_text(KILLED)
+    command = [sys.executable, str(tmp_path / "launcher.py"), str(tmp_path / "log")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    worker = int(done.stdout)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(worker).wait(timeout=30)  # raises where it lives on

@@ -12,7 +12,8 @@ from rlinf.data.types import EpisodeResult, Start
 from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
 from rlinf.envs.maniskill.put_on_plate.benchmark import ood
 from rlinf.errors import UserError
-from rlinf.runners.benchmark import _read, _write, configured
+from rlinf.runners.benchmark import _read, _write, configured, was_begun
+from rlinf.runners.run import open_run
 
 SMALL = BenchmarkSet("small", "Size", {"obs_dim": 8}, lambda episodes: [f"{len(episodes)} seen"])
 TOYS = Benchmark("Toys", "toy_reach", (SMALL,), within="Size")
@@ -38,6 +39,16 @@ def test_a_set_changes_what_it_names_and_gets_its_own_folder_of_videos(tmp_path:
 def test_a_benchmark_of_another_simulator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="toy_reach: PutOnPlateInScene25"):
         configured(toy(tmp_path), ood(), ood().sets[0])
+
+
+def test_an_interrupted_benchmark_goes_on_in_its_folder(tmp_path: Path) -> None:
+    config = toy(tmp_path, "runner.only_eval=true")
+    with open_run(config) as run:
+        assert not was_begun(run.folder)
+        run.open_writers(None)
+    with open_run(config) as run:
+        assert was_begun(run.folder)
+        run.open_writers(-1)  # what `continues` of `open_evaluation` stands for
 
 
 def test_a_set_that_is_through_is_kept_until_policy_or_settings_are_others(tmp_path: Path) -> None:
