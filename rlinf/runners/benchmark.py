@@ -52,6 +52,7 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
                 _write(folder, part, configs[part.name], episodes)
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: sets that were through are kept")
+            _write_table(run, benchmark, configs)
             return stopped.exit_code
         _write_table(run, benchmark, configs)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rlinf.data.types import EpisodeResult, Start
 from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
 from rlinf.envs.maniskill.put_on_plate.benchmark import ood
 from rlinf.errors import UserError
-from rlinf.runners.benchmark import _read, _write, configured, was_begun
+from rlinf.runners.benchmark import _read, _write, _write_table, configured, was_begun
 from rlinf.runners.run import open_run
 
 SMALL = BenchmarkSet("small", "Size", {"obs_dim": 8}, lambda episodes: [f"{len(episodes)} seen"])
@@ -67,3 +68,23 @@ def test_a_set_that_is_through_is_kept_until_policy_or_settings_are_others(tmp_p
         assert _read(tmp_path, SMALL, other) is None
     more_processes = configured(toy(tmp_path, "env.eval.num_processes=2"), TOYS, SMALL)
     assert _read(tmp_path, SMALL, more_processes) == kept
+
+
+def test_the_table_has_counts_and_intervals_and_says_what_was_not_run(tmp_path: Path) -> None:
+    far = BenchmarkSet("far", "Distance", {"obs_dim": 8}, lambda episodes: [])
+    two = Benchmark("Toys", "toy_reach", (SMALL, far), within="Size")
+    config = toy(tmp_path, "runner.only_eval=true")
+    configs = {part.name: configured(config, two, part) for part in two.sets}
+    solved = [episode(trial, once=trial < 3, at_end=trial < 1) for trial in range(4)]
+    with open_run(config) as run:
+        _write(run.folder / "eval", SMALL, configs["small"], solved)
+        _write_table(run, two, configs)
+    numbers = json.loads((tmp_path / "eval/table.json").read_text())["table"]
+    cell = numbers["success_once"]["Size"]
+    assert (cell["success"], cell["episodes"]) == (0.75, 4)
+    # Wilson's interval of 3 in 4.
+    assert (round(cell["low"], 3), round(cell["high"], 3)) == (0.301, 0.954)
+    assert numbers["success_once"]["Distance"] is None
+    page = (tmp_path / "eval/table.md").read_text()
+    assert "| success at some step | 75.00% (30.1% to 95.4%, n 4) | not run |" in page
+    assert "| small | Size | 75.00% (30.1% to 95.4%, n 4) | 25.00%" in page
