@@ -146,13 +146,16 @@ def _write_table(run: Run, benchmark: Benchmark, configs: dict[str, Config]) -> 
     sets = [outcome for outcome in found if outcome is not None]
     rows = table(sets, benchmark.groups, benchmark.within)
     policy = run.config.runner.ckpt_path or "the weights a training would start from"
-    page = markdown(benchmark.title, policy, sets, rows, benchmark.remarks)
+    remarks = list(benchmark.remarks)
+    if len(sets) < len(found):
+        remarks.insert(0, f"Interrupted: the means are of {len(sets)} of {len(found)} sets alone.")
+    page = markdown(benchmark.title, policy, sets, rows, remarks)
     content = {
         "benchmark": benchmark.title,
         "policy": policy,
         "table": rows,
         "sets": [asdict(outcome) for outcome in sets],
-        "remarks": list(benchmark.remarks),
+        "remarks": remarks,
     }
     write_atomically(folder / "table.md", page.encode())
     write_atomically(folder / "table.json", (json.dumps(content, indent=1) + "\n").encode())

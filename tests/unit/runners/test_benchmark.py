@@ -86,5 +86,6 @@ def test_the_table_has_counts_and_intervals_and_says_what_was_not_run(tmp_path: 
     assert (round(cell["low"], 3), round(cell["high"], 3)) == (0.301, 0.954)
     assert numbers["success_once"]["Distance"] is None
     page = (tmp_path / "eval/table.md").read_text()
+    assert "- Interrupted: the means are of 1 of 2 sets alone." in page
     assert "| success at some step | 75.00% (30.1% to 95.4%, n 4) | not run |" in page
     assert "| small | Size | 75.00% (30.1% to 95.4%, n 4) | 25.00%" in page
