@@ -161,11 +161,11 @@ def _check(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.config is None:
         raise UserError("no configuration named", "write for example: rlinf check quickstart")
-    from rlinf.config.preflight import missing_assets
+    from rlinf.config.preflight import lacking, missing_assets
 
     loaded = _load(arguments.config, arguments.overrides)
     print("The configuration is valid.")
-    for problem in missing_assets(loaded.config):
+    for problem in [*lacking(loaded.config), *missing_assets(loaded.config)]:
         print(f"Before it can run on this machine: {problem.fix}\n  {problem.message}")
     return 0
 
@@ -195,7 +195,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _sft(arguments: argparse.Namespace) -> int:
     _wait_passively()
-    loaded = _load(arguments.config, arguments.overrides, "sft")
+    loaded = _load_to_run(arguments.config, arguments.overrides, "sft")
     with _run_folder(loaded.config):
         from rlinf.runners.sft import sft
 
@@ -204,7 +204,7 @@ def _sft(arguments: argparse.Namespace) -> int:
 
 def _collect(arguments: argparse.Namespace) -> int:
     _wait_passively()
-    loaded = _load(arguments.config, arguments.overrides, "collect")
+    loaded = _load_to_run(arguments.config, arguments.overrides, "collect")
     with _run_folder(loaded.config):
         from rlinf.runners.collect import collect
 
@@ -250,13 +250,15 @@ def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
     return loaded
 
 
-def _load_to_run(name: str, overrides: Sequence[str]) -> Loaded:
-    """Loads a configuration; what its simulators need must be on this machine."""
-    from rlinf.config.preflight import missing_assets
+def _load_to_run(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
+    """Loads a configuration; what model and simulators need must be on this machine."""
+    from rlinf.config.preflight import lacking, missing_assets
     from rlinf.config.problems import error_of
 
-    loaded = _load(name, overrides)
-    problems = missing_assets(loaded.config)
+    loaded = _load(name, overrides, purpose)
+    problems = lacking(loaded.config)
+    if not purpose:  # imitation and collecting find out for themselves
+        problems += missing_assets(loaded.config)
     if problems:
         raise error_of(problems, loaded.name)
     return loaded

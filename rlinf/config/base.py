@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -94,6 +95,10 @@ class ModelConfig(Section):
     def trains_adapters(self) -> bool:
         """Whether only low-rank adapters (and the critic) are trained."""
         return False
+
+    def starting_from(self, folder: Path) -> Self:
+        """The same with the weights of a policy folder."""
+        return self.model_copy(update={"model_path": str(folder)})
 
     def notes(self) -> list[str]:
         """What was found out about the model's files, for the plan; asked once they are sound."""

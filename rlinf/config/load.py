@@ -16,6 +16,7 @@ from rlinf.config import aliases, checks, derive, preflight
 from rlinf.config.compose import compose, locate
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
+from rlinf.config.model_folder import ADAPTER_FILE
 from rlinf.config.problems import error_of
 from rlinf.config.refused import take_refused
 from rlinf.config.schema import Config
@@ -125,13 +126,17 @@ def _set_video_folders(plain: Tree) -> None:
 
 
 def _set_model_path(plain: Tree) -> None:
-    """A policy folder in `runner.ckpt_path` is a whole model, and takes the place of the given one.
+    """A policy folder in `runner.ckpt_path` takes the place of the given model, or of its adapter.
 
-    A checkpoint of a training is not: it holds what training changed in that model.
+    A checkpoint does not: it holds what training changed in that model.
     """
     path, model = get(plain, "runner.ckpt_path"), get(plain, "actor.model")
     if not isinstance(path, str) or not isinstance(model, dict):
         return
     folder = Path(path).expanduser()
-    if any((place / name).is_file() for place in (folder, folder / "policy") for name in _MODEL):
+    if (folder / ADAPTER_FILE).is_file():
+        model |= {"is_lora": True, "lora_path": path}
+    elif not (folder / "actor").is_dir() and any((folder / name).is_file() for name in _MODEL):
         model["model_path"] = path
+        if model.get("lora_path"):
+            model["lora_path"] = None  # what was trained is part of the model

@@ -11,6 +11,8 @@ from typing import Any
 from rlinf.errors import UserError
 
 ACTION_BINS = 256
+ADAPTER_FILE = "adapter_config.json"
+STATISTICS_FILE = "dataset_statistics.json"
 _TOWER_DEFAULTS = {
     "patch_size": 16,
     "embed_dim": 768,
@@ -213,21 +215,25 @@ ARCHITECTURE_7B = Architecture(
 """Sizes of openvla-7b and of what is fine-tuned from it."""
 
 
-def read_folder(path: Path) -> ModelFolder:
+def read_folder(path: Path, adapter: Path | None = None) -> ModelFolder:
     """Reads sizes and statistics of a model folder; no weights, no code.
+
+    Args:
+        adapter: folder of an adapter for it, which may bring statistics of its own.
 
     Raises:
         UserError: if it is no folder of this kind.
     """
-    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+    if (path / ADAPTER_FILE).is_file() and not (path / "config.json").is_file():
         raise UserError(
             f"actor.model.model_path = {path}: this is a LoRA adapter, not a model",
             "set actor.model.lora_path to it, and model_path to the model it was trained on",
         )
     settings = _read_json(path / "config.json")
     statistics = dict(settings.get("norm_stats") or {})
-    if (path / "dataset_statistics.json").is_file():
-        statistics.update(_read_json(path / "dataset_statistics.json"))
+    for place in (path, adapter or path):
+        if (place / STATISTICS_FILE).is_file():
+            statistics.update(_read_json(place / STATISTICS_FILE))
     try:
         architecture = _architecture(settings)
     except (KeyError, TypeError, ValueError) as error:

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from rlinf.config.base import Count, ModelConfig, Precision, Spaces
-from rlinf.config.model_folder import ARCHITECTURE_7B, Architecture, ModelFolder, read_folder
+from rlinf.config.model_folder import (
+    ADAPTER_FILE,
+    ARCHITECTURE_7B,
+    Architecture,
+    ModelFolder,
+    read_folder,
+)
 from rlinf.config.problems import Problem, missing_packages
-from rlinf.config.recipes import Recipe, resolve
+from rlinf.config.recipes import FOLDED, NOTED, Recipe, resolve
 from rlinf.config.weight_files import check_files
 from rlinf.errors import UserError
 
@@ -55,9 +61,18 @@ class PrismaticConfig(ModelConfig):
     """Whether all tokens of a chunk are decoded in one pass."""
 
     def folder(self) -> ModelFolder:
-        """What the model folder says, or the one inside a checkpoint."""
-        path = Path(self.model_path).expanduser()
-        return read_folder(path / "policy" if (path / "policy/config.json").is_file() else path)
+        """What the model folder says, and the adapter's about the actions."""
+        return read_folder(Path(self.model_path).expanduser(), self.adapter())
+
+    def adapter(self) -> Path | None:
+        """Folder of the adapter to start from."""
+        return Path(self.lora_path).expanduser() if self.lora_path else None
+
+    def starting_from(self, folder: Path) -> Self:
+        """With an adapter on the model there is, or with another model that stands for both."""
+        if (folder / ADAPTER_FILE).is_file():
+            return self.model_copy(update={"is_lora": True, "lora_path": str(folder)})
+        return self.model_copy(update={"model_path": str(folder), "lora_path": None})
 
     def architecture(self) -> Architecture:
         """Sizes, from the folder; of the 7B model while there is no folder yet."""
@@ -76,6 +91,8 @@ class PrismaticConfig(ModelConfig):
         )
 
     def notes(self) -> list[str]:
+        if not Path(self.model_path).expanduser().exists():
+            return []  # told with what is missing on this machine
         folder = self.folder()
         key, _ = folder.statistics_of(self.unnorm_key)
         return [f"model {folder.path}: recipe {self.resolved_recipe()}; actions of {key}"]
@@ -88,7 +105,7 @@ class PrismaticConfig(ModelConfig):
                 "set actor.model.attn_implementation=sdpa, which needs nothing, or install it",
             )
         if not Path(self.model_path).expanduser().exists():
-            return  # told with the other paths
+            return  # told with what is missing on this machine
         for check in (self._check_actions, self._check_files, self._check_adapter):
             try:
                 check()
@@ -117,11 +134,12 @@ class PrismaticConfig(ModelConfig):
                 "nobody would read it",
                 "set actor.model.is_lora=true, or remove lora_path",
             )
-        if adapter.is_dir() and model in adapter.parents:
+        noted = self.folder().settings.get(NOTED) or {}
+        if (adapter.is_dir() and model in adapter.parents) or adapter.name in noted.get(FOLDED, ()):
             raise UserError(
-                f"actor.model.lora_path = {self.lora_path}: an adapter inside the folder of a "
-                "model is already merged into its weights; twice it ruins the model",
-                "remove actor.model.lora_path, or name the model without the adapter",
+                f"actor.model.lora_path = {self.lora_path}: it is already folded into the weights "
+                f"of {self.model_path}; twice it ruins the model",
+                "set actor.model.lora_path=null, or name the model without the adapter",
             )
 
     def spaces(self) -> Spaces:

@@ -28,7 +28,6 @@ def check(config: Config) -> list[Problem]:
         *_paths(config),
         *config.actor.model.problems(),
         *_port(config.cluster.ray_port),
-        *_disk(config),
     ]
 
 
@@ -37,6 +36,24 @@ def missing_assets(config: Config) -> list[Problem]:
     parts = [config.env.eval] if config.runner.only_eval else [config.env.train, config.env.eval]
     found = dict.fromkeys(env.init_params.missing_assets() for env in parts)
     return [Problem(*missing) for missing in found if missing is not None]
+
+
+def lacking(config: Config) -> list[Problem]:
+    """Model folders and disk space that a run needs on its machine; a check needs none."""
+    model = config.actor.model
+    missing = [
+        Problem(
+            f"{key} = {value}: there is no such file or folder",
+            "correct the path, which is relative to the folder you start from, or fetch it: "
+            f"rlinf download {_hub_name(value)}",
+        )
+        for key, value in (
+            ("actor.model.model_path", model.model_path),
+            ("actor.model.lora_path", getattr(model, "lora_path", None)),
+        )
+        if value is not None and not Path(value).expanduser().exists()
+    ]
+    return [*missing, *_disk(config)]
 
 
 def warnings(plan: Plan, machine: Machine) -> list[str]:
@@ -87,8 +104,6 @@ def _run_folder(config: Config) -> Iterator[Problem]:
 def _paths(config: Config) -> Iterator[Problem]:
     data = config.imitation.data if config.imitation is not None else ()
     for key, value in (
-        ("actor.model.model_path", config.actor.model.model_path),
-        ("actor.model.lora_path", getattr(config.actor.model, "lora_path", None)),
         ("runner.ckpt_path", config.runner.ckpt_path),
         ("runner.resume_dir", config.runner.resume_dir),
         *(("imitation.data", folder) for folder in data),
@@ -96,10 +111,10 @@ def _paths(config: Config) -> Iterator[Problem]:
         if value is None or (key == "runner.resume_dir" and value == "auto"):
             continue
         if not Path(value).expanduser().exists():
-            fix = "correct the path; paths are relative to the folder you start from"
-            if key.startswith("actor.model."):
-                fix += f"; published ones: rlinf download {_hub_name(value)}"
-            yield Problem(f"{key} = {value}: there is no such file or folder", fix)
+            yield Problem(
+                f"{key} = {value}: there is no such file or folder",
+                "correct the path; paths are relative to the folder you start from",
+            )
 
 
 def _hub_name(path: str) -> str:

@@ -14,6 +14,8 @@ from rlinf.config.model_folder import ModelFolder
 ImagePath = Literal["pillow", "tensor", "jpeg"]
 NOTED = "rlinf"
 """Key of config.json under which our exports keep their recipe."""
+FOLDED = "folded_in"
+"""Key below it: names of the adapters that are part of an export's weights."""
 _RLINF_NAMES = ("rlinf", "rlvla")  # in the names of folders trained with the RLinf recipe
 
 

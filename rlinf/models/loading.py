@@ -60,12 +60,12 @@ def load_policy(policy: Policy, folder: Path) -> None:
     """
     if is_checkpoint(folder):
         shards.read({shards.POLICY: shards.weights_of(policy)}, folder / shards.FOLDER)
-    else:  # a checkpoint of imitation contains a policy folder
-        policy.load(folder / "policy" if (folder / "policy" / CONFIG_FILE).is_file() else folder)
+    else:
+        policy.load(folder)
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint of reinforcement learning, rather than a policy folder."""
+    """Whether a folder is a checkpoint, rather than a policy folder."""
     return (folder / shards.FOLDER).is_dir()
 
 

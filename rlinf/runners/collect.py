@@ -16,10 +16,11 @@ from rlinf.errors import UserError
 from rlinf.imitation.episode import Episode
 from rlinf.imitation.lerobot.write import Writer
 from rlinf.imitation.rollouts import roll_out
-from rlinf.models.loading import build_policy, sampling_of
+from rlinf.models.loading import sampling_of, start_policy
 from rlinf.runners.demonstrations import expert_episodes, write_episodes
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
+from rlinf.runners.warmup import given_weights
 
 _COLLECT = 1 << 20  # stands where training has its iteration: these starts are no other's
 
@@ -82,15 +83,14 @@ def _expert_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterat
 
 def _policy_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterator[Episode]:
     """Episodes of the policy, from starts that neither training nor evaluation has."""
-    env, model = config.env.train, config.actor.model
-    path = config.runner.ckpt_path or model.model_path
-    if path is None:
+    env = config.env.train
+    if config.runner.ckpt_path is None and config.actor.model.model_path is None:
         raise UserError(
             "collect.source = policy: there are no weights",
             "set runner.ckpt_path to a checkpoint or an exported policy",
         )
     torch.set_num_threads(plan.cores["rollout"])
-    policy = build_policy(model.model_copy(update={"model_path": path}), config.actor.seed)
+    policy = start_policy(given_weights(config))
     if torch.cuda.is_available() and plan.on_accelerators:
         policy = policy.to("cuda")
     policy.eval()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Self
 
 from rlinf.cluster.environment import runtime_environment
@@ -13,6 +15,8 @@ from rlinf.config.schema import Config
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.run import Run
 from rlinf.workers.imitation import ImitationWorker
+
+SAVE_POLL_S = 0.02  # how often to ask whether a checkpoint is written
 
 
 class Learners:
@@ -32,6 +36,7 @@ class Learners:
             gpu = f"cuda:{ranks[0].resources[0]}" if ranks[0].kind == "accelerator" else "cpu"
             threads = plan.cores["actor"]
             self._local = ImitationWorker(config, folders, 0, 1, threads, device=gpu)
+            self._stack.callback(self._local.ranks.leave)
             return
         try:
             self._start(config, plan, folders)
@@ -58,17 +63,24 @@ class Learners:
         """Metrics on the held-out samples."""
         return Metrics.merge(self._all("judge"))
 
-    def save(self, folder: str) -> None:
-        """Policy and optimizer, written by rank 0; all ranks hold the same."""
-        self._first("save", folder)
+    def save(self, folder: Path) -> None:
+        """Policy and optimizer, every rank writing its share.
 
-    def export(self, folder: str) -> None:
-        """The policy alone."""
-        self._first("export", folder)
+        Raises:
+            OSError: a disk is full or not writable.
+        """
+        self._all("save", str(folder))
+        answers = self._all("saved")
+        while not all(done for done, _ in answers):
+            time.sleep(SAVE_POLL_S)
+            answers = self._all("saved")
+        problem = next((problem for _, problem in answers if problem is not None), None)
+        if problem is not None:
+            raise OSError(problem)
 
-    def load(self, folder: str) -> None:
+    def load(self, folder: Path) -> None:
         """Continues from what `save` wrote."""
-        self._all("load", folder)
+        self._all("load", str(folder))
 
     def _start(self, config: Config, plan: Plan, folders: Sequence[str]) -> None:
         from rlinf.cluster import cluster
@@ -87,6 +99,7 @@ class Learners:
                 "world": len(ranks),
                 "threads": plan.cores["actor"],
                 "log_dir": str(self.run.folder / "workers"),
+                "shard_size": plan.shard_size,
             },
             lambda placement: runtime_environment(
                 placement, plan.cores["actor"], config.cluster.node_groups

@@ -180,8 +180,7 @@ class Saver:
         """Runs in a thread of its own, so that the next iteration need not wait."""
         try:
             pack_states(episodes.result() if episodes else [], building / EPISODES_FILE)
-            described = json.dumps(self.config.model_dump(mode="json"), indent=2)
-            (building / CONFIG_FILE).write_text(described + "\n")
+            write_config(self.config, building)
             self.workers.wait_for_saved_actor(building)
             score = dict(read_history(self.run.folder)).get(step)
             return checkpoint.commit(
@@ -209,6 +208,17 @@ class Saver:
             self.run.console.note("the number of sub-envs has changed: all episodes begin anew")
         else:
             self.workers.restore_episodes(regrouped)
+
+
+def write_config(config: Config, folder: Path) -> None:
+    """Keeps the configuration in a checkpoint."""
+    described = json.dumps(config.model_dump(mode="json"), indent=2)
+    (folder / CONFIG_FILE).write_text(described + "\n")
+
+
+def is_of_training(folder: Path) -> bool:
+    """Whether a checkpoint is one of reinforcement learning, not of imitation."""
+    return (folder / EPISODES_FILE).is_file()
 
 
 def regroup(
@@ -248,7 +258,10 @@ def pack_states(workers: Sequence[Sequence[StageState]], path: Path) -> None:
 def unpack_states(path: Path) -> list[list[StageState]]:
     """What `pack_states` wrote; raises UserError where the file is none of ours."""
     if not path.is_file():
-        raise UserError(f"{path} is missing: this is no checkpoint of a training")
+        raise UserError(
+            f"{path} is missing: this is no checkpoint of `rlinf train`",
+            "to start from its policy set runner.ckpt_path",
+        )
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     actions = np.split(arrays["actions"], np.cumsum(arrays["lengths"])[:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
@@ -10,10 +11,13 @@ from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, decode_pictures
+from rlinf.runners.export import write_policy
 from rlinf.runners.learners import Learners
 from rlinf.runners.run import Run, open_run
+from rlinf.runners.saving import is_of_training, write_config
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.train import due
+from rlinf.runners.warmup import given_weights
 
 
 def sft(config: Config, plan: Plan) -> int:
@@ -24,7 +28,7 @@ def sft(config: Config, plan: Plan) -> int:
             "the configuration has no section imitation: nobody demonstrates",
             "add imitation=lerobot 'imitation.data=[FOLDER]' with the folder of a LeRobot data set",
         )
-    config = _with_start_weights(config)
+    config = given_weights(config)
     with open_run(config) as run, run.stop:
         try:
             folders = data_folders(config, plan, settings, run)
@@ -33,6 +37,9 @@ def sft(config: Config, plan: Plan) -> int:
                 learners = Learners(config, plan, folders, run)
             with learners:
                 _run(config, settings, learners, run)
+            export = run.folder / "export"
+            write_policy(checkpoint.follow(run.checkpoints / checkpoint.LATEST), export)
+            run.console.paths({"TensorBoard": run.folder / "tensorboard", "policy": export})
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}; runner.resume_dir=auto continues this run")
             return stopped.exit_code
@@ -55,8 +62,6 @@ def _run(config: Config, settings: ImitationConfig, learners: Learners, run: Run
             f"the last checkpoint could not be written below {run.checkpoints}",
             "free some space and continue with runner.resume_dir=auto",
         )
-    learners.export(str(run.folder / "export"))
-    run.console.paths({"TensorBoard": run.folder / "tensorboard", "policy": run.folder / "export"})
 
 
 def _loop(
@@ -101,7 +106,12 @@ class _Saver:
         if folder is None:
             self.run.console.note(f"nothing to resume in {self.run.checkpoints}: a new run")
             return 0
-        self.learners.load(str(folder))
+        if is_of_training(folder):
+            raise UserError(
+                f"runner.resume_dir: {folder} is a checkpoint of `rlinf train`",
+                "name one of `rlinf sft`, or start from this policy with runner.ckpt_path",
+            )
+        self.learners.load(folder)
         self.step = self._saved = checkpoint.step_of(folder)
         self.run.console.note(f"resumed from {folder}")
         return self.step
@@ -115,9 +125,7 @@ class _Saver:
             return self.step == self._saved
         keep = self.config.runner.keep_checkpoints
         try:
-            checkpoint.save(
-                self.run.checkpoints, self.step, lambda f: self.learners.save(str(f)), keep
-            )
+            checkpoint.save(self.run.checkpoints, self.step, self._write, keep)
         except OSError as error:
             self.run.console.warn(
                 f"checkpoint of step {self.step} not written, older ones are kept: {error}"
@@ -126,9 +134,6 @@ class _Saver:
         self._saved = self.step
         return True
 
-
-def _with_start_weights(config: Config) -> Config:
-    """`runner.ckpt_path`, where it is given, is where the policy starts."""
-    path = config.runner.ckpt_path or config.actor.model.model_path
-    model = config.actor.model.model_copy(update={"model_path": path})
-    return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})
+    def _write(self, folder: Path) -> None:
+        write_config(self.config, folder)
+        self.learners.save(folder)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
-from rlinf.config.schema import Config
+from rlinf.config.schema import Config, FsdpConfig
 from rlinf.imitation.lerobot.read import DataSet
-from rlinf.models.loading import is_checkpoint
+from rlinf.models.loading import is_checkpoint, save_policy
 from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, data_key, decode_pictures, digest
 from rlinf.runners.run import Run
@@ -19,28 +19,43 @@ from rlinf.workers.imitation import ImitationWorker
 _OF_NO_EFFECT = {"cache_dir", "log_interval", "eval_interval", "save_interval"}  # on the weights
 
 
-def start_weights(config: Config, plan: Plan, run: Run) -> Config:
-    """The configuration with its start weights chosen.
+def given_weights(config: Config) -> Config:
+    """The configuration with the weights of `runner.ckpt_path`, where it is given.
 
-    A policy folder, of `runner.ckpt_path` or of the warm-up, becomes `actor.model.model_path`. A
-    checkpoint of a training stays in `runner.ckpt_path`: it holds what training changed, on top of
-    the model.
+    A policy folder becomes part of `actor.model`. A checkpoint stays in `runner.ckpt_path`: it
+    holds what training changed, on top of the model.
 
     Raises:
         UserError: the checkpoint is damaged.
     """
-    path, model, checked = config.actor.model.model_path, config.actor.model, None
-    if config.runner.ckpt_path is not None:
-        folder = checkpoint.follow(Path(config.runner.ckpt_path).expanduser())
-        if is_checkpoint(folder):
-            checked = str(checkpoint.verified(folder, "runner.ckpt_path"))
-        else:
-            path = str(folder)
-    elif path is None and config.imitation is not None:
-        path = str(_warm_up(config, plan, config.imitation, run))
-    actor = config.actor.model_copy(update={"model": model.model_copy(update={"model_path": path})})
-    runner = config.runner.model_copy(update={"ckpt_path": checked})
-    return config.model_copy(update={"actor": actor, "runner": runner})
+    if config.runner.ckpt_path is None:
+        return config
+    folder = checkpoint.follow(Path(config.runner.ckpt_path).expanduser())
+    if is_checkpoint(folder):
+        checked = str(checkpoint.verified(folder, "runner.ckpt_path"))
+        runner = config.runner.model_copy(update={"ckpt_path": checked})
+        return config.model_copy(update={"runner": runner})
+    runner = config.runner.model_copy(update={"ckpt_path": None})
+    return _at(folder, config.model_copy(update={"runner": runner}))
+
+
+def start_weights(config: Config, plan: Plan, run: Run) -> Config:
+    """The configuration with its start weights chosen: given ones, or those of the warm-up.
+
+    Raises:
+        UserError: the checkpoint given is damaged.
+    """
+    config = given_weights(config)
+    given = config.runner.ckpt_path or config.actor.model.model_path
+    if given is not None or config.imitation is None:
+        return config
+    return _at(_warm_up(config, plan, config.imitation, run), config)
+
+
+def _at(folder: Path, config: Config) -> Config:
+    """The configuration with this folder of the start weights."""
+    model = config.actor.model.starting_from(folder)
+    return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})
 
 
 def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> Path:
@@ -53,18 +68,24 @@ def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) ->
     folders = data_folders(config, plan, settings, run)
     decode_pictures(folders, settings, run)
     with run.console.phase("imitation", once=True):
-        worker = ImitationWorker(config, folders, 0, 1, plan.cores["actor"], device="cpu")
+        worker = ImitationWorker(_alone(config), folders, 0, 1, plan.cores["actor"], device="cpu")
         for step in range(settings.steps):
             run.stop.check()
             worker.train(step, step + 1)
             run.console.progress(step + 1, settings.steps)
     building = folder.with_name(f".{os.getpid()}-{folder.name}")
-    worker.export(str(building))
+    save_policy(worker.policy, config.actor.model, building)
     if folder.is_dir():  # another run was faster
         shutil.rmtree(building)
     else:
         building.rename(folder)
     return folder
+
+
+def _alone(config: Config) -> Config:
+    """For one process on the CPU, which has nobody to share weights with."""
+    actor = config.actor.model_copy(update={"fsdp_config": FsdpConfig(), "enable_offload": False})
+    return config.model_copy(update={"actor": actor})
 
 
 def _policy_key(config: Config, settings: ImitationConfig) -> dict[str, object]:

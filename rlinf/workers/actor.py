@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from rlinf.algorithms.losses import (
@@ -26,34 +23,29 @@ from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
 from rlinf.data.shared import Handle, SharedMemory
 from rlinf.data.types import Observation, TrainBatch
-from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
-from rlinf.models.weights import Layout, Weights
+from rlinf.models.weights import Weights
 from rlinf.workers.debugging import keep_batch
 from rlinf.workers.keeping import Kept, size_of
 from rlinf.workers.logprobs import Logprobs, ParityCheck
-from rlinf.workers.offload import allocated, note_memory
-from rlinf.workers.optimizer import Optimizer
-from rlinf.workers.passes import Passes, Piece
+from rlinf.workers.memory import RowLimit
+from rlinf.workers.passes import Piece
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import needs_fsdp, spread
 from rlinf.workers.start import StartWeights
+from rlinf.workers.training import Schedule, TrainingWorker
 
-MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
-_HOST = torch.device("cpu")
 Fetch = Callable[[Sequence[Any]], Sequence[Observation]]
 
 
-class ActorWorker:
+class ActorWorker(TrainingWorker):
     """consumes: samples; produces: weights, metrics; waits for: the gradients of the other ranks.
 
-    Every rank reads the same batch and takes its slice of each minibatch. Losses are divided by
-    denominators of the whole minibatch, so gradients just add up over micro-batches and ranks.
+    Every rank reads the same batch and takes its slice of each minibatch.
     """
 
     def __init__(
@@ -75,35 +67,21 @@ class ActorWorker:
             shard_size: ranks that hold one copy of the weights together.
         """
         prepare_process(f"actor{rank}", log_dir)
-        self.device = prepare_torch(threads)
-        self.config, self.fetch, self.ranks = config, fetch, Ranks(rank, world)
-        self.updates, self.shard_size, self.log_dir = updates, shard_size, Path(log_dir)
-        self.policy = start_policy(config)
-        self.layout = Layout(self.policy)
+        device = prepare_torch(threads)
+        self.fetch, self.log_dir = fetch, Path(log_dir)
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
-        self.skipped = 0  # updates in a row
         self.spans = Spans(f"actor{rank}")
         self._shared: SharedMemory | None = None  # weights on their way; rank 0
-        self._saving_ranks: dist.ProcessGroup | None = None
-        self._writing: Future[Any] | None = None
-        if world == 1:
-            if needs_fsdp(config.actor, shard_size):
-                self.ranks.stand_alone()
-            self._prepare()
-
-    def ready(self) -> None:
-        """Answers once the constructor is through."""
-
-    def open_meeting_point(self, host: str) -> str:
-        """Opens the address on this machine, `host`, where the ranks meet (rank 0 only)."""
-        return self.ranks.open_meeting_point(host)
-
-    def connect(self, address: str) -> None:
-        """Joins the other ranks at the address that rank 0 opened, and shares the policy out."""
-        self.ranks.connect(address, self.config.runner.worker_timeout_s)
-        self._saving_ranks = dist.new_group(backend="gloo")  # writes while the others train
-        self._prepare()
+        super().__init__(
+            config,
+            start_policy(config),
+            Schedule(config.actor.optim, updates),
+            RowLimit("actor.micro_batch_size", config.actor.micro_batch_size),
+            Ranks(rank, world),
+            device,
+            shard_size,
+        )
 
     def version(self) -> int:
         """Updates made so far."""
@@ -140,14 +118,8 @@ class ActorWorker:
                 worker's log-probs are not the rollout's.
             OutOfMemory: the samples do not fit into the memory of the device, see `Passes.run`.
         """
-        self._be_on(self.device)
-        try:
-            metrics = self._train(batch, step)
-        finally:
-            self._be_on(_HOST)
-        failures = self.passes.take_failures()
-        lacking = {"faults/out_of_memory": Total(failures * self.ranks.share)} if failures else {}
-        return Metrics.merge([metrics, lacking])
+        with self._at_work():
+            return Metrics.merge([self._train(batch, step), self._lack_of_memory()])
 
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
@@ -168,28 +140,6 @@ class ActorWorker:
                 if not go_on:
                     return Metrics.merge(parts)
         return Metrics.merge(parts)
-
-    def save(self, folder: str) -> None:
-        """Begins to write policy, optimizer and counters; `saved` tells when it is done.
-
-        The state is copied first, so training may go on.
-        """
-        self._writing = shards.begin_to_write(
-            self._state(), Path(folder) / shards.FOLDER, self._saving_ranks
-        )
-
-    def saved(self) -> tuple[bool, str | None]:
-        """Whether this rank's writing has ended, and if it failed, what the disk said."""
-        if self._writing is None or not self._writing.done():
-            return self._writing is None, None
-        return True, shards.problem_of(self._writing)
-
-    def load(self, folder: str) -> None:
-        """Continues from what `save` wrote, with whatever number of ranks."""
-        self.spread.settle()
-        state = self._state()
-        shards.read(state, Path(folder) / shards.FOLDER)
-        self.policy.version, self.skipped = state["version"], state["skipped"]
 
     def state_bytes(self) -> int:
         """Size of what this rank would `keep`."""
@@ -221,36 +171,12 @@ class ActorWorker:
         shares = map(self.spread.share, [*state[shards.POLICY].values(), *moments])
         return [*shares, counters]
 
-    def _state(self) -> shards.State:
-        """What a checkpoint holds; the tensors themselves, not copies."""
-        return {
-            shards.POLICY: shards.weights_of(self.policy),
-            "optimizer": self.optimizer.state(),
-            "version": self.policy.version,
-            "skipped": self.skipped,
-        }
-
-    def _be_on(self, device: torch.device) -> None:
-        """With `enable_offload`: moves policy and optimizer to the GPU, or off it."""
-        if self.config.actor.enable_offload and self.device != _HOST:
-            before = allocated(self.device)
-            self.spread.move(device)
-            self.optimizer.follow()
-            note_memory(f"actor to {device}", self.device, before)
-
     def _prepare(self) -> None:
-        """Shares the policy out over the ranks and makes its optimizer."""
-        actor = self.config.actor
-        self.spread = spread(
-            self.policy, self.layout, actor, self.device, self.ranks, self.shard_size
-        )
-        self.optimizer = Optimizer(self.spread, actor.optim, self.updates)
-        self.passes = Passes(actor, self.device, self.ranks, self.spread, self.optimizer)
+        super()._prepare()
         self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self.passes)
         self.check_parity = ParityCheck(self.config, self.logprobs)
         pulled = self.settings.kl_beta > 0
         self.start = StartWeights(self.policy, self.spread) if pulled else None
-        self._be_on(_HOST)
 
     def _train_minibatch(
         self,
@@ -279,8 +205,16 @@ class ActorWorker:
                 [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
             ), False
         return Metrics.merge(
-            [metrics, self._step(lambda: self._keep(batch, table, minibatch))]
+            [metrics, self._move(lambda: self._keep(batch, table, minibatch))]
         ), True
+
+    def _move(self, keep_samples: Callable[[], str]) -> Metrics:
+        policy_rate, value_rate = self.optimizer.rates()
+        return self._step(
+            {"train/actor/lr": policy_rate, "train/critic/lr": value_rate},
+            "train/actor/grad_norm",
+            lambda: f"look at train/loss and lower actor.optim.lr; {keep_samples()}",
+        )
 
     def _find_gradients(
         self,
@@ -336,26 +270,6 @@ class ActorWorker:
         nothing = Mean(0.0, 0.0)
         divergence = metrics.get("train/actor/approx_kl_k3", nothing)
         return target is not None and self.ranks.mean(divergence) > target
-
-    def _step(self, keep_samples: Callable[[], str]) -> Metrics:
-        """Clips the gradient and moves the weights, or skips an update that is not finite."""
-        policy_rate, value_rate = self.optimizer.rates()
-        norm = self.optimizer.clip()
-        finite = math.isfinite(norm)
-        self.skipped = 0 if finite else self.skipped + 1
-        if self.skipped >= MAX_SKIPPED:
-            raise NumericsError(
-                f"the gradient of {self.skipped} updates in a row is not finite (norm {norm}); "
-                f"look at train/loss and lower actor.optim.lr; {keep_samples()}"
-            )
-        if finite:
-            self.optimizer.step()
-        share = self.ranks.share  # ranks know the same numbers: together they count once
-        seen = {"train/actor/lr": policy_rate, "train/critic/lr": value_rate}
-        if finite:
-            seen["train/actor/grad_norm"] = norm
-        means = {name: Mean(value * share, share) for name, value in seen.items()}
-        return Metrics({**means, "faults/skipped_updates": Total(share * (not finite))})
 
 
 def loss_settings(algorithm: AlgorithmConfig) -> LossSettings:

@@ -64,7 +64,9 @@ class Sharded(Spread):
                 if self.options.cpu_offload
                 else OffloadPolicy(),
             )
-        register_fsdp_forward_method(policy, "evaluate")
+        for name in ("evaluate", "imitate"):
+            if hasattr(policy, name):
+                register_fsdp_forward_method(policy, name)
         self.modules = [m for m in policy.modules() if isinstance(m, FSDPModule)]
         for part in self.modules:
             part.set_gradient_divide_factor(1.0)

@@ -9,30 +9,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlinf.algorithms.schedule import learning_rate_factor
 from rlinf.config.imitation import ImitationConfig
-from rlinf.config.schema import Config
-from rlinf.data.layout import micro_batches
+from rlinf.config.schema import Config, OptimConfig
 from rlinf.data.random import derive
-from rlinf.errors import NumericsError, UserError
+from rlinf.errors import UserError
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.logging.metrics import Mean, Metrics, Total
-from rlinf.models.base import ImitablePolicy, Imitation
-from rlinf.models.loading import build_policy, load_policy, save_policy
+from rlinf.models.base import ImitablePolicy, Imitation, Policy
+from rlinf.models.loading import start_policy
+from rlinf.workers.memory import RowLimit
+from rlinf.workers.passes import Piece
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
+from rlinf.workers.training import Schedule, TrainingWorker
 
-MAX_SKIPPED = 3  # steps in a row whose gradient is not finite
 MAX_JUDGED = 1024  # held-out samples that are looked at
-STATE_FILE = "imitation.pt"
 
 
-class ImitationWorker:
+class ImitationWorker(TrainingWorker):
     """consumes: demonstrations; produces: weights, metrics; waits for: gradients of other ranks.
 
-    Every rank reads the same data sets and takes its slice of each batch. Losses are divided by
-    the numbers of the whole batch, so gradients just add up over micro-batches and ranks.
+    Every rank reads the same data sets and takes its slice of each batch.
     """
+
+    policy: ImitablePolicy
 
     def __init__(
         self,
@@ -43,13 +43,15 @@ class ImitationWorker:
         threads: int,
         log_dir: str | None = None,
         device: str | None = None,
+        shard_size: int = 1,
     ) -> None:
-        """Reads the data sets, builds policy and optimizer.
+        """Reads the data sets and builds the policy; with several ranks `connect` makes it ready.
 
         Args:
             folders: LeRobot data sets.
             log_dir: of the log file of a process of its own; None inside the launcher.
             device: where it computes; None takes the GPU of the process, or the CPU.
+            shard_size: ranks that hold one copy of the weights together.
 
         Raises:
             UserError: a data set is missing or incomplete, or does not fit the policy.
@@ -58,29 +60,26 @@ class ImitationWorker:
             prepare_process(f"imitation{rank}", log_dir)
         found = prepare_torch(threads)
         assert config.imitation is not None, "checked by the launcher"
-        self.config, self.settings, self.ranks = config, config.imitation, Ranks(rank, world)
+        self.settings = settings = config.imitation
         self.chunk = config.actor.model.num_action_chunks
-        cache = Path(self.settings.cache_dir).expanduser()
-        data = Demonstrations.load(folders, self.settings.image_keys, cache, lambda *_: None)
+        cache = Path(settings.cache_dir).expanduser()
+        data = Demonstrations.load(folders, settings.image_keys, cache, lambda *_: None)
         check_fit(data, config, ", ".join(folders))
-        self.learned, self.held_out = data.split(self.settings.holdout, self.settings.seed)
-        self.policy = self._build().to(torch.device(device or found))
-        self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay
+        self.learned, self.held_out = data.split(settings.holdout, settings.seed)
+        policy = imitable(start_policy(config), config)
+        if settings.statistics == "data":
+            policy.set_action_statistics(self.learned.action_statistics(self.chunk))
+        super().__init__(
+            config,
+            policy,
+            Schedule(optim_of(settings), settings.steps),
+            RowLimit(
+                "imitation.micro_batch_size", settings.micro_batch_size or settings.batch_size
+            ),
+            Ranks(rank, world),
+            torch.device(device or found),
+            shard_size,
         )
-        self.skipped = 0  # steps in a row
-
-    def ready(self) -> None:
-        """Answers once the constructor is through."""
-
-    def open_meeting_point(self, host: str) -> str:
-        """Opens the address on this machine, `host`, where the ranks meet (rank 0 only)."""
-        return self.ranks.open_meeting_point(host)
-
-    def connect(self, address: str) -> None:
-        """Joins the other ranks at the address that rank 0 opened."""
-        self.ranks.connect(address, self.config.runner.worker_timeout_s)
 
     def sizes(self) -> tuple[int, int]:
         """Samples to learn from, samples held out."""
@@ -93,96 +92,58 @@ class ImitationWorker:
             NumericsError: several steps in a row had a gradient that is not finite.
         """
         self.policy.train()
-        return Metrics.merge([self._train_step(step).on_host() for step in range(first, end)])
+        with self._at_work():
+            steps = [self._train_step(step).on_host() for step in range(first, end)]
+            return Metrics.merge([*steps, self._lack_of_memory()])
 
     def judge(self) -> Metrics:
         """This rank's part of the metrics on held-out samples, as they are without smoothing."""
         self.policy.eval()
         count = min(len(self.held_out), MAX_JUDGED)
         rows = np.linspace(0, len(self.held_out) - 1, count).round().astype(np.int64)
+        with torch.no_grad(), self._at_work():
+            return Metrics.merge(self.passes.run(rows, self._judge))
+
+    def _judge(self, pieces: Sequence[Piece]) -> list[Metrics]:
         parts: list[Metrics] = []
-        with torch.no_grad():
-            for piece in filter(len, self._pieces(rows)):
-                seen = self._compare(self.held_out, piece, smoothing=0.0)
-                parts.append(
-                    Metrics(
-                        {
-                            "sft/heldout_loss": _mean(seen.token_loss),
-                            "sft/heldout_token_accuracy": _mean(seen.correct),
-                            "sft/heldout_action_error": _mean(seen.error),
-                        }
-                    ).on_host()
-                )
-        return Metrics.merge(parts)
-
-    def save(self, folder: str) -> None:
-        """Writes policy and optimizer."""
-        self.export(str(Path(folder) / "policy"))
-        torch.save({"optimizer": self.optimizer.state_dict()}, Path(folder) / STATE_FILE)
-
-    def export(self, folder: str) -> None:
-        """Writes the policy alone."""
-        save_policy(self.policy, self.config.actor.model, Path(folder))
-
-    def load(self, folder: str) -> None:
-        """Continues from what `save` wrote."""
-        path = Path(folder) / STATE_FILE
-        if not path.is_file():
-            raise UserError(
-                f"runner.resume_dir: {folder} is no checkpoint of `rlinf sft`",
-                "name one of its checkpoints, or start from this policy with "
-                "actor.model.model_path",
-            )
-        load_policy(self.policy, Path(folder))
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def _build(self) -> ImitablePolicy:
-        model = self.config.actor.model
-        policy = build_policy(model, seed=self.config.actor.seed)
-        if not isinstance(policy, ImitablePolicy):
-            raise UserError(
-                f"actor.model.model_type = {model.model_type}: it cannot learn by imitation",
-                "choose a policy of action tokens, such as tiny_vla",
-            )
-        if self.settings.statistics == "data":
-            policy.set_action_statistics(self.learned.action_statistics(self.chunk))
-        return policy
+        for piece, count in pieces:
+            seen = self._compare(self.held_out, piece, smoothing=0.0)
+            if count:
+                found = {
+                    "sft/heldout_loss": _mean(seen.token_loss),
+                    "sft/heldout_token_accuracy": _mean(seen.correct),
+                    "sft/heldout_action_error": _mean(seen.error),
+                }
+                parts.append(Metrics(found).on_host())
+        return parts
 
     def _train_step(self, step: int) -> Metrics:
-        settings, batch = self.settings, self.settings.batch_size
-        rows = batch_rows(step, batch, len(self.learned), settings.seed)
+        settings = self.settings
+        rows = batch_rows(step, settings.batch_size, len(self.learned), settings.seed)
+        parts = self.passes.run(rows, self._find_gradients)
+        self.spread.add_up(self.optimizer.gradients())
+        moved = self._step(
+            {"sft/lr": self.optimizer.rates()[0]},
+            "sft/grad_norm",
+            lambda: "look at sft/token_loss and lower imitation.lr",
+        )
+        return Metrics.merge([*parts, moved])
+
+    def _find_gradients(self, pieces: Sequence[Piece]) -> list[Metrics]:
+        """The gradients of this rank's passes, and the metrics of each."""
         parts: list[Metrics] = []
-        self.optimizer.zero_grad(set_to_none=True)
-        for piece in filter(len, self._pieces(rows)):
-            seen = self._compare(self.learned, piece, settings.label_smoothing_bins)
+        self.optimizer.clear()
+        batch = self.settings.batch_size
+        for index, (piece, count) in enumerate(pieces):
+            self.spread.before_backward(last=index == len(pieces) - 1)
+            seen = self._compare(self.learned, piece, self.settings.label_smoothing_bins)
             loss = seen.token_loss.sum() / (batch * seen.token_loss.shape[1])
             if seen.value_loss.shape[1]:
                 loss = loss + seen.value_loss.sum() / (batch * seen.value_loss.shape[1])
-            loss.backward()
-            parts.append(_metrics(seen))
-        self.ranks.add_up([_gradient(parameter) for parameter in self.parameters])
-        return Metrics.merge([*parts, self._move(step)])
-
-    def _move(self, step: int) -> Metrics:
-        """Clips the gradient and moves the weights, or skips a step that is not finite."""
-        rate = learning_rate(self.settings, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad)
-        finite = bool(torch.isfinite(norm))
-        self.skipped = 0 if finite else self.skipped + 1
-        if self.skipped >= MAX_SKIPPED:
-            raise NumericsError(
-                f"the gradient of {self.skipped} steps in a row is not finite (norm {norm}); "
-                "look at sft/token_loss and lower imitation.lr"
-            )
-        if finite:
-            self.optimizer.step()
-        share = self.ranks.share  # ranks know the same numbers: together they count once
-        seen = {"sft/lr": rate} | ({"sft/grad_norm": float(norm)} if finite else {})
-        means = {name: Mean(value * share, share) for name, value in seen.items()}
-        return Metrics({**means, "faults/skipped_updates": Total(share * (not finite))})
+            (loss if count else 0.0 * loss).backward()
+            if count:
+                parts.append(_metrics(seen))
+        return parts
 
     def _compare(self, data: Demonstrations, rows: np.ndarray, smoothing: float) -> Imitation:
         return self.policy.imitate(
@@ -192,11 +153,29 @@ class ImitationWorker:
             smoothing,
         )
 
-    def _pieces(self, rows: np.ndarray) -> list[np.ndarray]:
-        """This rank's share of the samples `rows`, in forward passes."""
-        whole = max(1, -(-len(rows) // self.ranks.world))
-        size = min(self.settings.micro_batch_size or self.settings.batch_size, whole)
-        return micro_batches(rows, self.ranks.rank, self.ranks.world, size)
+
+def imitable(policy: Policy, config: Config) -> ImitablePolicy:
+    """The policy as one that can imitate; raises UserError where it cannot."""
+    if not isinstance(policy, ImitablePolicy):
+        raise UserError(
+            f"actor.model.model_type = {config.actor.model.model_type}: it cannot learn by "
+            "imitation",
+            "choose a policy of action tokens, such as tiny_vla",
+        )
+    return policy
+
+
+def optim_of(settings: ImitationConfig) -> OptimConfig:
+    """The optimizer of imitation; the critic learns at the rate of the policy."""
+    return OptimConfig(
+        lr=settings.lr,
+        value_lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        clip_grad=settings.clip_grad,
+        lr_warmup_steps=settings.lr_warmup_steps,
+        warmup_style=settings.lr_schedule,
+        total_training_steps=settings.steps,
+    )
 
 
 def batch_rows(step: int, size: int, samples: int, seed: int) -> np.ndarray:
@@ -214,14 +193,6 @@ def batch_rows(step: int, size: int, samples: int, seed: int) -> np.ndarray:
 def _order(index: int, samples: int, seed: int) -> np.ndarray:
     """The samples in the order of pass `index`."""
     return np.argsort(derive(seed, index, np.arange(samples)), kind="stable")
-
-
-def learning_rate(settings: ImitationConfig, step: int) -> float:
-    """Of the step with this number, from 0."""
-    factor = learning_rate_factor(
-        step, settings.lr_warmup_steps, settings.steps, settings.lr_schedule, 0.0
-    )
-    return settings.lr * factor
 
 
 def check_fit(data: Demonstrations, config: Config, where: str) -> None:
@@ -281,10 +252,3 @@ def _metrics(seen: Imitation) -> Metrics:
 
 def _mean(values: torch.Tensor) -> Mean:
     return Mean(values.detach().sum(), values.numel())
-
-
-def _gradient(parameter: torch.Tensor) -> torch.Tensor:
-    """Zero where a parameter was not reached, as other ranks may have reached it."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad

@@ -1,4 +1,4 @@
-"""The passes in which a rank of the actor computes samples, of a size that fits into memory."""
+"""The passes in which a training rank computes samples, of a size that fits into memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Passes:
-    """At most `actor.micro_batch_size` samples at a time, or half of it once that did not fit."""
+    """As many samples at a time as the limit says, or half of it once that did not fit."""
 
     def __init__(
         self,
@@ -29,10 +29,11 @@ class Passes:
         ranks: Ranks,
         spread: Spread,
         optimizer: Optimizer,
+        limit: RowLimit,
     ) -> None:
         self.config, self.device, self.ranks = config, device, ranks
         self.spread, self.optimizer = spread, optimizer
-        self.limit = RowLimit("actor.micro_batch_size", config.micro_batch_size)
+        self.limit = limit
         self._counted = 0  # halvings that somebody was told of
 
     def run(self, rows: np.ndarray, work: Callable[[Sequence[Piece]], T]) -> T:

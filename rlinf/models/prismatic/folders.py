@@ -9,12 +9,13 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.model_folder import ModelFolder
-from rlinf.config.recipes import NOTED, Recipe
+from rlinf.config.model_folder import STATISTICS_FILE, ModelFolder
+from rlinf.config.recipes import FOLDED, NOTED, Recipe
 from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
@@ -56,20 +57,31 @@ def assign(network: Prismatic, state: Mapping[str, Tensor]) -> None:
     network.load_state_dict(state)
 
 
-def write(state: Mapping[str, Tensor], folder: Path, source: ModelFolder, recipe: Recipe) -> None:
-    """A folder in the layout of the one the model came from, whose other files are copied."""
+def write(
+    state: Mapping[str, Tensor],
+    folder: Path,
+    source: ModelFolder,
+    recipe: Recipe,
+    folded: str | None = None,
+) -> None:
+    """A folder in the layout of the one the model came from, whose other files are copied.
+
+    Args:
+        folded: name of the adapter that has become part of the weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.path.iterdir()):
         copied = path.suffix in (".json", ".model", ".py", ".txt") and ".index." not in path.name
         if copied and path.is_file() and path.resolve() != (folder / path.name).resolve():
             shutil.copy(path, folder / path.name)
+    before = (source.settings.get(NOTED) or {}).get(FOLDED, [])
     settings = {
         **source.settings,
         "norm_stats": dict(source.statistics),
-        NOTED: recipe.noted(),
+        NOTED: {**recipe.noted(), FOLDED: [*before, *([folded] if folded else [])]},
     }
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    (folder / "dataset_statistics.json").write_text(json.dumps(dict(source.statistics)) + "\n")
+    write_statistics(source.statistics, folder)
     shards = _shards(state)
     if len(shards) == 1:
         write_tensors(state, folder / _WEIGHTS)
@@ -82,6 +94,11 @@ def write(state: Mapping[str, Tensor], folder: Path, source: ModelFolder, recipe
     size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     (folder / f"{_WEIGHTS}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def write_statistics(statistics: Mapping[str, Any], folder: Path) -> None:
+    """Writes what the actions of each data set are scaled with."""
+    (folder / STATISTICS_FILE).write_text(json.dumps(dict(statistics)) + "\n")
 
 
 def read_value_head(head: nn.Module, folder: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.model_folder import ADAPTER_FILE
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
 from rlinf.models.prismatic.network import Prismatic
 
-CONFIG_FILE = "adapter_config.json"
+CONFIG_FILE = ADAPTER_FILE
 WEIGHTS_FILE = "adapter_model.safetensors"
 TARGETS = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"),

@@ -43,7 +43,6 @@ class PrismaticPolicy(ImitablePolicy):
     """
 
     epsilon: float  # of the action scale, as the original of the model has it
-    table: Tensor  # [A, 256] float32, the simulator's value of each action token
 
     def __init__(self, config: PrismaticConfig) -> None:
         super().__init__()
@@ -59,10 +58,10 @@ class PrismaticPolicy(ImitablePolicy):
         self.value_head = (
             ValueHead(architecture.width, config.num_values) if config.add_value_head else None
         )
-        self.register_buffer("table", torch.zeros(self.action_dim, ACTION_BINS), persistent=False)
-        live = torch.ones(self.action_dim, dtype=torch.bool)
-        self.register_buffer("live", live, persistent=False)
-        self._use_statistics(*self.folder.statistics_of(config.unnorm_key))
+        self.unnorm_key, statistics = self.folder.statistics_of(config.unnorm_key)
+        self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)
+        self._check_dimensions()
+        self.register_buffer("live", self._live())
         _LOG.info("%s: %s, actions of %s", self.folder.path, self.recipe, self.unnorm_key)
 
     # --- acting and judging ----------------------------------------------------------------------
@@ -174,8 +173,7 @@ class PrismaticPolicy(ImitablePolicy):
 
     def decode(self, sampled: Tensor) -> Tensor:
         """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
-        dimension = torch.arange(self.action_dim, device=sampled.device)
-        return self.table[dimension, sampled - self.scale.first]
+        return self.scale.decode(sampled)
 
     def _views(self, observation: Observation) -> np.ndarray:
         return observation.images[:, :1]
@@ -208,61 +206,55 @@ class PrismaticPolicy(ImitablePolicy):
     # --- statistics ------------------------------------------------------------------------------
 
     def set_action_statistics(self, statistics: ActionStatistics) -> None:
-        before = self.folder.statistics.get(self.unnorm_key, {})
-        action = {
-            "mask": self.scale.scaled.tolist(),
-            "q01": statistics.q01.tolist(),
-            "q99": statistics.q99.tolist(),
-            "min": statistics.minimum.tolist(),
-            "max": statistics.maximum.tolist(),
-            "mean": statistics.mean.tolist(),
-            "std": statistics.std.tolist(),
-        }
-        own = {
-            **before,
-            "action": action,
-            "num_transitions": statistics.actions,
-            "num_trajectories": statistics.episodes,
-        }
-        known = {**self.folder.statistics, self.unnorm_key: own}
-        self.folder = replace(self.folder, statistics=known)
-        self._use_statistics(self.unnorm_key, own)
-
-    def _use_statistics(self, name: str, statistics: Mapping[str, Any]) -> None:
-        architecture = self.folder.architecture
-        self.unnorm_key = name
-        self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)
-        if len(self.scale.low) != self.action_dim:
-            raise UserError(
-                f"actor.model.action_dim = {self.action_dim}: the statistics of {name} have "
-                f"{len(self.scale.low)} dimensions",
-                f"set actor.model.action_dim={len(self.scale.low)}, or another unnorm_key",
-            )
-        self.table.copy_(torch.from_numpy(self.scale.table()))
+        self.scale.take(statistics)
         self.live.copy_(self._live())
+
+    def _statistics(self) -> dict[str, Any]:
+        """Those of the folder, with the range of actions that the policy has by now."""
+        before = self.folder.statistics[self.unnorm_key]
+        own = self.scale.describe()
+        if own["q01"] != before["action"]["q01"] or own["q99"] != before["action"]["q99"]:
+            counts = ("num_transitions", "num_trajectories")  # were of other demonstrations
+            kept = {name: value for name, value in before.items() if name not in counts}
+            before = {**kept, "action": own}
+        return {**self.folder.statistics, self.unnorm_key: before}
+
+    def _check_dimensions(self) -> None:
+        found = len(self.scale.low)
+        if found != self.action_dim:
+            raise UserError(
+                f"actor.model.action_dim = {self.action_dim}: the statistics of {self.unnorm_key} "
+                f"have {found} dimensions",
+                f"set actor.model.action_dim={found}, or another unnorm_key",
+            )
 
     def _live(self) -> Tensor:
         """[A] bool: dimensions whose token changes what the simulator gets."""
-        return torch.from_numpy((self.scale.high > self.scale.low) | ~self.scale.scaled)
+        return (self.scale.high > self.scale.low) | ~self.scale.scaled
 
     # --- weights ---------------------------------------------------------------------------------
 
     def load(self, folder: Path) -> None:
         """Takes weights from a model folder, or from an adapter of the model loaded before."""
+        self._read_value_head(folder)
         if lora.is_adapter(folder):
             lora.load(self.network, folder)
         else:
             state = folders.read(folder, self.network, self.dtype)
             folders.assign(self.network, state)
             self.begin_training_form()
+
+    def _read_value_head(self, folder: Path) -> None:
         if self.value_head is not None:
             folders.read_value_head(self.value_head, folder)
 
     def begin_training_form(self) -> None:
         """Adds adapters and checkpointing once there are weights."""
         if self.config.is_lora and not lora.attached(self.network):
-            path = self.config.lora_path
-            lora.attach(self.network, self.config.lora_rank, Path(path) if path else None)
+            adapter = self.config.adapter()
+            lora.attach(self.network, self.config.lora_rank, adapter)
+            if adapter is not None:
+                self._read_value_head(adapter)
         if self.config.gradient_checkpointing:
             self.network.checkpoint_layers()
 
@@ -275,9 +267,13 @@ class PrismaticPolicy(ImitablePolicy):
         value_head = {name: t for name, t in whole.items() if name.startswith("value_head.")}
         if lora.attached(self.network) and not merge:
             lora.save(self.network, network, folder, self.folder.path)
+            folders.write_statistics(self._statistics(), folder)
         else:
             merged = lora.merge(self.network, network)
-            folders.write(merged, folder, self.folder, self.recipe)
+            source = replace(self.folder, statistics=self._statistics())
+            adapter = self.config.adapter()
+            name = adapter.resolve().name if adapter else None
+            folders.write(merged, folder, source, self.recipe, folded=name)
         folders.write_value_head(value_head, folder)
 
     def layers(self) -> list[nn.Module]:

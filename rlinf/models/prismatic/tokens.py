@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlinf.config.model_folder import ACTION_BINS
+from rlinf.data.statistics import ActionStatistics
 from rlinf.errors import UserError
 
 BEGIN, END = 1, 2  # <s>, </s>
 WORD_BOUNDARY = 29871  # the token after "Out:", from which the first action token is predicted
+ROWS = ("q01", "q99", "min", "max", "mean", "std")
+"""Statistics of an action that are kept."""
 _EDGES = np.linspace(-1.0, 1.0, ACTION_BINS)
 _CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 
@@ -65,8 +68,15 @@ class Prompts:
         return ids, real
 
 
-class ActionScale:
-    """From action tokens to the simulator's units and back, by the statistics of a data set."""
+class ActionScale(nn.Module):
+    """From action tokens to the simulator's units and back, by the statistics of a data set.
+
+    The statistics are a buffer, so that checkpoints hold them beside the weights.
+    """
+
+    numbers: Tensor  # [6, A] float64, rows as in `ROWS`; not a number where it is not known
+    scaled: Tensor  # [A] bool; other dimensions keep the interval -1..1
+    centres: Tensor  # [255] float64
 
     def __init__(self, statistics: Mapping[str, Any], text_vocabulary: int, epsilon: float) -> None:
         """Takes the `action` part of the statistics.
@@ -75,29 +85,55 @@ class ActionScale:
             text_vocabulary: number of tokens with a meaning; the last 256 are actions.
             epsilon: added to the span q99 - q01, as the original of the model does.
         """
+        super().__init__()
         action = statistics["action"]
-        self.low = np.asarray(action["q01"], np.float64)
-        self.high = np.asarray(action["q99"], np.float64)
-        self.scaled = np.asarray(action.get("mask", [True] * len(self.low)), bool)
         self.first = text_vocabulary - ACTION_BINS  # the lowest action token
         self.epsilon = epsilon
+        unknown = [np.nan] * len(action["q01"])
+        rows = np.array([action.get(name, unknown) for name in ROWS], np.float64)
+        scaled = np.asarray(action.get("mask", [True] * rows.shape[1]), bool)
+        self.register_buffer("numbers", torch.from_numpy(rows))
+        self.register_buffer("scaled", torch.from_numpy(scaled), persistent=False)
+        self.register_buffer("centres", torch.from_numpy(_CENTRES), persistent=False)
+
+    @property
+    def low(self) -> Tensor:
+        """[A] float64, 1 % quantile."""
+        return self.numbers[0]
+
+    @property
+    def high(self) -> Tensor:
+        """[A] float64, 99 % quantile."""
+        return self.numbers[1]
 
     @property
     def tokens(self) -> slice:
         """Rows of the vocabulary that are actions."""
         return slice(self.first, self.first + ACTION_BINS)
 
-    def table(self) -> np.ndarray:
-        """[A, 256] float64: value of each dimension for each action token, lowest id first."""
-        ids = np.arange(ACTION_BINS)
-        centres = _CENTRES[np.clip(ACTION_BINS - ids - 1, 0, len(_CENTRES) - 1)]
-        span = (self.high - self.low + self.epsilon)[:, None]
-        scaled = 0.5 * (centres + 1) * span + self.low[:, None]
-        return np.where(self.scaled[:, None], scaled, centres)
+    def take(self, statistics: ActionStatistics) -> None:
+        """Scales as another data set needs it from now on."""
+        s = statistics
+        rows = np.stack([s.q01, s.q99, s.minimum, s.maximum, s.mean, s.std])
+        self.numbers.copy_(torch.from_numpy(rows))
+
+    def describe(self) -> dict[str, list[float] | list[bool]]:
+        """The `action` part of the statistics."""
+        rows = zip(ROWS, self.numbers, strict=True)
+        known = {name: row.tolist() for name, row in rows if bool(row.isfinite().all())}
+        return {"mask": self.scaled.tolist(), **known}
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
+        index = (self.first + ACTION_BINS - 1 - tokens).clamp(0, len(self.centres) - 1)
+        centre = self.centres[index]
+        span = self.high - self.low + self.epsilon
+        return torch.where(self.scaled, 0.5 * (centre + 1) * span + self.low, centre).float()
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """Token ids [..., A] int64 of actions [..., A] in the simulator's units."""
-        span = np.maximum(self.high - self.low, 1e-8)
-        unit = np.where(self.scaled, 2 * (actions - self.low) / span - 1, actions)
+        low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
+        span = np.maximum(high - low, 1e-8)
+        unit = np.where(self.scaled.cpu().numpy(), 2 * (actions - low) / span - 1, actions)
         bins = np.digitize(np.clip(unit, -1.0, 1.0), _EDGES)
         return self.first + ACTION_BINS - bins

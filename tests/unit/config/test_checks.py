@@ -200,14 +200,18 @@ def test_a_log_path_that_is_a_file_is_refused(errors_of: Errors, tmp_path: Path)
     assert "is not a folder" in errors_of(f"runner.logger.log_path={tmp_path}/file/run")
 
 
-def test_a_disk_without_room_for_the_checkpoints_is_told_before_the_run(
-    errors_of: Errors, monkeypatch: pytest.MonkeyPatch
+def test_what_this_machine_lacks_for_a_run_does_not_refuse_the_configuration(
+    load_toy: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=900_000_000)
     monkeypatch.setattr("rlinf.config.preflight.shutil.disk_usage", lambda path: usage)
-    message = errors_of()
-    assert "has 0.9 GB free, the run needs 1.0 GB (4 checkpoints" in message
-    assert "lower runner.keep_checkpoints" in message
+    folder = f"{tmp_path}/openvla-7b-rlvla-warmup"
+    lacking = preflight.lacking(load_toy(f"actor.model.model_path={folder}").config)
+    (weights, disk) = (f"{problem.message} | {problem.fix}" for problem in lacking)
+    assert f"actor.model.model_path = {folder}: there is no such file" in weights
+    assert "rlinf download gen-robot/openvla-7b-rlvla-warmup" in weights
+    assert "has 0.9 GB free, the run needs 1.0 GB (4 checkpoints" in disk
+    assert "lower runner.keep_checkpoints" in disk
 
 
 def test_a_forced_resume_of_nothing_is_refused(errors_of: Errors) -> None:

@@ -178,8 +178,9 @@ def test_a_policy_folder_to_start_from_takes_the_place_of_the_model(
     config = load("maniskill_ppo_openvla", settings, laptop).config
     assert config.actor.model.model_path == str(policy)
     (tmp_path / "checkpoint/actor").mkdir(parents=True)
-    with pytest.raises(UserError, match="openvla-7b-rlvla-warmup: there is no such file"):
-        load("maniskill_ppo_openvla", [f"runner.ckpt_path={tmp_path}/checkpoint"], laptop)
+    settings = (f"runner.ckpt_path={tmp_path}/checkpoint",)
+    config = load("maniskill_ppo_openvla", settings, laptop).config
+    assert config.actor.model.model_path == "openvla-7b-rlvla-warmup"
 
 
 def test_a_section_that_is_a_group_can_be_left_out_with_null(tmp_path: Path) -> None:

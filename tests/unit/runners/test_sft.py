@@ -6,12 +6,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from rlinf.cli import main
+from rlinf.config.load import load
+from rlinf.data.random import Noise, derive
+from rlinf.data.types import Observation
 from rlinf.imitation.lerobot.write import Writer
+from rlinf.models.base import Policy, Sampling
+from rlinf.models.loading import start_policy
+from rlinf.runners.warmup import given_weights
+from tests.tiny_openvla import UNNORM_KEY, write_folder
 from tests.unit.imitation.recorded import episode
 
 SMALL = (
@@ -20,6 +28,7 @@ SMALL = (
     "actor.model.num_heads=2",
     "imitation.batch_size=4",
 )
+NOISE = Noise(derive(1, np.arange(2)))
 STEPS = ("imitation.log_interval=2", "imitation.eval_interval=4", "imitation.save_interval=4")
 
 
@@ -61,6 +70,50 @@ def test_a_run_leaves_metrics_checkpoints_and_a_policy_that_training_accepts(tmp
     path = f"actor.model.model_path={run}/export"
     rollout = f"rollout.model.model_path={run}/export"
     assert main(["check", "quickstart", log, path, rollout, *SMALL]) == 0
+    exported = started(*SMALL, f"actor.model.model_path={run}/export")
+    saved = started(*SMALL, f"runner.ckpt_path={run}/checkpoints/latest")
+    for name, value in exported.state_dict().items():
+        assert torch.equal(value, saved.state_dict()[name]), name
+
+
+def started(*overrides: str) -> Policy:
+    """The policy that `rlinf train` and `rlinf eval` begin with."""
+    return start_policy(given_weights(load("quickstart", overrides).config))
+
+
+def test_what_adapters_learned_is_what_training_starts_from(tmp_path, data):
+    model = (
+        "model@actor.model=openvla_oft",
+        f"actor.model.model_path={write_folder(tmp_path / 'model')}",
+        f"actor.model.unnorm_key={UNNORM_KEY}",
+        "actor.model.precision=fp32",
+        "actor.model.num_action_chunks=2",
+        "actor.model.is_lora=true",
+        "actor.model.lora_rank=2",
+        "cluster.cpu_slots=1",
+    )
+    given = [f"imitation.data=[{data}]", f"imitation.cache_dir={tmp_path}/cache"]
+    run = tmp_path / "run"
+    log, learn = f"runner.logger.log_path={run}", ("imitation.steps=4", "imitation.lr=0.02")
+    small = ("imitation.batch_size=4", *STEPS)
+    assert (
+        main(["sft", "quickstart", "imitation=lerobot", log, *model, *given, *learn, *small]) == 0
+    )
+    main(["export", f"{run}/checkpoints/latest", str(tmp_path / "adapter"), "--adapter"])
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (2, 1, 64, 64, 3), dtype=np.uint8)
+    seen = Observation(images, np.zeros((2, 0), np.float32), ("do task 0", "do task 1"))
+    places = ("checkpoints/latest", "export", "../adapter")
+    found = [
+        started(*model, f"runner.ckpt_path={run}/{place}").act(seen, Sampling(), NOISE)
+        for place in (*places, "../model")
+    ]
+    for chunk in found[1:3]:  # as in the checkpoint: weights, critic, range of the actions
+        assert np.allclose(chunk.logprobs, found[0].logprobs, atol=1e-4)
+        assert np.allclose(chunk.values, found[0].values, atol=1e-4)
+        assert np.array_equal(chunk.actions, found[0].actions)
+    assert not np.allclose(found[3].logprobs, found[0].logprobs, atol=1e-2)
 
 
 def test_an_interrupted_run_ends_up_as_an_uninterrupted_one(tmp_path, data):

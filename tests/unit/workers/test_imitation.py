@@ -1,23 +1,31 @@
-"""Learning from demonstrations, in one process; ranks are played one after the other."""
+"""Learning from demonstrations, in one process and in several that share the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+import torch._dynamo
 
+import rlinf.workers.fsdp  # noqa: F401
+from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.derive import shard_size
 from rlinf.config.load import load
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.errors import UserError
 from rlinf.imitation.episode import Episode
 from rlinf.imitation.lerobot.write import Writer
+from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
-from rlinf.workers.imitation import ImitationWorker, batch_rows, learning_rate
+from rlinf.models.loading import save_policy, start_policy
+from rlinf.workers.imitation import ImitationWorker, batch_rows
+from tests.unit.workers.ranks import Tell, in_ranks
 
 Load = Callable[..., Config]
 
@@ -67,8 +75,12 @@ def configure(tmp_path: Path) -> Load:
     return build
 
 
-def worker(config: Config, data: str, rank: int = 0, world: int = 1) -> ImitationWorker:
-    return ImitationWorker(config, [data], rank, world, threads=1, device="cpu")
+def worker(
+    config: Config, data: str, rank: int = 0, world: int = 1, shard_size: int = 1
+) -> ImitationWorker:
+    return ImitationWorker(
+        config, [data], rank, world, threads=1, device="cpu", shard_size=shard_size
+    )
 
 
 def test_the_policy_learns_what_was_demonstrated(configure: Load, data: str):
@@ -91,31 +103,61 @@ def test_the_policy_learns_what_was_demonstrated(configure: Load, data: str):
     assert acted.actions[..., 1:] == pytest.approx(0.5)
 
 
-class RecordingRanks:
-    """One of several ranks: keeps its gradients instead of adding those of the others."""
+class Learnt(NamedTuple):
+    """What some steps did, on one rank."""
 
-    def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world, self.share = rank, world, 1.0 / world
-        self.kept: list[Tensor] = []
-
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        self.kept = [tensor.clone() for tensor in tensors]
+    metrics: Metrics
+    judged: Metrics
+    weights: np.ndarray | None  # on rank 0
+    held: int  # numbers of the policy's parameters that the rank keeps
 
 
-def test_the_gradient_does_not_depend_on_ranks_and_micro_batches(configure: Load, data: str):
-    def gradients(rank: int, world: int, micro: int) -> list[Tensor]:
-        config = configure("imitation.batch_size=30", f"imitation.micro_batch_size={micro}")
-        learner = worker(config, data)
-        learner.ranks = RecordingRanks(rank, world)
-        learner.train(0, 1)
-        return learner.ranks.kept
+def learn_in_ranks(config: Config, data: str, saved: Path, world: int) -> list[Learnt]:
+    """Three steps in each of `world` processes, with a checkpoint after two."""
 
-    whole = gradients(0, 1, micro=30)
-    # 30 samples over 4 ranks in pieces of at most 3: shares of 8, 8, 7 and 7.
-    parts = [gradients(rank, 4, micro=3) for rank in range(4)]
-    for index, expected in enumerate(whole):
-        found = sum(part[index] for part in parts)
-        assert torch.allclose(found, expected, atol=1e-6), index
+    def work(rank: int, tell: Tell) -> Learnt:
+        size = shard_size(config, {"actor": [ProcessPlacement(0, 0, (), "cpu", "")] * world})
+        learner = worker(config, data, rank, world, size)
+        if world > 1:
+            learner.connect(tell(learner.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        metrics = learner.train(0, 2)
+        judged = learner.judge()
+        learner.save(str(saved))
+        metrics = Metrics.merge([metrics, learner.train(2, 3)])
+        while not learner.saved()[0]:
+            time.sleep(0.01)
+        buffer = torch.zeros(learner.layout.size, dtype=torch.uint8)
+        learner.spread.write_weights(buffer if rank == 0 else None)
+        held = sum(learner.spread.share(p).numel() for p in learner.policy.parameters())
+        learner.ranks.leave()
+        return Learnt(metrics, judged, buffer.numpy() if rank == 0 else None, held)
+
+    return in_ranks(world, work)
+
+
+def test_ranks_that_share_the_weights_learn_what_one_process_does(
+    configure: Load, data: str, tmp_path: Path
+):
+    # Of 5 samples the ranks take 3 and 2 one by one: in its last pass rank 1 has none that counts.
+    config = configure("imitation.batch_size=5", "imitation.micro_batch_size=1")
+    (alone,) = learn_in_ranks(config, data, tmp_path / "one", 1)
+    both = learn_in_ranks(config, data, tmp_path / "two", 2)
+    for part in ("metrics", "judged"):
+        expected = getattr(alone, part).reduce()
+        found = Metrics.merge([getattr(rank, part) for rank in both]).reduce()
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    weights = both[0].weights.view(np.float32)
+    np.testing.assert_allclose(weights, alone.weights.view(np.float32), rtol=1e-3, atol=1e-5)
+    assert sum(rank.held for rank in both) == alone.held
+    # What two ranks wrote, one continues.
+    learner = worker(config, data)
+    learner.load(str(tmp_path / "two"))
+    learner.train(2, 3)
+    buffer = torch.zeros(learner.layout.size, dtype=torch.uint8)
+    learner.spread.write_weights(buffer)
+    np.testing.assert_allclose(buffer.numpy().view(np.float32), weights, rtol=1e-3, atol=1e-5)
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
@@ -126,8 +168,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     whole.train(0, 12)
     first = worker(config, data)
     first.train(0, 5)
-    (tmp_path / "saved").mkdir()
     first.save(str(tmp_path / "saved"))
+    while not first.saved()[0]:
+        time.sleep(0.01)
     second = worker(config, data)
     second.load(str(tmp_path / "saved"))
     second.train(5, 12)
@@ -140,14 +183,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
 def test_frozen_weights_stay_as_they_are(
     configure: Load, data: str, monkeypatch: pytest.MonkeyPatch
 ):
-    build = ImitationWorker._build
-
-    def frozen(self: ImitationWorker):
-        policy = build(self)
+    def frozen(config: Config):
+        policy = start_policy(config)
         policy.network.vision.requires_grad_(False)
         return policy
 
-    monkeypatch.setattr(ImitationWorker, "_build", frozen)
+    monkeypatch.setattr("rlinf.workers.imitation.start_policy", frozen)
     learner = worker(configure(), data)
     before = {k: v.clone() for k, v in learner.policy.named_parameters()}
     learner.train(0, 3)
@@ -158,7 +199,7 @@ def test_frozen_weights_stay_as_they_are(
 def test_the_statistics_of_a_trained_policy_can_be_kept(configure: Load, data: str, tmp_path: Path):
     learner = worker(configure(), data)
     learner.policy.low.fill_(-2.0)
-    learner.export(str(tmp_path / "policy"))
+    save_policy(learner.policy, learner.config.actor.model, tmp_path / "policy")
     path = f"actor.model.model_path={tmp_path}/policy"
     kept = worker(configure(path, "imitation.statistics=model"), data)
     assert kept.policy.low.tolist() == [-2.0] * 7
@@ -188,11 +229,6 @@ def test_demonstrations_that_do_not_fit_the_policy_are_refused(
         worker(configure(*overrides), data)
 
 
-def test_a_checkpoint_of_a_training_is_refused(configure: Load, data: str, tmp_path: Path):
-    with pytest.raises(UserError, match="is no checkpoint of `rlinf sft`"):
-        worker(configure(), data).load(str(tmp_path))
-
-
 def test_every_pass_sees_every_sample_once_in_an_order_of_its_own():
     rows = np.concatenate([batch_rows(step, 4, 10, seed=1) for step in range(5)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
@@ -200,13 +236,17 @@ def test_every_pass_sees_every_sample_once_in_an_order_of_its_own():
     assert np.array_equal(batch_rows(3, 4, 10, seed=1), rows[12:16])
 
 
-def test_the_learning_rate_warms_up_and_falls_to_zero(configure: Load):
-    settings = configure("imitation.steps=110", "imitation.lr=1.0").imitation
-    settings = settings.model_copy(update={"lr_warmup_steps": 10})
+def test_the_learning_rate_warms_up_and_falls_to_zero(configure: Load, data: str):
+    given = ("imitation.steps=110", "imitation.lr=1.0", "imitation.lr_warmup_steps=10")
+    learner = worker(configure(*given), data)
+
+    def rate(step: int) -> float:
+        learner.policy.version = step
+        policy, critic = learner.optimizer.rates()
+        assert policy == critic
+        return policy
+
     # Linear to 1 at step 10, then half a cosine over 100 steps: a half at step 60, 0 at 110.
-    assert learning_rate(settings, 0) == pytest.approx(1 / 11)
-    assert learning_rate(settings, 10) == pytest.approx(1.0)
-    assert learning_rate(settings, 60) == pytest.approx(0.5)
-    assert learning_rate(settings, 110) == pytest.approx(0.0)
-    constant = settings.model_copy(update={"lr_schedule": "constant"})
-    assert learning_rate(constant, 60) == 1.0
+    assert [rate(step) for step in (0, 10, 60, 110)] == pytest.approx([1 / 11, 1.0, 0.5, 0.0])
+    learner = worker(configure(*given, "imitation.lr_schedule=constant"), data)
+    assert rate(60) == 1.0

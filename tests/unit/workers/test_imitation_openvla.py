@@ -63,7 +63,7 @@ def test_adapters_learn_and_the_weights_below_them_stay(golden: GoldenSet, start
             assert torch.equal(value, frozen[name]), name
     # What it decodes with is now the range of the demonstrations, not that of the checkpoint.
     shown = learner.learned.action_statistics(1)
-    assert learner.policy.scale.low == pytest.approx(shown.q01)
+    assert learner.policy.scale.low.numpy() == pytest.approx(shown.q01)
 
 
 @pytest.mark.parametrize("golden", sets_with("moojink_1img.npz"))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Sampling
+from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import lora
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from tests.unit.models.openvla.conftest import NOISE, Build, config_of
@@ -134,7 +135,26 @@ def test_an_adapter_that_is_merged_already_is_refused(folder: Path, build: Build
     inside = folder / "lora_adapter"
     build(is_lora=True, lora_rank=4).save(inside)
     config = config_of(folder, is_lora=True, lora_path=str(inside))
-    assert "already merged" in "\n".join(p.message for p in config.problems())
+    assert "already folded into" in "\n".join(p.message for p in config.problems())
+
+
+def test_an_export_knows_the_adapter_in_it(
+    build: Build, folder: Path, observation: Observation, tmp_path: Path
+):
+    trained = build(is_lora=True, lora_rank=4)
+    change(trained)
+    trained.save(tmp_path / "adapter")
+    used = config_of(folder, is_lora=True, lora_path=str(tmp_path / "adapter"))
+    build_policy(used, seed=1).save(tmp_path / "export", merge=True)
+    twice = used.model_copy(update={"model_path": str(tmp_path / "export")})
+    assert "already folded into" in "\n".join(p.message for p in twice.problems())
+    # To start from an export leaves the adapter of the configuration out.
+    whole = build_policy(used.starting_from(tmp_path / "export"), seed=1)
+    assert same(trained, whole, observation)
+    # An adapter brings its critic along.
+    again = build_policy(config_of(folder).starting_from(tmp_path / "adapter"), seed=2)
+    values = [p.act(observation, SAMPLING, NOISE).values for p in (trained, again)]
+    assert np.array_equal(*values)
 
 
 def test_an_adapter_nobody_would_read_is_refused(folder: Path, tmp_path: Path):
