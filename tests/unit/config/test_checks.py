@@ -179,10 +179,9 @@ def test_proposed_values_are_accepted(load_toy: Load) -> None:
     )
 
 
-def test_a_missing_model_is_told_before_the_run(errors_of: Errors) -> None:
-    assert "actor.model.model_path = /no/model: there is no" in errors_of(
-        "actor.model.model_path=/no/model"
-    )
+def test_a_missing_model_is_told_before_the_run(load_toy: Load) -> None:
+    problem, *_ = preflight.lacking(load_toy("actor.model.model_path=/no/model").config)
+    assert "actor.model.model_path = /no/model: there is no" in problem.message
 
 
 def test_a_port_in_use_is_told_before_the_run(errors_of: Errors) -> None:
