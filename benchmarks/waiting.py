@@ -19,7 +19,7 @@ from rich.table import Table
 from meter import Spent, spend, spread
 from rlinf.config.load import load
 from rlinf.config.schema import Config
-from rlinf.data.types import ActReply, ChunkResult, Observation, Purpose, Start, Trajectory
+from rlinf.data.types import ActReply, ChunkResult, Observation, Start, Trajectory
 from rlinf.envs.base import StepResult
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.toy.reach import ToyReach
@@ -119,15 +119,8 @@ class _Policy:
     def __init__(self, worker: RolloutWorker) -> None:
         self._worker = worker
 
-    def act(
-        self,
-        observation: Observation,
-        keys: np.ndarray,
-        final: Observation | None,
-        purpose: Purpose,
-        version: int,
-    ) -> tuple[Any, ActReply]:
-        return observation, self._worker.act(observation, keys, final, purpose, version)
+    def act(self, observation: Observation, *rest: Any, **named: Any) -> tuple[Any, ActReply]:
+        return observation, self._worker.act(observation, *rest, **named)
 
     def judge(self, observation: Observation) -> np.ndarray:
         return self._worker.judge(observation)

@@ -226,9 +226,7 @@ class ActorWorker(TrainingWorker):
     ) -> list[Metrics]:
         """The gradients of this rank's passes, and the metrics of each."""
         parts = []
-        self.optimizer.clear()
-        for index, (rows, count) in enumerate(pieces):
-            self.spread.before_backward(last=index == len(pieces) - 1)
+        for rows, count in self._gradients_of(pieces):
             new = self.policy.evaluate(
                 table.take(batch.objects[rows], batch.rows[rows]),
                 batch.sampled[rows],

@@ -132,10 +132,8 @@ class ImitationWorker(TrainingWorker):
     def _find_gradients(self, pieces: Sequence[Piece]) -> list[Metrics]:
         """The gradients of this rank's passes, and the metrics of each."""
         parts: list[Metrics] = []
-        self.optimizer.clear()
         batch = self.settings.batch_size
-        for index, (piece, count) in enumerate(pieces):
-            self.spread.before_backward(last=index == len(pieces) - 1)
+        for piece, count in self._gradients_of(pieces):
             seen = self._compare(self.learned, piece, self.settings.label_smoothing_bins)
             loss = seen.token_loss.sum() / (batch * seen.token_loss.shape[1])
             if seen.value_loss.shape[1]:

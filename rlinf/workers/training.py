@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from rlinf.models.weights import Layout
 from rlinf.workers.memory import RowLimit
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
-from rlinf.workers.passes import Passes
+from rlinf.workers.passes import Passes, Piece
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.sharding import needs_fsdp, spread
 
@@ -159,6 +159,13 @@ class TrainingWorker:
         if not failures:
             return Metrics()
         return Metrics({"faults/out_of_memory": Total(failures * self.ranks.share)})
+
+    def _gradients_of(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
+        """The passes of an update; what is propagated back in each adds up, from zero."""
+        self.optimizer.clear()
+        for index, piece in enumerate(pieces):
+            self.spread.before_backward(last=index == len(pieces) - 1)
+            yield piece
 
     def _step(
         self, seen: Mapping[str, float], norm_name: str, advise: Callable[[], str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 from rlinf.config.load import load
 from rlinf.config.schema import Config
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import ActReply, Observation, Purpose
+from rlinf.data.types import ActReply, Observation, Purpose, Trajectory
 from rlinf.envs.factory import make_batch
+from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
@@ -51,6 +52,22 @@ class LocalPolicy:
     def judge(self, observation: Observation) -> np.ndarray:
         self.rows_judged += len(observation)
         return self.worker.judge(observation)
+
+
+def learn(
+    trajectories: Sequence[Trajectory], step: int, actor: ActorWorker, worker: RolloutWorker
+) -> int:
+    """Advantages, update and new weights, as in a run; returns the number of samples."""
+    samples, metrics = make_samples(trajectories, actor.config)
+    assert np.isfinite(list(metrics.values())).all()
+    found = actor.update(samples, step).reduce()
+    # The policy that learns sees what the policy that acted saw.
+    assert found["train/actor/ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert found["train/actor/grad_norm"] > 0
+    weights = actor.weights(None)
+    assert weights is not None
+    assert worker.load_weights(weights[0]) == step + 1
+    return len(samples)
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rlinf.config.load import load
 from rlinf.envs.factory import make_batch
-from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
-from tests.unit.workers.conftest import LocalPolicy
+from tests.unit.workers.conftest import LocalPolicy, learn
 
 SMALL = (
     "imitation=null",
@@ -53,15 +51,6 @@ def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp
         images = trajectory.observations[0].images
         assert images.shape == (2, 1, 32, 32, 3) and images.std() > 10
         shown.append(images)
-        samples, metrics = make_samples(trajectories, config)
-        assert len(samples) == 4
-        assert np.isfinite(list(metrics.values())).all()
-        found = actor.update(samples, step).reduce()
-        # The policy that learns sees what the policy that acted saw.
-        assert found["train/actor/ratio"] == pytest.approx(1.0, abs=1e-4)
-        assert found["train/actor/grad_norm"] > 0
-        weights = actor.weights(None)
-        assert weights is not None
-        assert worker.load_weights(weights[0]) == step + 1
+        assert learn(trajectories, step, actor, worker) == 4
     assert (shown[0] != shown[1]).any()
     batch.close()

@@ -10,18 +10,16 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rlinf.config.load import load
 from rlinf.data.types import Trajectory
 from rlinf.envs.factory import make_batch
-from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
 from tests.tiny_openvla import UNNORM_KEY, write_folder
-from tests.unit.workers.conftest import LocalPolicy
+from tests.unit.workers.conftest import LocalPolicy, learn
 
 SMALL = (
     "cluster.accelerators_per_node=0",
@@ -82,16 +80,7 @@ def test_two_iterations_of_a_shipped_configuration(name: str, tmp_path: Path):
     for step in range(2):
         trajectories = stage.collect(step, version=step)
         reward_one_episode(trajectories)
-        learnt, metrics = make_samples(trajectories, config)
-        assert len(learnt) == samples
-        assert np.isfinite(list(metrics.values())).all()
-        found = learning.update(learnt, step).reduce()
-        # The policy that learns sees what the policy that acted saw.
-        assert found["train/actor/ratio"] == pytest.approx(1.0, abs=1e-4)
-        assert found["train/actor/grad_norm"] > 0
-        sent = learning.weights(None)
-        assert sent is not None
-        assert acting.load_weights(sent[0]) == step + 1
+        assert learn(trajectories, step, learning, acting) == samples
     batch.close()
 
 
