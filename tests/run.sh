@@ -15,8 +15,8 @@ bin="$PWD/.venv/bin"
 "$bin/ruff" check .
 "$bin/ruff" format --check .
 "$bin/mypy"
-# Two at a time, file by file, the long ones first: half of a whole run is waiting for processes. Last, so
-# that its closing line ends the output.
+# Two at a time, file by file, the long ones first: half of a whole run is waiting for processes.
+# Last, so that its closing line ends the output.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 exec "$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile \
     --no-loadscope-reorder --durations=25 "$@"
