@@ -1,4 +1,5 @@
-"""Who sits where changes no number: the layouts of the documentation, on CPU slots."""
+"""Who sits where, and who waits for whom, on one Ray: the layouts of the documentation, and
+asynchronous runs, on CPU slots."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import psutil
 import pytest
 
 from rlinf.cluster import cluster
+from rlinf.cluster.nodes import Cluster
 from rlinf.config.load import load
 from rlinf.runners.run import open_run
-from rlinf.runners.train import Training, iterate
+from rlinf.runners.train import Training, iterate, training_loop
 from rlinf.runners.workers import Workers
 from tests.e2e import runs
 
@@ -59,37 +61,48 @@ def own_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, own_python: Path) -> dict[str, Path]:
-    """The policy after two iterations in each layout, all on one Ray."""
+def machines(own_python: Path) -> Iterator[Cluster]:
+    """A Ray for all runs of this file."""
+    loaded = load("toy_ppo_mlp", [*GRPO, *in_group(own_python)])
+    with cluster.start(loaded.config, loaded.plan.nodes) as machines:
+        yield machines
+
+
+@contextmanager
+def training(folder: Path, machines: Cluster, steps: int, *overrides: str) -> Iterator[Training]:
+    """A run in this process."""
+    loaded = load("toy_ppo_mlp", [*overrides, f"runner.logger.log_path={folder}"])
+    with open_run(loaded.config) as run:
+        workers = Workers(loaded.config, loaded.plan, machines, run)
+        try:
+            workers.start()
+            run.open_writers(None)
+            yield Training.of(loaded.config, loaded.plan, steps, run, workers)
+        finally:
+            workers.close()
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, own_python: Path, machines: Cluster
+) -> dict[str, Path]:
+    """The policy after two iterations in each layout."""
     found = {}
-    with ExitStack() as stack:
-        machines = None
-        for name, (placement, stages) in LAYOUTS.items():
-            folder = tmp_path_factory.mktemp("layout")
-            overrides = [
-                f"runner.logger.log_path={folder}/run",
-                f"cluster.component_placement={placement}",
-                f"rollout.pipeline_stage_num={stages}",
-                *(in_group(own_python) if name == "shared" else ()),
-            ]
-            loaded = load("toy_ppo_mlp", [*GRPO, *overrides])
-            config, plan = loaded.config, loaded.plan
-            if machines is None:  # the first layout is the one with a node group
-                machines = stack.enter_context(cluster.start(config, plan.nodes))
-            with open_run(config) as run:
-                workers = Workers(config, plan, machines, run)
-                try:
-                    workers.start()
-                    training = Training.of(config, plan, STEPS, run, workers)
-                    for _ in range(STEPS):
-                        assert iterate(training)["train/actor/grad_norm"] > 0
-                    training.saver.save()
-                    assert training.saver.finish()
-                    if name == "shared":
-                        (folder / "environment").write_text("\n".join(environments()))
-                finally:
-                    workers.close()
-            found[name] = folder
+    for name, (placement, stages) in LAYOUTS.items():
+        folder = tmp_path_factory.mktemp("layout")
+        overrides = [
+            f"cluster.component_placement={placement}",
+            f"rollout.pipeline_stage_num={stages}",
+            *(in_group(own_python) if name == "shared" else ()),
+        ]
+        with training(folder / "run", machines, STEPS, *GRPO, *overrides) as run:
+            for _ in range(STEPS):
+                assert iterate(run)["train/actor/grad_norm"] > 0
+            run.saver.save()
+            assert run.saver.finish()
+            if name == "shared":
+                (folder / "environment").write_text("\n".join(environments()))
+        found[name] = folder
     return found
 
 
@@ -127,3 +140,21 @@ def test_a_node_group_runs_its_own_interpreter_with_its_own_variables(
     assert f"rollout1 starts in {sys.executable}" in logs["rollout1"]
     told = set((folder / "environment").read_text().splitlines())
     assert told == {"EnvWorker accepted", "RolloutWorker -", "ActorWorker -"}
+
+
+def test_asynchronous_runs_are_one_iteration_behind_and_equal_each_other(
+    tmp_path: Path, machines: Cluster
+):
+    settings = (*runs.SMALL, "runner.mode=async", "runner.val_check_interval=2")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        with training(folder, machines, 6, *settings, "runner.save_interval=3") as run:
+            training_loop(run)
+            assert run.saver.finish()
+    records = [record for record in runs.metrics(first) if "rollout/staleness" in record]
+    assert [record["rollout/staleness"] for record in records] == [0, 1, 1, 1, 1, 1]
+    ratios = [record["train/actor/ratio"] for record in records]
+    assert all(abs(ratio - 1) < 0.5 for ratio in ratios)
+    assert runs.without_times(runs.metrics(first)) == runs.without_times(runs.metrics(second))
+    for name, weights in runs.policy(first, 6).items():
+        assert np.array_equal(weights, runs.policy(second, 6)[name]), name

@@ -12,7 +12,14 @@ from tests.e2e import runs
 
 pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
 
-PART_WAY = ("runner.max_steps=4", "runner.val_check_interval=4", "env.eval.num_trials=48")
+STEPS, TRIALS = 3, 32
+PART_WAY = (
+    f"runner.max_steps={STEPS}",
+    f"runner.val_check_interval={STEPS}",
+    f"env.eval.num_trials={TRIALS}",
+    "imitation.num_demonstrations=240",
+    "imitation.steps=240",
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +34,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_success_rises_over_that_of_the_warm_up(finished: tuple[Path, str]):
     folder, _ = finished
     before, after = (
-        json.loads((folder / "eval" / f"step_{step}.json").read_text()) for step in (0, 4)
+        json.loads((folder / "eval" / f"step_{step}.json").read_text()) for step in (0, STEPS)
     )
-    assert before["overall"]["episodes"] == after["overall"]["episodes"] == 48
+    assert before["overall"]["episodes"] == after["overall"]["episodes"] == TRIALS
     assert after["overall"]["success"] >= before["overall"]["success"] + 0.1
     starts = [json.dumps(episode["start"]) for episode in after["episodes"]]
-    assert len(set(starts)) == 48  # each start once
+    assert len(set(starts)) == TRIALS  # each start once
 
 
 def test_the_last_lines_say_what_was_reached_and_where_everything_is(finished: tuple[Path, str]):
@@ -46,7 +53,7 @@ def test_the_last_lines_say_what_was_reached_and_where_everything_is(finished: t
 def test_a_video_of_the_evaluation_can_be_played(finished: tuple[Path, str]):
     folder, _ = finished
     videos = sorted((folder / "video" / "eval").glob("*.mp4"))
-    assert [video.stem for video in videos] == ["step_00000-worker_0", "step_00004-worker_0"]
+    assert [video.stem for video in videos] == ["step_00000-worker_0", f"step_{STEPS:05d}-worker_0"]
     import imageio_ffmpeg
 
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(videos[-1]))
@@ -56,9 +63,9 @@ def test_a_video_of_the_evaluation_can_be_played(finished: tuple[Path, str]):
 def test_the_exported_policy_evaluates_to_the_same_result(finished: tuple[Path, str]):
     folder, _ = finished
     again = folder.parent / "again"
-    trials = "env.eval.num_trials=48"
+    trials = f"env.eval.num_trials={TRIALS}"
     runs.run("eval", "quickstart", again, f"runner.ckpt_path={folder / 'export'}", trials)
-    first = json.loads((folder / "eval" / "step_4.json").read_text())
+    first = json.loads((folder / "eval" / f"step_{STEPS}.json").read_text())
     second = json.loads((again / "eval" / "step_0.json").read_text())
     assert second["episodes"] == first["episodes"]
 

@@ -14,13 +14,13 @@ import pytest
 from tests.e2e import runs
 
 TOY = "toy_ppo_mlp"
-STEPS = 40
+STEPS = 16
 # Gradients of two ranks add up over gloo.
 SETTINGS = (
     *runs.SMALL,
     "cluster.component_placement.actor=0-1",
     f"runner.max_steps={STEPS}",
-    "runner.save_interval=20",
+    f"runner.save_interval={STEPS // 2}",
 )
 
 
@@ -64,23 +64,10 @@ def test_sigterm_saves_and_leaves_no_process_and_the_resumed_run_equals_an_undis
     assert_equal(tmp_path, undisturbed)
 
 
-def test_asynchronous_runs_are_one_iteration_behind_and_equal_each_other(tmp_path: Path):
-    settings = (*runs.SMALL, "runner.mode=async", "runner.max_steps=6", "runner.save_interval=3")
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        runs.run("train", TOY, folder, *settings, "runner.val_check_interval=2")
-    records = [record for record in runs.metrics(first) if "rollout/staleness" in record]
-    assert [record["rollout/staleness"] for record in records] == [0, 1, 1, 1, 1, 1]
-    ratios = [record["train/actor/ratio"] for record in records]
-    assert all(abs(ratio - 1) < 0.5 for ratio in ratios)
-    assert runs.without_times(runs.metrics(first)) == runs.without_times(runs.metrics(second))
-    for name, weights in runs.policy(first, 6).items():
-        assert np.array_equal(weights, runs.policy(second, 6)[name]), name
-
-
 def test_a_worker_that_keeps_dying_ends_the_run_with_its_name(tmp_path: Path):
     """With no retries the first death is one too many."""
-    process = runs.start("train", TOY, tmp_path, *SETTINGS, "runner.max_failures=0")
+    settings = (*runs.SMALL, "runner.max_steps=1000", "runner.max_failures=0")
+    process = runs.start("train", TOY, tmp_path, *settings)
     try:
         runs.wait_for_iterations(tmp_path, 2)
         started = runs.descendants(process)
@@ -98,7 +85,7 @@ def test_killed_workers_are_replaced_and_change_no_number(tmp_path: Path, undist
     process = runs.start("train", TOY, tmp_path, *SETTINGS)
     try:
         for count, worker in enumerate(("EnvWorker", "RolloutWorker", "ActorWorker")):
-            runs.wait_for_iterations(tmp_path, 3 + 9 * count)
+            runs.wait_for_iterations(tmp_path, 2 + 4 * count)
             os.kill(runs.find_worker(process, worker).pid, signal.SIGKILL)
         output, _ = process.communicate(timeout=300)
     finally:
@@ -109,5 +96,5 @@ def test_killed_workers_are_replaced_and_change_no_number(tmp_path: Path, undist
     for name, count in replaced.items():
         assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == count, output
     reached = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
-    assert reached[-1] > 20  # the actor's last iteration, not the checkpoint
+    assert reached[-1] > STEPS // 2  # the actor's last iteration, not the checkpoint
     assert_equal(tmp_path, undisturbed)
