@@ -96,13 +96,13 @@ def measure(turns: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any
     with cluster.start(loaded.config, loaded.plan.nodes) as machines:
         threads = loaded.plan.cores["rollout"]
         rollout = launch(
-            *(loaded, machines, folder, "rollout", TimedRollout),
+            *(loaded, machines, folder, "rollout", "exchange:TimedRollout"),
             config=loaded.config,
             rank=0,
             threads=threads,
         )
         policy = RemotePolicy(rollout.handles, 0, loaded.config.runner.worker_timeout_s)
-        asker = launch(loaded, machines, folder, "env", Asker, policy=policy)
+        asker = launch(loaded, machines, folder, "env", "exchange:Asker", policy=policy)
         for turn in range(turns + 1):
             for envs in ENVS:
                 measured = _turn(rollout, asker, envs)

@@ -17,7 +17,7 @@ def launch(
     machines: Cluster,
     folder: Path,
     name: Component,
-    worker: type,
+    worker: str,
     **arguments: Any,
 ) -> WorkerGroup:
     """A group of one process, where the configuration puts the first one of a component.
@@ -25,7 +25,8 @@ def launch(
     Args:
         folder: for log files.
         name: the component it stands in for.
-        arguments: of `worker`, besides `log_dir`.
+        worker: import path of its class.
+        arguments: of that class, besides `log_dir`.
     """
     config, plan = loaded.config, loaded.plan
     group = WorkerGroup(

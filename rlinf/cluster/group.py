@@ -1,6 +1,8 @@
 """A worker group: one plain class, launched on N placements, called on all ranks.
 
-The classes know nothing of Ray; this module and `cluster.py` are the only ones that do.
+The classes know nothing of Ray; this module and `cluster.py` are the only ones that do. They are
+named by import path and loaded where they work: the launcher, and an env worker that asks the
+policy, do without torch.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from rlinf.cluster.placement import ProcessPlacement
 from rlinf.cluster.service import Caller, serve
 from rlinf.data.types import ActReply, Observation, Purpose
 from rlinf.errors import OWN_ERRORS, WorkerDied
+from rlinf.registry import imported
 
 POLL_S = 0.2  # how often a wait looks for a stop request
 SMALL_BYTES = 96 * 1024
@@ -29,6 +32,19 @@ time, copying these microseconds. Ray itself sends arguments below 100 KiB that 
 INLINE_BYTES = 4 * 1024 * 1024
 """Observations up to this size are sent to the policy over a socket, which copies them twice (a
 millisecond per MB); larger ones are read from shared memory, at the cost of a call of Ray."""
+
+
+class _Host:
+    """What Ray starts in each process: it builds the worker and hands the calls to it.
+
+    Ray loads the class of an actor wherever a handle of it arrives, so this one loads fast.
+    """
+
+    def __init__(self, worker: str, arguments: Mapping[str, Any]) -> None:
+        self._worker = imported(worker)(**arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._worker, method)(*arguments)
 
 
 class Pending:
@@ -98,7 +114,7 @@ class WorkerGroup:
     def __init__(
         self,
         name: str,
-        worker_class: type,
+        worker: str,
         placements: Sequence[ProcessPlacement],
         arguments: Callable[[int], Mapping[str, Any]],
         environment: Callable[[ProcessPlacement], Mapping[str, Any]],
@@ -108,13 +124,15 @@ class WorkerGroup:
         """Launches the processes; the constructors run while this returns.
 
         Args:
-            arguments: rank to keyword arguments of `worker_class`.
+            worker: import path of the class, `module:name`.
+            arguments: rank to its keyword arguments.
             environment: Ray's `runtime_env` of a process.
             node_ids: Ray's id of each node rank; read whenever a process is launched.
             threads: calls that a process works on at the same time.
         """
         self.name = name
-        remote_class: Any = ray.remote(worker_class)
+        # The name of the class is that of the processes, for those who look at a process list.
+        remote_class: Any = ray.remote(type(worker.partition(":")[2], (_Host,), {}))
 
         def launch(placement: ProcessPlacement) -> Any:
             return remote_class.options(
@@ -124,7 +142,7 @@ class WorkerGroup:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
                 ),
-            ).remote(**arguments(placement.rank))
+            ).remote(worker, arguments(placement.rank))
 
         self._launch, self._placements = launch, list(placements)
         self.handles: list[Any] = [launch(placement) for placement in placements]
@@ -134,7 +152,7 @@ class WorkerGroup:
 
     def dead(self, timeout_s: float) -> list[int]:
         """The ranks whose process is gone, or does not answer `ready` in time."""
-        calls = [handle.ready.remote() for handle in self.handles]
+        calls = [handle.call.remote("ready") for handle in self.handles]
         ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
         return [rank for rank, call in enumerate(calls) if not _answered(call)]
 
@@ -155,7 +173,7 @@ class WorkerGroup:
     def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Pending:
         """Calls `method` on every rank, with its own arguments each."""
         calls = [
-            (rank, getattr(handle, method).remote(*given))
+            (rank, handle.call.remote(method, *given))
             for rank, (handle, given) in enumerate(zip(self.handles, arguments, strict=True))
         ]
         return Pending(self.name, method, calls)
@@ -166,7 +184,7 @@ class WorkerGroup:
 
     def call_some(self, ranks: Sequence[int], method: str, *arguments: Any) -> Pending:
         """Calls `method` with the same arguments on some ranks."""
-        calls = [(rank, getattr(self.handles[rank], method).remote(*arguments)) for rank in ranks]
+        calls = [(rank, self.handles[rank].call.remote(method, *arguments)) for rank in ranks]
         return Pending(self.name, method, calls)
 
     def kill(self) -> None:
@@ -259,7 +277,7 @@ class RemotePolicy:
         return self._ray(next(self._turn) % len(self._handles), method, *arguments)
 
     def _ray(self, rank: int, method: str, *arguments: Any) -> Any:
-        call = getattr(self._handles[rank], method).remote(*arguments)
+        call = self._handles[rank].call.remote(method, *arguments)
         try:
             return ray.get(call, timeout=self._timeout_s)
         except RayTaskError as error:

@@ -166,3 +166,12 @@ class TrainBatch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The trainable weights of a policy on their way to the rollout workers."""
+
+    version: int  # updates the actor had made
+    digest: str  # of the layout: architectures that differ are refused
+    data: Any  # [bytes] uint8, or the handle of shared memory that holds them

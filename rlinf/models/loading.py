@@ -58,15 +58,11 @@ def load_policy(policy: Policy, folder: Path) -> None:
     Raises:
         UserError: if there is none, it is damaged, or it does not fit.
     """
-    if is_checkpoint(folder):
-        shards.read({shards.POLICY: shards.weights_of(policy)}, folder / shards.FOLDER)
+    if shards.is_checkpoint(folder):
+        weights = shards.weights_of(policy)
+        shards.read({shards.POLICY: weights}, folder / shards.FOLDER, alone=True)
     else:
         policy.load(folder)
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint, rather than a policy folder."""
-    return (folder / shards.FOLDER).is_dir()
 
 
 def save_policy(policy: Policy, config: AnyModel, folder: Path, merge: bool = False) -> None:

@@ -10,18 +10,21 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch.distributed as dist
-from torch import Tensor
-
 from rlinf.errors import UserError
-from rlinf.models.base import Policy
 
-# torch.distributed.checkpoint takes as long to import as torch itself: only those who need it do.
+# Torch takes seconds to import, and its distributed checkpoint as long again: only those who read
+# or write do, not those who look what is there.
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed import ProcessGroup
     from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    from rlinf.models.base import Policy
 
 FOLDER = "actor"
 """Of the shards, in a checkpoint."""
+CONFIG_FILE = "config.json"
+"""Of the configuration, in a checkpoint."""
 POLICY = "policy"
 """Key of the policy's weights."""
 State = dict[str, Any]
@@ -33,7 +36,7 @@ def weights_of(policy: Policy) -> dict[str, Tensor]:
     return {name: t for name, t in policy.state_dict().items() if name not in frozen}
 
 
-def begin_to_write(state: State, folder: Path, group: dist.ProcessGroup | None) -> Future[Any]:
+def begin_to_write(state: State, folder: Path, group: ProcessGroup | None) -> Future[Any]:
     """Copies a state to host memory and writes it in the background; every rank takes part.
 
     Args:
@@ -51,6 +54,11 @@ def begin_to_write(state: State, folder: Path, group: dist.ProcessGroup | None) 
     )
     assert isinstance(writing, Future)
     return writing
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint, rather than a policy folder."""
+    return (folder / FOLDER).is_dir()
 
 
 def is_written(checkpoint: Path) -> bool:
@@ -80,10 +88,13 @@ def problem_of(writing: Future[Any]) -> str | None:
     return None
 
 
-def read(state: State, folder: Path) -> None:
+def read(state: State, folder: Path, alone: bool) -> None:
     """Copies what `begin_to_write` wrote into the tensors of a state of the same names.
 
-    Numbers are replaced in the dictionary. Every rank takes part.
+    Numbers are replaced in the dictionary.
+
+    Args:
+        alone: this process reads all of it; otherwise every rank takes part.
 
     Raises:
         UserError: the state is that of another policy.
@@ -93,7 +104,7 @@ def read(state: State, folder: Path) -> None:
 
     reader = FileSystemReader(folder)
     _check_fit(state[POLICY], reader, folder)
-    load(state, storage_reader=reader, no_dist=not dist.is_initialized())
+    load(state, storage_reader=reader, no_dist=alone)
 
 
 def _check_fit(weights: dict[str, Tensor], reader: FileSystemReader, folder: Path) -> None:
@@ -114,5 +125,5 @@ def _check_fit(weights: dict[str, Tensor], reader: FileSystemReader, folder: Pat
             f"{stored.get(name, 'missing')} there and {here.get(name, 'missing')} here"
             + (f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""),
             f"Use the model section the policy was trained with; it is in "
-            f"{folder.parent / 'config.json'}.",
+            f"{folder.parent / CONFIG_FILE}.",
         )

@@ -11,22 +11,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 _ALIGNMENT = 64  # bytes; a cache line, and more than any format needs
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights on their way."""
-
-    version: int  # updates the actor had made
-    digest: str  # of the layout: architectures that differ are refused
-    data: Any  # [bytes] uint8, or the handle of shared memory that holds them
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ from rlinf.logging.report import write_report
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.evaluate import Evaluator
-from rlinf.runners.export import write_policy
 from rlinf.runners.run import Run
+from rlinf.runners.workers import Workers
 
 
-def close_run(config: Config, run: Run, evaluator: Evaluator) -> None:
+def close_run(config: Config, run: Run, workers: Workers, evaluator: Evaluator) -> None:
     """Exports the policy of the last checkpoint, writes `report.html`, prints the comparison and
     where everything is.
     """
-    write_policy(checkpoint.follow(run.checkpoints / checkpoint.LATEST), run.folder / "export")
+    workers.export(checkpoint.follow(run.checkpoints / checkpoint.LATEST), run.folder / "export")
     report = run.folder / "report.html"
     records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
     write_report(report, config.runner.logger.run_name, records, config.to_yaml())

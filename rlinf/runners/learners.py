@@ -78,6 +78,10 @@ class Learners:
         if problem is not None:
             raise OSError(problem)
 
+    def export(self, folder: Path, out: Path) -> None:
+        """Writes the policy of a checkpoint as others of its kind are published."""
+        self._first("export", str(folder), str(out))
+
     def load(self, folder: Path) -> None:
         """Continues from what `save` wrote."""
         self._all("load", str(folder))
@@ -90,7 +94,7 @@ class Learners:
         ranks = plan.placement["actor"]
         self._group = WorkerGroup(
             "imitation",
-            ImitationWorker,
+            "rlinf.workers.imitation:ImitationWorker",
             ranks,
             lambda rank: {
                 "config": config,

@@ -8,10 +8,9 @@ from pathlib import Path
 from rlinf.config.problems import error_of
 from rlinf.config.resume import changes
 from rlinf.config.schema import Config
+from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.run import Run
-
-CONFIG_FILE = "config.json"  # of a checkpoint
 
 
 def compare_with_checkpoint(config: Config, run: Run) -> None:

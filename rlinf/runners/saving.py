@@ -19,9 +19,9 @@ from rlinf.config.schema import Config
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
+from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.evaluate import read_history
-from rlinf.runners.resuming import CONFIG_FILE
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
 

@@ -11,7 +11,6 @@ from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, decode_pictures
-from rlinf.runners.export import write_policy
 from rlinf.runners.learners import Learners
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.saving import is_of_training, write_config
@@ -37,8 +36,8 @@ def sft(config: Config, plan: Plan) -> int:
                 learners = Learners(config, plan, folders, run)
             with learners:
                 _run(config, settings, learners, run)
-            export = run.folder / "export"
-            write_policy(checkpoint.follow(run.checkpoints / checkpoint.LATEST), export)
+                export = run.folder / "export"
+                learners.export(checkpoint.follow(run.checkpoints / checkpoint.LATEST), export)
             run.console.paths({"TensorBoard": run.folder / "tensorboard", "policy": export})
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}; runner.resume_dir=auto continues this run")

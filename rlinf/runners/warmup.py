@@ -10,11 +10,10 @@ from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config, FsdpConfig
 from rlinf.imitation.lerobot.read import DataSet
-from rlinf.models.loading import is_checkpoint, save_policy
+from rlinf.models.shards import is_checkpoint
 from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, data_key, decode_pictures, digest
 from rlinf.runners.run import Run
-from rlinf.workers.imitation import ImitationWorker
 
 _OF_NO_EFFECT = {"cache_dir", "log_interval", "eval_interval", "save_interval"}  # on the weights
 
@@ -60,6 +59,9 @@ def _at(folder: Path, config: Config) -> Config:
 
 def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> Path:
     """The folder of the warmed-up policy."""
+    from rlinf.models.loading import save_policy  # with torch, which takes seconds to import
+    from rlinf.workers.imitation import ImitationWorker
+
     cache = Path(settings.cache_dir).expanduser()
     folder = cache / f"warmup-{digest(_policy_key(config, settings))}"
     if folder.is_dir():

@@ -21,10 +21,12 @@ from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
 from rlinf.models import shards
 from rlinf.runners.run import Run
-from rlinf.workers.actor import ActorWorker
-from rlinf.workers.env import EnvWorker
-from rlinf.workers.rollout import RolloutWorker
 
+WORKERS: dict[Component, str] = {
+    "env": "rlinf.workers.env:EnvWorker",
+    "rollout": "rlinf.workers.rollout:RolloutWorker",
+    "actor": "rlinf.workers.actor:ActorWorker",
+}
 SAVE_POLL_S = 0.05  # how often to ask whether a checkpoint is written
 UPDATE_GRACE_S = 20.0  # an update under way when the run is to stop may take so long to finish
 
@@ -44,12 +46,10 @@ class Workers:
         self._kept: list[SharedMemory] = []  # of each actor rank, for its state
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
-        self.rollout = self._launch(
-            "rollout", RolloutWorker, self._rollout_arguments, askers if merges else 1
-        )
+        self.rollout = self._launch("rollout", self._rollout_arguments, askers if merges else 1)
         # The second thread of an env worker answers while the first waits for the stages.
-        self.env = self._launch("env", EnvWorker, self._env_arguments, threads=2)
-        self.actor = self._launch("actor", ActorWorker, self._actor_arguments) if training else None
+        self.env = self._launch("env", self._env_arguments, threads=2)
+        self.actor = self._launch("actor", self._actor_arguments) if training else None
 
     def start(self) -> None:
         """Waits until all constructors are through and the training simulators are built."""
@@ -245,6 +245,10 @@ class Workers:
                 return
             time.sleep(SAVE_POLL_S)
 
+    def export(self, folder: Path, out: Path) -> None:
+        """Writes the policy of a checkpoint as others of its kind are published."""
+        self._wait(self._actor.call_first("export", str(folder), str(out)))
+
     def load_actor(self, folder: Path) -> None:
         """Policy and optimizer on every rank."""
         self._wait(self._actor.call("load", str(folder)))
@@ -303,13 +307,12 @@ class Workers:
     def _launch(
         self,
         name: Component,
-        worker: type,
         arguments: Callable[[int], dict[str, Any]],
         threads: int = 1,
     ) -> WorkerGroup:
         return WorkerGroup(
             name,
-            worker,
+            WORKERS[name],
             self.plan.placement[name],
             lambda rank: {
                 "config": self.config,

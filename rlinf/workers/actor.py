@@ -22,12 +22,11 @@ from rlinf.algorithms.losses import (
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.data.types import Observation, TrainBatch
+from rlinf.data.types import Observation, TrainBatch, Weights
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
-from rlinf.models.weights import Weights
 from rlinf.workers.debugging import keep_batch
 from rlinf.workers.keeping import Kept, size_of
 from rlinf.workers.logprobs import Logprobs, ParityCheck

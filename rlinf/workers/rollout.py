@@ -14,11 +14,11 @@ import torch
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose
+from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose, Weights
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
-from rlinf.models.weights import Layout, Weights, as_tensor, copy, join
+from rlinf.models.weights import Layout, as_tensor, copy, join
 from rlinf.workers.memory import RowLimit, bytes_on, memory_table
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch

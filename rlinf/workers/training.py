@@ -18,6 +18,7 @@ from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.models import shards
 from rlinf.models.base import Policy
+from rlinf.models.export import write_policy
 from rlinf.models.weights import Layout
 from rlinf.workers.memory import RowLimit
 from rlinf.workers.offload import allocated, note_memory
@@ -108,8 +109,16 @@ class TrainingWorker:
         """Continues from what `save` wrote, with whatever number of ranks."""
         self.spread.settle()
         state = self._state()
-        shards.read(state, Path(folder) / shards.FOLDER)
+        shards.read(state, Path(folder) / shards.FOLDER, alone=not dist.is_initialized())
         self.policy.version, self.skipped = state["version"], state["skipped"]
+
+    @staticmethod
+    def export(folder: str, out: str) -> None:
+        """Writes the policy of a checkpoint as others of its kind are published; see `export.py`.
+
+        It is built anew, from the disk: what this process trains stays as it is.
+        """
+        write_policy(Path(folder), Path(out))
 
     def _state(self) -> shards.State:
         """What a checkpoint holds; the tensors themselves, not copies."""

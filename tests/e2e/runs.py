@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from safetensors.numpy import load_file
 
-from rlinf.runners.export import write_policy
+from rlinf.models.export import write_policy
 
 RLINF = Path(sys.executable).parent / "rlinf"
 

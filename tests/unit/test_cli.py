@@ -58,6 +58,17 @@ def test_help_and_check_stay_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+def test_the_launcher_of_a_run_and_what_starts_its_workers_do_without_torch() -> None:
+    """It takes seconds to import, and hundreds of megabytes in every process that does."""
+    code = (
+        "import sys\n"
+        "import rlinf.runners.evaluate, rlinf.runners.train, rlinf.cluster.group\n"
+        "import rlinf.workers.env, rlinf.data.types\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
 def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

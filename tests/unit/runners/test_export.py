@@ -14,9 +14,9 @@ from rlinf.errors import UserError
 from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy
+from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.export import export
-from rlinf.runners.resuming import CONFIG_FILE
 
 Trained = tuple[Config, Policy]
 

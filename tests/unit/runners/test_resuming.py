@@ -11,7 +11,8 @@ import pytest
 from rlinf.config.load import load
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
-from rlinf.runners.resuming import CONFIG_FILE, compare_with_checkpoint
+from rlinf.models.shards import CONFIG_FILE
+from rlinf.runners.resuming import compare_with_checkpoint
 
 Continue = Callable[..., list[str]]
 REWARD = "env.train.init_params.reward_mode"
