@@ -12,13 +12,13 @@ from tests.e2e import runs
 
 pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
 
-STEPS, TRIALS = 3, 32
+STEPS, TRIALS = 4, 32
 PART_WAY = (
     f"runner.max_steps={STEPS}",
     f"runner.val_check_interval={STEPS}",
     f"env.eval.num_trials={TRIALS}",
-    "imitation.num_demonstrations=240",
-    "imitation.steps=240",
+    "imitation.num_demonstrations=300",
+    "imitation.steps=300",
 )
 
 
