@@ -208,11 +208,18 @@ make_venv() {
 pip_install() { # ARGUMENT...
     local quietly=()
     [ -t 2 ] || quietly=(--quiet)
-    # Python compiles a file when it is first used, unless it is told to leave no trace, as in many
-    # containers: there each worker would compile all of PyTorch anew (6 s instead of 2).
-    [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
     "$uv" pip install --python "$venv/bin/python" ${quietly[@]+"${quietly[@]}"} "$@" \
         --editable ".[$(IFS=, && echo "${extras[*]}")]"
+}
+
+# Python compiles a file when it is first used, unless PYTHONDONTWRITEBYTECODE tells it to leave no
+# trace, as in many containers: there each worker would compile all of PyTorch anew (6 s instead of
+# 2). This environment is ours, and keeps what was compiled.
+keep_bytecode() {
+    local folder
+    for folder in "$venv"/lib/python3.*/site-packages; do
+        echo 'import sys; sys.dont_write_bytecode = False' > "$folder/keep_bytecode.pth"
+    done
 }
 
 # The constraints without PyTorch's own packages, whose builds on PyTorch's index have other hashes.
@@ -314,6 +321,7 @@ rm -f "$stamp"
 bring_uv
 make_venv
 install_packages
+keep_bytecode
 ensure_rendering
 printf '%s\n' "$(fingerprint)" "${extras[*]}" > "$stamp.new"
 mv "$stamp.new" "$stamp"

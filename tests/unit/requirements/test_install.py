@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -20,7 +21,7 @@ UV = """#!/usr/bin/env bash
 [ "$1 $2 $3" = "pip install --help" ] && echo "  --torch-backend" && exit
 echo "$@" >> "$UV_CALLS"
 if [ "$1" = venv ]; then
-    mkdir -p "${@: -1}/bin"
+    mkdir -p "${@: -1}/bin" "${@: -1}/lib/python3.11/site-packages"
     cp "$FAKE_PYTHON" "${@: -1}/bin/python"
     cp "$FAKE_PYTHON" "${@: -1}/bin/rlinf"
 else
@@ -68,6 +69,16 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_python_keeps_what_it_compiles_in_the_environment_whatever_the_shell_says():
+    asked = subprocess.run(
+        [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert asked.stdout.strip() == "False"
 
 
 def test_without_arguments_the_simulator_of_the_quickstart_is_installed(machine):
