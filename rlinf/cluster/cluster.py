@@ -37,6 +37,8 @@ def start(config: Config, nodes: Sequence[Node]) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers are what the machine is for
+    # Otherwise processes start one after the other, at a second or two each.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(os.cpu_count() or 1))
     if config.cluster.ray_port is not None:
         os.environ["RAY_GCS_SERVER_PORT"] = str(config.cluster.ray_port)
     if config.cluster.ray_address is not None:
