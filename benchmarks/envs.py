@@ -34,8 +34,9 @@ from meter import Spent, spend
 from rlinf.config.schema import AnyEvalEnv, EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
-from rlinf.envs.factory import make_simulator
+from rlinf.envs.factory import make_simulator, shared_modules
 from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
+from rlinf.envs.template import obtain, release
 from rlinf.envs.vector import ProcessBatch
 
 ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_spatial_tiny")
@@ -152,15 +153,17 @@ def _in_processes(
     make = partial(make_simulator, env)
     everyone, starts = np.ones(count, bool), [START] * count
     with ExitStack() as stack:
-        batch = ProcessBatch(make, count, rules, count, log, TIMEOUT_S)
+        template = obtain(shared_modules(env), log)
+        stack.callback(release, template)
+        batch = ProcessBatch(make, count, rules, count, log, TIMEOUT_S, modules=shared_modules(env))
         stack.callback(batch.close)
-        ours = set(psutil.Process().children())
-        hosts = {index: HostProcess(f"env {index}", log) for index in range(count)}
+        ours = _simulators()
+        hosts = {i: HostProcess(f"env {i}", log, template) for i in range(count)}
         stack.callback(_end, hosts.values())
-        theirs = set(psutil.Process().children()) - ours
         actions = _moves(count, LENGTH, batch.action_dim)
         batch.start(np.arange(count), starts)
         _ask(hosts, "build", [(partial(Chunks, env),)] * count)
+        theirs = _simulators() - ours
 
         def run_ours() -> None:
             for _ in range(CHUNKS):
@@ -171,6 +174,12 @@ def _in_processes(
 
         sides = {"bare": (run_theirs, theirs), "adapter": (run_ours, ours)}
         return _turns_of(sides, rounds * TURNS, CHUNKS * LENGTH * count)
+
+
+def _simulators() -> set[psutil.Process]:
+    """Sub-processes of templates."""
+    below = psutil.Process().children(recursive=True)
+    return {process for process in below if process.name() == "rlinf-simulator"}
 
 
 def _ask(hosts: Mapping[int, HostProcess], member: str, arguments: Sequence[Any]) -> None:
@@ -207,10 +216,16 @@ def _turns_of(
         side: {
             "env_steps_per_second": 1 / fmean(one.wall_each_s for one in spent[side]),
             "cpu_seconds_per_env_step": fmean(one.cpu_each_s for one in spent[side]),
-            "memory_gb_per_process": median(p.memory_info().rss for p in processes) / 1e9,
+            "own_memory_gb_per_process": median(_own_memory(p) for p in processes) / 1e9,
         }
         for side, (_, processes) in sides.items()
     }
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """Bytes that this process alone uses: without the imports it shares with its template."""
+    found: int = process.memory_full_info().uss
+    return found
 
 
 def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
@@ -233,7 +248,7 @@ def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
         where = f"{count} process" + ("es" if count != "1" else "")
         row(f"a step with {where}", sides, "cpu_seconds_per_env_step", unit=1e-3)
         row("  steps per second", sides, "env_steps_per_second")
-        row("  GB per process", sides, "memory_gb_per_process")
+        row("  own GB per process", sides, "own_memory_gb_per_process")
 
 
 if __name__ == "__main__":

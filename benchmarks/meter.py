@@ -88,6 +88,8 @@ def _role(process: psutil.Process, parent: str) -> str:
         return "idle workers of Ray" if worker[1] == "IDLE" else worker[1]
     if process.name() in _DAEMONS:
         return process.name()
+    if parent.endswith("'s processes"):
+        return parent
     return "other of Ray" if parent in (LAUNCHER, *_DAEMONS) else f"{parent}'s processes"
 
 

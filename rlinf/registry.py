@@ -34,6 +34,13 @@ SIMULATORS: dict[str, tuple[str, str]] = {
 """`env.*.simulator_type` -> class of its `init_params`, and what builds a `Simulator` from (number
 of envs, `init_params`). The class is imported with the configuration, so its module loads fast."""
 
+SHARED_MODULES: dict[str, tuple[str, ...]] = {
+    "libero": ("rlinf.envs.libero.libraries",),
+    "maniskill": ("rlinf.envs.maniskill.backends",),
+}
+"""Simulator -> modules that its sub-processes import once for all of them (`envs/template.py`).
+They must not load a renderer's driver, open a GPU or start a thread."""
+
 RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "libero": ("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
     "maniskill": ("rlinf.envs.maniskill.drawing:draw", ("gpu",)),

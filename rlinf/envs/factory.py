@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
 from rlinf.envs.vector import ProcessBatch
-from rlinf.registry import SIMULATORS, imported
+from rlinf.registry import SHARED_MODULES, SIMULATORS, imported
 
 
 def make_simulator(config: EnvConfig, num_envs: int) -> Simulator:
@@ -52,5 +53,18 @@ def make_batch(
     make = partial(make_simulator, config)
     if processes == 0:
         return EpisodeBatch(make(num_envs), rules)
-    timeout_s = config.step_timeout_s
-    return ProcessBatch(make, num_envs, rules, processes, log_file, timeout_s, retries)
+    return ProcessBatch(
+        make,
+        num_envs,
+        rules,
+        processes,
+        log_file,
+        step_timeout_s=config.step_timeout_s,
+        retries=retries,
+        modules=shared_modules(config),
+    )
+
+
+def shared_modules(config: EnvConfig) -> Sequence[str]:
+    """What the sub-processes of an environment import once for all of them."""
+    return SHARED_MODULES.get(config.simulator_type, ())

@@ -26,6 +26,7 @@ from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvState, EpisodeBatch, EpisodeRules, Frame
 from rlinf.envs.history import History
 from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
+from rlinf.envs.template import obtain, release
 from rlinf.errors import EnvironmentFailure, WorkerDied
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class ProcessBatch:
         log_file: Path,
         step_timeout_s: float,
         retries: int = 0,
+        modules: Sequence[str] = (),
     ) -> None:
         """Starts the sub-processes and waits until their simulators are built.
 
@@ -64,6 +66,7 @@ class ProcessBatch:
             log_file: what the sub-processes print is appended to it.
             step_timeout_s: longest duration of a chunk or a reset, in seconds.
             retries: how often in a row a sub-process that worked before is replaced.
+            modules: imported once for all sub-processes, see `Template`.
         """
         self.num_envs = num_envs
         rows = np.array_split(np.arange(num_envs), min(processes, num_envs))
@@ -78,7 +81,8 @@ class ProcessBatch:
             last = rules.env_offset + share.stop - 1
             self._names.append(f"envs {own.env_offset} to {last}")
             self._builds.append((partial(_build, make, share.stop - share.start, own),))
-        self._hosts = [HostProcess(name, log_file) for name in self._names]
+        self._template = obtain(modules, log_file)
+        self._hosts = [HostProcess(name, log_file, self._template) for name in self._names]
         self._failed = [0] * len(self._hosts)  # times in a row, of each sub-process
         self._shown = False  # the simulators have worked: a failure may be an accident
         self._record = rules.record
@@ -207,7 +211,7 @@ class ProcessBatch:
             _log.warning("%s start again after: %s", self._names[index], error)
             self._hosts[index].hang_up()
             self._hosts[index].end(time.monotonic())
-            self._hosts[index] = HostProcess(self._names[index], self._log_file)
+            self._hosts[index] = HostProcess(self._names[index], self._log_file, self._template)
             self.restarts += 1
         states = self._history.states()
         steps: list[tuple[str, Callable[[int], tuple[Any, ...]]]] = [
@@ -224,12 +228,15 @@ class ProcessBatch:
 
     def _end(self, patience_s: float) -> None:
         """Ends all sub-processes, by force those that take longer than `patience_s`."""
+        if not self._hosts:
+            return
         hosts, self._hosts = self._hosts, []
         for host in hosts:
             host.hang_up()
         deadline = time.monotonic() + patience_s
         for host in hosts:
             host.end(deadline)
+        release(self._template)
 
 
 class _HostedBatch(EpisodeBatch):

@@ -19,7 +19,7 @@ from rlinf.data.random import derive, seed31
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.factory import make_simulator
-from rlinf.envs.processes import quiet_process
+from rlinf.envs.hosted import quiet_process
 from rlinf.errors import WorkerDied
 from rlinf.imitation.episode import Episode
 from rlinf.registry import EXPERTS, resolve

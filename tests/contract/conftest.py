@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.toy.reach import ToyReach
 from rlinf.envs.vector import ProcessBatch
+from rlinf.registry import SHARED_MODULES
 from tests.assets import GOLDEN
 
 NUM_ENVS = 3
@@ -56,6 +57,7 @@ class Case:
     trials: tuple[int, int, int] = (-1, -1, -1)  # of the three starts
     # Builds the simulator of some envs in a sub-process; None where runs do not use any.
     build: Callable[[int], Simulator] | None = None
+    modules: Sequence[str] = ()  # shared by the sub-processes
 
     @property
     def a(self) -> Start:
@@ -90,7 +92,14 @@ def _push_image() -> Case:
     maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
     simulator = maniskill.ManiSkillCpu(NUM_ENVS, PUSH_IMAGE)
     build = partial(maniskill.ManiSkillCpu, params=PUSH_IMAGE)
-    return Case(simulator, (1, 48, 64, 3), 9, _solve_push, build=build)
+    return Case(
+        simulator,
+        (1, 48, 64, 3),
+        9,
+        _solve_push,
+        build=build,
+        modules=SHARED_MODULES["maniskill"],
+    )
 
 
 def _solve_push(simulator: Simulator) -> Callable[[], np.ndarray]:
@@ -110,7 +119,14 @@ def _libero() -> Case:
     from rlinf.envs.libero.env import LiberoEnv
 
     build = partial(LiberoEnv, params=LIBERO)
-    return Case(build(NUM_ENVS), (2, 32, 32, 3), 8, _solve_libero, build=build)
+    return Case(
+        build(NUM_ENVS),
+        (2, 32, 32, 3),
+        8,
+        _solve_libero,
+        build=build,
+        modules=SHARED_MODULES["libero"],
+    )
 
 
 def _solve_libero(simulator: Simulator) -> Callable[[], np.ndarray]:
@@ -145,7 +161,8 @@ def _put_on_plate() -> Case:
 
     build = partial(maniskill.ManiSkillCpu, params=params)
     trials = (650_000, 123_456, 42_087)
-    return Case(build(NUM_ENVS), (1, 120, 160, 3), 8, solve, trials, build)
+    modules = SHARED_MODULES["maniskill"]
+    return Case(build(NUM_ENVS), (1, 120, 160, 3), 8, solve, trials, build, modules)
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -177,6 +194,6 @@ def in_sub_processes(
         return
     log = tmp_path_factory.mktemp("processes") / "simulators.log"
     with ThreadPoolExecutor(1) as pool:
-        batch = pool.submit(ProcessBatch, case.build, 1, SHORT, 1, log, 300.0)
+        batch = pool.submit(ProcessBatch, case.build, 1, SHORT, 1, log, 300.0, modules=case.modules)
         yield batch
         batch.result().close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -267,6 +269,18 @@ def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_it
         assert a.episodes == b.episodes
     assert_same(a.final, b.final)
     assert len(a.episodes) == 1
-    before = set(psutil.Process().children())
+    before = set(psutil.Process().children(recursive=True))
+    (template,) = (child for child in before if child.name() == "rlinf-template")
+    assert_forks_safely(template)
     there.close()
-    assert len(before - set(psutil.Process().children())) == 1
+    assert len(before - set(psutil.Process().children(recursive=True))) == 2  # with its template
+
+
+def assert_forks_safely(template: psutil.Process) -> None:
+    """It has imported what is slow, has one thread, and has loaded nothing that draws."""
+    assert template.num_threads() == 1
+    loaded = {Path(part.path).name for part in template.memory_maps()}
+    assert any("torch" in name for name in loaded)
+    drivers = "libEGL|libOSMesa|libvulkan|libgallium|libLLVM|nvidia|libcuda"
+    assert not [name for name in loaded if re.match(drivers, name)]
+    assert not [file.path for file in template.open_files() if file.path.startswith("/dev/dri")]

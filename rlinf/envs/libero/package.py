@@ -35,11 +35,8 @@ def prepare(renderer: str) -> None:
     if "libero.libero" in sys.modules:
         return
     root, folder = package_folder(), assets_folder()
-    cache = cache_folder() / "libero"
-    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(cache, root, folder))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
-    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
-    os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(cache / "mesa"))
+    keep_caches_together()
+    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(_cache(), root, folder))
     # robosuite reads its settings from this module, if there is one.
     settings = ModuleType("robosuite.macros_private")
     settings.FILE_LOGGING_LEVEL = None  # type: ignore[attr-defined]
@@ -50,6 +47,17 @@ def prepare(renderer: str) -> None:
 
     opengl.give_display_to_robosuite()
     libero.libero._assets_path_cache = str(folder)  # the key `assets` of the file is not read
+
+
+def keep_caches_together() -> None:
+    """Says where the libraries that LIBERO uses keep their caches; before they are imported."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache() / "numba"))
+    os.environ.setdefault("MPLCONFIGDIR", str(_cache() / "matplotlib"))
+    os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(_cache() / "mesa"))
+
+
+def _cache() -> Path:
+    return cache_folder() / "libero"
 
 
 def package_folder() -> Path:

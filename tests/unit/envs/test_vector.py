@@ -20,6 +20,7 @@ import pytest
 from rlinf.data.types import ChunkResult, Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
+from rlinf.envs.template import obtain, release
 from rlinf.envs.toy.reach import ToyReach
 from rlinf.envs.vector import ProcessBatch
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
@@ -32,6 +33,17 @@ RULES = EpisodeRules(max_episode_steps=7, final="always", env_offset=10, record=
 POINTS = partial(ToyReach, obs_dim=4, action_dim=2, image_size=8)
 
 
+MODULES = ("tests.unit.envs.faulty",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kept while these tests run, so that they import once."""
+    held = obtain(MODULES, tmp_path_factory.mktemp("template") / "log")
+    yield
+    release(held)
+
+
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
     """Makes batches of two processes, and closes them."""
@@ -39,7 +51,7 @@ def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
 
     def make(simulator: Make, step_timeout_s: float = 30.0, retries: int = 0) -> ProcessBatch:
         log = tmp_path / "logs/out.log"
-        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, step_timeout_s, retries)
+        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, step_timeout_s, retries, MODULES)
         made.append(batch)
         return batch
 
@@ -82,8 +94,8 @@ def children() -> list[psutil.Process]:
     """Living simulator processes of this process."""
     return [
         child
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "rlinf.envs.processes" in child.cmdline()
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and child.name() == "rlinf-simulator"
     ]
 
 
@@ -151,7 +163,7 @@ def test_later_chunks_do_not_write_into_earlier_results(processes):
 
 def test_more_processes_than_envs_are_not_started(tmp_path):
     before = len(children())
-    batch = ProcessBatch(POINTS, 2, RULES, 8, tmp_path / "log", 30.0)
+    batch = ProcessBatch(POINTS, 2, RULES, 8, tmp_path / "log", 30.0, modules=MODULES)
     assert len(children()) - before == 2
     batch.close()
 
@@ -391,8 +403,8 @@ def test_sub_processes_die_with_their_owner(tmp_path, doing):
         assert owner.stdout.readline() == b"hangs now\n"
         if doing == "print":
             assert owner.stdout.readline() == b"came through\n"
-        orphans = psutil.Process(owner.pid).children()
-        assert len(orphans) == 2
+        orphans = psutil.Process(owner.pid).children(recursive=True)
+        assert len(orphans) == 3  # the template as well
         owner.kill()
     _, alive = psutil.wait_procs(orphans, timeout=2)
     assert not alive

@@ -1,0 +1,1 @@
+"""Modules for templates to import, and what their sub-processes host."""
