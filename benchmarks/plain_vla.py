@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from rlinf.models.prismatic.images import normalize
+from rlinf.models.prismatic.llama import llama_config
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from rlinf.models.prismatic.vision import VisionTower
 
@@ -25,6 +27,7 @@ class PlainVla:
     def __init__(self, policy: PrismaticPolicy, parallel: bool) -> None:
         self.policy, self.parallel = policy, parallel
         self.tokens = policy.chunk * policy.action_dim
+        self.model = _transformers_model(policy)
 
     @torch.inference_mode()
     def act(self, images: np.ndarray, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -40,7 +43,7 @@ class PlainVla:
     def logits(self, images: np.ndarray, instructions: Sequence[str]) -> Tensor:
         """[B, C * A, vocabulary] float32."""
         network = self.policy.network
-        model: Any = network.language_model
+        model = self.model
         ids, _ = self.policy.prompts.batch(instructions)
         text = network.embed(ids.to(self.policy.device))
         seen = network.projector(self._features(images))
@@ -77,6 +80,16 @@ class PlainVla:
         vision = self.policy.network.vision_backbone
         pairs = ((vision.featurizer, dino), (vision.fused_featurizer, siglip))
         return torch.cat([_whole_tower(tower, given) for tower, given in pairs], dim=2)
+
+
+def _transformers_model(policy: PrismaticPolicy) -> Any:
+    """The language model as transformers builds it, on the policy's own weights."""
+    network = policy.network
+    with torch.device("meta"):
+        model = LlamaForCausalLM(llama_config(network.architecture, network.attention))
+    model.load_state_dict(network.language_model.state_dict(), assign=True)
+    model.model.rotary_emb = network.language_model.model.rotary_emb  # nothing that is stored
+    return model.eval()
 
 
 def _whole_tower(tower: VisionTower, pixels: Tensor) -> Tensor:

@@ -74,12 +74,17 @@ def _language(
     predicted: int,
     width: int,
 ) -> Work:
-    """`length` new positions that each see `seen` positions, `predicted` of them give logits."""
+    """`length` new positions that each see `seen` positions, `predicted` of them give logits.
+
+    In the last layer the others give only their keys and values.
+    """
     size, layers = architecture.width, architecture.layers
     key_size = architecture.key_heads * size // architecture.heads
-    matrices = layers * (2 * size**2 + 2 * size * key_size + 3 * size * architecture.mlp_width)
+    keys = 2 * size * key_size  # of a layer, and values
+    rest = 2 * size**2 + 3 * size * architecture.mlp_width
     head = ACTION_BINS * size
-    attention = 4.0 * layers * size * length * seen
+    computed = (layers - 1) * length + predicted  # positions of layers
+    attention = 4.0 * size * computed * seen
     cache = 2.0 * layers * key_size * seen * width * batch if length == 1 else 0.0
-    flop = 2.0 * matrices * length + attention + 2.0 * head * predicted
-    return Work(batch * flop, (matrices + head) * width + cache)
+    flop = 2.0 * (keys * layers * length + rest * computed + head * predicted) + attention
+    return Work(batch * flop, (layers * (keys + rest) + head) * width + cache)

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from rlinf.data.types import Observation
 from rlinf.models.base import Sampling
-from rlinf.models.prismatic.network import KeyValueCache
+from rlinf.models.prismatic.attention import KeyValueCache
 from rlinf.models.prismatic.policy import PrismaticPolicy
+
+_LAST = slice(-1, None)
 
 
 class OpenVlaPolicy(PrismaticPolicy):
@@ -26,7 +28,8 @@ class OpenVlaPolicy(PrismaticPolicy):
         cache = KeyValueCache(self.network.architecture.layers, prompt + steps - 1)
         states, drawn, logprobs = [], [], []
         for step in range(steps):
-            hidden = self.network.read(embedded, whole.until(prompt + step), cache)[:, -1]
+            until = whole.until(prompt + step)
+            hidden = self.network.read(embedded, until, cache, wanted=_LAST)[:, 0]
             logdist = self.log_distribution(hidden, sampling)
             token, logprob = self.draw(logdist, uniform[:, 0, step], sampling)
             embedded = self.network.embed(token[:, None])
@@ -37,7 +40,7 @@ class OpenVlaPolicy(PrismaticPolicy):
 
     def _prompt_end(self, observation: Observation) -> Tensor:
         embedded, real = self.context(observation)
-        return self.network.read(embedded, self.attending(real, causal=True))[:, -1]
+        return self.network.read(embedded, self.attending(real, causal=True), wanted=_LAST)[:, 0]
 
     def _action_states(self, observation: Observation, given: Tensor, with_end: bool) -> Tensor:
         """One pass over the prompt and the tokens that others are predicted from."""
@@ -45,7 +48,8 @@ class OpenVlaPolicy(PrismaticPolicy):
         before = given[:, 0] if with_end else given[:, 0, :-1]
         embedded = torch.cat((embedded, self.network.embed(before)), dim=1)
         attending = self.attending(_longer(real, before.shape[1]), causal=True)
-        return self.network.read(embedded, attending)[:, -before.shape[1] - 1 :]
+        wanted = slice(-before.shape[1] - 1, None)
+        return self.network.read(embedded, attending, wanted=wanted)
 
     def _live(self) -> Tensor:
         """All of them: what the simulator does not get is still read by the tokens after it."""

@@ -66,7 +66,7 @@ class OpenVlaOftPolicy(PrismaticPolicy):
         sequence = torch.cat(parts, dim=1)
         more = real.new_ones(rows, sequence.shape[1] - real.shape[1])
         attending = self.attending(torch.cat((real, more), dim=1), causal=False)
-        return self.network.read(sequence, attending)[:, start : start + count]
+        return self.network.read(sequence, attending, wanted=slice(start, start + count))
 
     def load(self, folder: Path) -> None:
         super().load(folder)

@@ -41,6 +41,8 @@ def prepare(
     flat = images.reshape(rows * views, height, width, 3)
     if path == "jpeg":
         flat = jpeg_round_trip(flat)
+    elif path == "pillow" and device.type == "cpu" and (height, width) != (size, size):
+        flat = pillow_resize(flat, size)
     pixels = torch.from_numpy(np.ascontiguousarray(flat)).to(device).permute(0, 3, 1, 2)
     pixels = resize(pixels, size, path)
     if center_crop:
@@ -83,6 +85,16 @@ def jpeg_round_trip(images: np.ndarray) -> np.ndarray:
     """
     with ThreadPoolExecutor(max_workers=min(8, len(images))) as pool:
         return np.stack(list(pool.map(_through_jpeg, images)))
+
+
+def pillow_resize(images: np.ndarray, size: int) -> np.ndarray:
+    """[N, H, W, 3] uint8 to [N, S, S, 3] uint8 by Pillow itself: several times faster on a CPU."""
+    from PIL import Image
+
+    bicubic = Image.Resampling.BICUBIC
+    return np.stack(
+        [np.asarray(Image.fromarray(one).resize((size, size), bicubic)) for one in images]
+    )
 
 
 def _through_jpeg(image: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
 from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
 from rlinf.models.prismatic import folders, images, lora
-from rlinf.models.prismatic.network import Attending, Prismatic
+from rlinf.models.prismatic.attention import Attending
+from rlinf.models.prismatic.network import Prismatic
 from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
 from rlinf.models.prismatic.value_head import ValueHead
 

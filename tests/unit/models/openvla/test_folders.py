@@ -16,7 +16,7 @@ from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Sampling
 from rlinf.models.prismatic import folders
-from rlinf.models.prismatic.network import llama_config
+from rlinf.models.prismatic.llama import llama_config
 from tests.unit.models.openvla.conftest import NOISE, B, Build, config_of
 
 GREEDY = Sampling(greedy=True)

@@ -9,7 +9,7 @@ import torch
 from rlinf.data.random import Noise
 from rlinf.data.types import Observation
 from rlinf.models.base import Sampling
-from rlinf.models.prismatic.network import Attending
+from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.tokens import ActionScale
 from tests.unit.models.openvla.conftest import NOISE, B, Build
 
@@ -145,3 +145,25 @@ def test_a_constant_dimension_is_not_live_where_tokens_are_parallel(build: Build
         policy.set_action_statistics(ActionStatistics.of(actions, episodes=5))
         assert policy.live.tolist() == [True, True, live, True, True, True, True]
         assert policy.decode(torch.full((7,), 31800))[2] == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_last_layer_leaves_out_only_what_nobody_reads(
+    model: str, attention: str, build: Build, observation: Observation
+):
+    policy = build(model, attn_implementation=attention)
+    network = policy.network
+    with torch.inference_mode():
+        embedded, real = policy.context(observation)
+        attending = policy.attending(real, causal=model == "openvla")
+        whole = network.read(embedded, attending)
+        for wanted in (slice(-1, None), slice(-5, None), slice(None)):
+            part = network.read(embedded, attending, wanted=wanted)
+            assert torch.allclose(part, whole[:, wanted], atol=1e-5)
+    computed = []
+    network.language_model.model.layers[-1].mlp.register_forward_hook(
+        lambda _module, given, _result: computed.append(given[0].shape[1])
+    )
+    policy.act(observation, SAMPLING, NOISE)
+    assert computed == ([1] * 7 if model == "openvla" else [policy.chunk * 7])

@@ -72,3 +72,4 @@ def test_pillows_resize_is_met_in_every_pixel_at_any_size():
         picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         theirs = np.array(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
         assert difference(images.resize(as_tensor(picture), SIZE, "pillow"), theirs).max() == 0
+        assert np.array_equal(images.pillow_resize(picture[None], SIZE)[0], theirs)

@@ -12,7 +12,7 @@ from rlinf.data.random import Noise, derive
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.openvla.policy import OpenVlaPolicy
-from rlinf.models.prismatic.images import normalize, prepare
+from rlinf.models.prismatic.images import normalize, prepare, resize
 from tests.golden import GoldenSet, largest_difference, observe, sets_with
 
 TOLERANCE = 1e-3
@@ -85,6 +85,8 @@ def test_pictures_become_the_same_pixel_values(golden, policy, single):
         size = policy.network.architecture.image_size
         ours = prepare(views, size, "pillow", False, torch.device("cpu"), torch.float32)
         assert torch.equal(ours[0], normalize(theirs))
+        there = resize(torch.from_numpy(views[0]).permute(0, 3, 1, 2), size, "pillow")
+        assert torch.equal(there, theirs)  # as on a GPU
         if f"single_{sample}/pixel_values" in single:
             assert np.array_equal(ours[0], single[f"single_{sample}/pixel_values"])
 
