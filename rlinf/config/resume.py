@@ -31,7 +31,16 @@ _TOLD = (
     "actor.model.log_std_init",
 )
 """Exceptions to the other lists: the run is another one, its weights are the same."""
+_IMITATION = ("actor.model", "imitation", "env.train.init_params")
+"""All that imitation without a training reads; the simulator where its expert demonstrates."""
+_IMITATION_SILENT = tuple(
+    f"imitation.{key}"
+    for key in ("cache_dir", "log_interval", "eval_interval", "save_interval", "micro_batch_size")
+)
+"""Where imitation keeps what it makes, and how it is watched."""
 _TASK = (
+    "imitation.image_keys",
+    "imitation.statistics",
     "env.train.simulator_type",
     "env.train.init_params",
     "actor.model.unnorm_key",
@@ -80,10 +89,11 @@ class Changes(NamedTuple):
             )
 
 
-def changes(old: Tree, config: Config) -> Changes:
+def changes(old: Tree, config: Config, imitates: bool) -> Changes:
     """What `config` changes.
 
     Args:
+        imitates: the run learns from demonstrations alone.
         old: the configuration of the checkpoint, as `Config.model_dump(mode="json")` gave it. Keys
             that only one of both has count for nothing: another version wrote it.
     """
@@ -93,21 +103,23 @@ def changes(old: Tree, config: Config) -> Changes:
         before, now = get(old, key), get(new, key)
         if not has(old, key) or before == now or isinstance(now, dict):
             continue
-        kind = _kind(key, now, config)
+        kind = _kind(key, now, config, imitates)
         if kind is not None:
             getattr(found, kind).append(Change(key, before, now))
     return found
 
 
-def _kind(key: str, value: Any, config: Config) -> str | None:
+def _kind(key: str, value: Any, config: Config, imitates: bool) -> str | None:
     """The list of `Changes` that a key belongs to; None where a change is not worth a word."""
+    if imitates and (not _below(key, _IMITATION) or _below(key, _IMITATION_SILENT)):
+        return None
     if key == "actor.model.model_path":
         if value is None:  # the start of the run, which a checkpoint has gone beyond
             return None
         return "task" if config.actor.model.trains_adapters else "told"
     if _below(key, _TOLD):
         return "told"
-    if _below(key, _SILENT):
+    if not imitates and _below(key, _SILENT):
         return None
     if _below(key, _TASK):
         return "task"

@@ -13,8 +13,11 @@ from rlinf.runners import checkpoint
 from rlinf.runners.run import Run
 
 
-def compare_with_checkpoint(config: Config, run: Run) -> None:
+def compare_with_checkpoint(config: Config, run: Run, imitates: bool = False) -> None:
     """Tells what has changed since the checkpoint that is to be continued, before anything starts.
+
+    Args:
+        imitates: the run learns from demonstrations alone.
 
     Raises:
         UserError: the checkpoint would mean nothing to this configuration.
@@ -26,7 +29,7 @@ def compare_with_checkpoint(config: Config, run: Run) -> None:
         old = json.loads((folder / CONFIG_FILE).read_text())
     except ValueError:  # damaged: whoever reads the checkpoint says so
         return
-    found = changes(old, config)
+    found = changes(old, config, imitates)
     problems = list(found.problems(config.runner.resume_force))
     if problems:
         raise error_of(problems, run.folder.name)

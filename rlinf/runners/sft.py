@@ -12,6 +12,7 @@ from rlinf.errors import UserError
 from rlinf.runners import checkpoint
 from rlinf.runners.demonstrations import data_folders, decode_pictures
 from rlinf.runners.learners import Learners
+from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.saving import is_of_training, write_config
 from rlinf.runners.stopping import Stopped
@@ -30,6 +31,7 @@ def sft(config: Config, plan: Plan) -> int:
     config = given_weights(config)
     with open_run(config) as run, run.stop:
         try:
+            compare_with_checkpoint(config, run, imitates=True)
             folders = data_folders(config, plan, settings, run)
             decode_pictures(folders, settings, run)
             with run.console.phase("start", once=True):

@@ -116,14 +116,16 @@ def test_what_adapters_learned_is_what_training_starts_from(tmp_path, data):
     assert not np.allclose(found[3].logprobs, found[0].logprobs, atol=1e-2)
 
 
-def test_an_interrupted_run_ends_up_as_an_uninterrupted_one(tmp_path, data):
+def test_an_interrupted_run_ends_up_as_an_uninterrupted_one(tmp_path, data, capsys):
     assert sft(tmp_path, data) == 0
     assert sft(tmp_path, data, run="other") == 0
     for path in (tmp_path / "other/checkpoints/global_step_10").iterdir():
         if path.is_file():
             path.write_bytes(b"")  # the newest is damaged: the one before counts
     (tmp_path / "other/export/policy.safetensors").unlink()
-    assert sft(tmp_path, data, "runner.resume_dir=auto", run="other") == 0
+    again = ("runner.resume_dir=auto", "algorithm.gamma=0.5", "imitation.cache_dir=elsewhere")
+    assert sft(tmp_path, data, *again, run="other") == 0
+    assert "changed since" not in capsys.readouterr().err
     whole, resumed = (
         load_file(tmp_path / name / "export/policy.safetensors") for name in ("run", "other")
     )
@@ -133,6 +135,17 @@ def test_an_interrupted_run_ends_up_as_an_uninterrupted_one(tmp_path, data):
         for line in (tmp_path / "other/metrics.jsonl").read_text().splitlines()
     ]
     assert steps == [2, 4, 6, 8, 10]
+
+
+def test_what_another_configuration_changes_is_told_or_refused(tmp_path, data, capsys):
+    assert sft(tmp_path, data, "imitation.steps=2", "imitation.eval_interval=-1") == 0
+    again = ("runner.resume_dir=auto", "imitation.steps=4", "imitation.eval_interval=-1")
+    assert sft(tmp_path, data, *again, "actor.model.width=32") == 2
+    assert "the checkpoint to resume from has 16, its weights do not" in capsys.readouterr().err
+    assert sft(tmp_path, data, *again, "imitation.statistics=model") == 2
+    assert sft(tmp_path, data, *again, "imitation.lr=0.5") == 0
+    written = (tmp_path / "run/run.log").read_text()
+    assert "imitation.lr: 0.002 -> 0.5" in written and "imitation.steps: 2 -> 4" in written
 
 
 @pytest.mark.parametrize(
