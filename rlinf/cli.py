@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
@@ -173,7 +174,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     _wait_passively()
     loaded = _load_to_run(arguments.config, arguments.overrides)
-    with _run_folder(loaded.config):
+    from rlinf.runners.resuming import changes_since_checkpoint
+
+    with _run_folder(loaded.config, changes_since_checkpoint):
         from rlinf.runners.train import train
 
         return train(loaded.config, loaded.plan)
@@ -196,7 +199,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _sft(arguments: argparse.Namespace) -> int:
     _wait_passively()
     loaded = _load_to_run(arguments.config, arguments.overrides, "sft")
-    with _run_folder(loaded.config):
+    from rlinf.runners.resuming import changes_since_checkpoint
+
+    with _run_folder(loaded.config, partial(changes_since_checkpoint, imitates=True)):
         from rlinf.runners.sft import sft
 
         return sft(loaded.config, loaded.plan)
@@ -265,8 +270,14 @@ def _load_to_run(name: str, overrides: Sequence[str], purpose: str = "") -> Load
 
 
 @contextmanager
-def _run_folder(config: Config) -> Iterator[None]:
-    """Makes the folder of the run, writes its configuration, and keeps other runs out of it."""
+def _run_folder(
+    config: Config, refuse: Callable[[Config], object] = lambda config: None
+) -> Iterator[None]:
+    """Makes the folder of the run, writes its configuration, and keeps other runs out of it.
+
+    Args:
+        refuse: raises an error where the run must not begin; then nothing is written.
+    """
     import fcntl
 
     folder = config.runner.logger.run_dir
@@ -286,5 +297,6 @@ def _run_folder(config: Config) -> Iterator[None]:
                 f"runner.logger.log_path: another run is writing to {folder}",
                 "wait for it, or choose another log_path or experiment_name",
             ) from error
+        refuse(config)
         (folder / "config.yaml").write_text(config.to_yaml())
         yield

@@ -18,6 +18,7 @@ PHASES: tuple[tuple[str, tuple[Component, ...]], ...] = (
     ("trains", ("actor",)),
 )
 """What an iteration does, one after the other, and who works then."""
+EVALUATION: tuple[tuple[str, tuple[Component, ...]], ...] = (("evaluates", ("env", "rollout")),)
 _RESOURCE_NAMES: dict[Kind, str] = {"accelerator": "GPU", "cpu": "CPU slot", "node": "as a whole"}
 
 
@@ -41,28 +42,31 @@ class _Resource:
 def render(config: Config, plan: Plan) -> RenderableType:
     """The placement of a run."""
     stages = config.rollout.pipeline_stage_num
-    title = f"[italic]placement: {layout(plan.placement)}[/italic]"
+    only_eval = config.runner.only_eval
+    phases, doing = (EVALUATION, "evaluating") if only_eval else (PHASES, "collecting")
+    names = [name for _, names in phases for name in names]
+    title = f"[italic]placement: {layout(plan.placement, names)}[/italic]"
     table = Table(box=None, pad_edge=False)
-    for header in ("", *(name for name, _ in PHASES)):
+    for header in ("", *(name for name, _ in phases)):
         table.add_column(header)
     for _, neighbours in groupby(_resources(plan), key=lambda resource: repr(resource.pattern)):
         row = list(neighbours)
-        table.add_row(_span(row), *(_working(row, names) for _, names in PHASES))
+        table.add_row(_span(row), *(_working(row, at_work) for _, at_work in phases))
     how = (
-        f"collecting, the {stages} stages of an env worker take turns: one simulates while the "
+        f"{doing}, the {stages} stages of an env worker take turns: one simulates while the "
         "others wait for actions"
         if stages > 1
-        else "collecting, env and rollout workers wait for each other; "
+        else f"{doing}, env and rollout workers wait for each other; "
         "rollout.pipeline_stage_num=2 lets them work at the same time"
     )
     return Group(title, table, how, *(_group(group) for group in config.cluster.node_groups))
 
 
-def layout(placement: Placement) -> str:
-    """`shared`, `separate`, or `hybrid` where only some components share resources."""
+def layout(placement: Placement, components: Sequence[Component]) -> str:
+    """`shared`, `separate`, or `hybrid` where only some of the components share resources."""
     owned = [
         {(p.node, p.kind, index) for p in placement[name] for index in p.resources or (-1,)}
-        for name in COMPONENTS
+        for name in components
     ]
     pairs = [(a, b) for i, a in enumerate(owned) for b in owned[:i]]
     if all(a == b for a, b in pairs):

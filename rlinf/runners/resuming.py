@@ -14,7 +14,14 @@ from rlinf.runners.run import Run
 
 
 def compare_with_checkpoint(config: Config, run: Run, imitates: bool = False) -> None:
-    """Tells what has changed since the checkpoint that is to be continued, before anything starts.
+    """Tells what has changed since the checkpoint that is to be continued; see below."""
+    told = changes_since_checkpoint(config, imitates)
+    if told is not None:
+        run.console.note(told)
+
+
+def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | None:
+    """What has changed since the checkpoint that is to be continued; nothing is written.
 
     Args:
         imitates: the run learns from demonstrations alone.
@@ -22,27 +29,27 @@ def compare_with_checkpoint(config: Config, run: Run, imitates: bool = False) ->
     Raises:
         UserError: the checkpoint would mean nothing to this configuration.
     """
-    folder = _newest(config, run)
+    folder = _newest(config)
     if folder is None or not (folder / CONFIG_FILE).is_file():
-        return
+        return None
     try:
         old = json.loads((folder / CONFIG_FILE).read_text())
     except ValueError:  # damaged: whoever reads the checkpoint says so
-        return
+        return None
     found = changes(old, config, imitates)
     problems = list(found.problems(config.runner.resume_force))
     if problems:
-        raise error_of(problems, run.folder.name)
+        raise error_of(problems, config.runner.logger.run_dir.name)
     told = [*found.task, *found.told]
-    if told:
-        lines = "\n".join(f"  {change}" for change in told)
-        run.console.note(f"changed since {folder}:\n{lines}")
+    if not told:
+        return None
+    return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in told)])
 
 
-def _newest(config: Config, run: Run) -> Path | None:
+def _newest(config: Config) -> Path | None:
     asked = config.runner.resume_dir
     if asked is None:
         return None
     if asked != "auto":
         return checkpoint.follow(Path(asked).expanduser())
-    return next(iter(checkpoint.folders(run.checkpoints)), None)
+    return next(iter(checkpoint.folders(config.runner.logger.run_dir / "checkpoints")), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlinf.cli import main
+from rlinf.config.load import load
 
 
 def test_check_prints_the_plan_and_writes_nothing(
@@ -82,3 +83,20 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(
 ) -> None:
     assert main(["train", "toy_ppo_mlp", "runner.logger.log_path=/proc/no/run"]) == 2
     assert "runner.logger.log_path" in capsys.readouterr().err
+
+
+def test_a_resume_that_is_refused_leaves_the_folder_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "global_step_2"
+    checkpoint.mkdir(parents=True)
+    own = [f"runner.logger.log_path={tmp_path}", "runner.resume_dir=auto"]
+    config = load("toy_ppo_mlp", [*own, "actor.model.hidden_dim=32"]).config
+    (checkpoint / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    (tmp_path / "run.log").write_text("what was said\n")
+    (tmp_path / ".lock").touch()
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert main(["train", "toy_ppo_mlp", *own, "actor.model.hidden_dim=16"]) == 2
+    assert "its weights do not fit" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before

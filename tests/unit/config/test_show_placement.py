@@ -89,6 +89,20 @@ def test_each_layout_is_drawn_with_who_works_when(
     assert rows[len(expected) - 1].startswith("collecting, ")
 
 
+def test_an_evaluation_has_no_training_and_no_trainer(load_toy: Load, gpu_machine: Machine) -> None:
+    loaded = load_toy(
+        "runner.only_eval=true",
+        "cluster.component_placement={env: 0-3, rollout: 4-7, actor: 0-7}",
+        "actor.micro_batch_size=100",
+        machine=gpu_machine,
+    )
+    title, header, first, second, how = drawn(loaded)
+    assert title == "placement: separate, each component on resources of its own"
+    assert header == "evaluates"
+    assert [first, second] == ["node 0 GPU 0-3 env 0-3", "node 0 GPU 4-7 rollout 0-3"]
+    assert how.startswith("evaluating, ")
+
+
 def test_a_node_group_has_resources_interpreter_and_variables_of_its_own(
     load_toy: Load, gpu_machine: Machine
 ) -> None:
