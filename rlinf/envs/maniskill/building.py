@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 from mani_skill.envs.utils.observations import parse_obs_mode_to_struct
+from mani_skill.render import PREBUILT_SHADER_CONFIGS, ShaderConfig
 from mani_skill.utils import sapien_utils
 from mani_skill.utils.assets.data import DATA_SOURCES, is_data_source_downloaded
 from mani_skill.utils.registration import REGISTERED_ENVS
@@ -23,6 +24,7 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.maniskill.instructions import instruction_of
 from rlinf.envs.maniskill.put_on_plate import task as put_on_plate
 from rlinf.envs.maniskill.put_on_plate.task import PutOnPlateInScene
+from rlinf.envs.maniskill.shader import choose_shader, has_environment_map, without_table
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,6 +53,25 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
             f"did you mean {', '.join(near)}?" if near else "see the list of ManiSkill tasks",
         )
     require_assets(params)
+    shader = without_table(params.shader) if backend == "cpu" else None
+    env = _make_env(params, num_envs, backend, shader)
+    if shader is not None and has_environment_map(env):
+        env.close()
+        env = _make_env(params, num_envs, backend, PREBUILT_SHADER_CONFIGS[params.shader])
+    set_observation_mode(env, "none")  # observations are computed by `look` alone
+    return env
+
+
+def _make_env(
+    params: ManiskillParams,
+    num_envs: int,
+    backend: Literal["cpu", "gpu"],
+    shader: ShaderConfig | None,
+) -> BaseEnv:
+    """An env whose cameras use a shader; None for ManiSkill's own of that name."""
+    drawn = {"shader_pack": params.shader} if shader is None else {"shader_config": shader}
+    if shader is not None:
+        choose_shader(shader)
     own: dict[str, Any] = {} if params.obj_set is None else {"obj_set": params.obj_set}
     try:
         made: Any = gymnasium.make(
@@ -62,8 +83,8 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
             sim_backend=backend,
             render_backend=backend,
             render_mode="rgb_array",
-            sensor_configs=_cameras(params),
-            human_render_camera_configs=_camera_for_people(params),
+            sensor_configs=drawn | _camera(params),
+            human_render_camera_configs=drawn | _camera_for_people(params),
             sim_config=_frequencies(params),
             **own,
         )
@@ -76,7 +97,6 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
                 ) from error
         raise
     env: BaseEnv = made.unwrapped
-    set_observation_mode(env, "none")  # observations are computed by `look` alone
     return env
 
 
@@ -218,8 +238,8 @@ def _camera_for_people(params: ManiskillParams) -> dict[str, Any]:
     Bridge tasks have a calibrated camera, whose size is kept.
     """
     if issubclass(REGISTERED_ENVS[params.id].cls, BaseBridgeEnv):
-        return {"shader_pack": params.shader}
-    return {"shader_pack": params.shader, "width": FRAME_SIZE, "height": FRAME_SIZE}
+        return {}
+    return {"width": FRAME_SIZE, "height": FRAME_SIZE}
 
 
 def _picture(rgb: torch.Tensor, params: ManiskillParams) -> np.ndarray:
@@ -231,11 +251,11 @@ def _picture(rgb: torch.Tensor, params: ManiskillParams) -> np.ndarray:
     return to_numpy(small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
 
 
-def _cameras(params: ManiskillParams) -> dict[str, Any]:
-    """ManiSkill's `sensor_configs`."""
+def _camera(params: ManiskillParams) -> dict[str, Any]:
+    """Settings of the policy's camera that are not the task's own."""
     camera = params.camera
     if camera is None:
-        return {"shader_pack": params.shader}
+        return {}
     pose = sapien_utils.look_at(camera.eye, camera.target)
     own = {"pose": pose, "fov": camera.fov, "width": camera.width, "height": camera.height}
-    return {"shader_pack": params.shader, CAMERA: own}
+    return {CAMERA: own}

@@ -19,8 +19,17 @@ def draw(backend: str) -> Frame:
     import gymnasium
     import mani_skill.envs  # noqa: F401  (registers the tasks)
 
+    from rlinf.envs.maniskill.shader import choose_shader, without_table
+
+    shader = without_table("minimal")
+    choose_shader(shader)
     env = gymnasium.make(
-        "PushCube-v1", obs_mode="rgb", num_envs=1, sim_backend="cpu", render_backend=backend
+        "PushCube-v1",
+        obs_mode="rgb",
+        num_envs=1,
+        sim_backend="cpu",
+        render_backend=backend,
+        sensor_configs={"shader_config": shader},
     )
     observation, _ = env.reset(seed=0)
     pixels = observation["sensor_data"]["base_camera"]["rgb"]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import sapien
 from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
-from mani_skill.render import set_shader_pack
 
 from rlinf.data.types import Start
 from rlinf.envs.maniskill.building import reset_options
+from rlinf.envs.maniskill.shader import choose_shader
 
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
@@ -70,7 +70,7 @@ def _move_to_new_scene(env: BaseEnv) -> None:
     # A camera that comes into a scene is made anew, with the shader that was chosen last, which may
     # be that of another env in this process.
     for sensor in env.scene.sensors.values():
-        set_shader_pack(sensor.config.shader_config)
+        choose_shader(sensor.config.shader_config)
     entities = list(old.entities)
     for entity in entities:  # all, before the first is added: an articulation moves as a whole
         old.remove_entity(entity)

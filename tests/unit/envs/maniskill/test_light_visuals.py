@@ -13,6 +13,10 @@ from rlinf.envs.maniskill.light_visuals import flat_shaded, use_collision_hulls_
 def push_cube_env() -> Any:
     gymnasium = pytest.importorskip("gymnasium")
     pytest.importorskip("mani_skill.envs")
+    from rlinf.envs.maniskill.shader import choose_shader, without_table
+
+    shader = without_table("minimal")
+    choose_shader(shader)
     env = gymnasium.make(
         "PushCube-v1",
         obs_mode="rgb",
@@ -20,7 +24,7 @@ def push_cube_env() -> Any:
         sim_backend="cpu",
         render_backend="cpu",
         reward_mode="none",
-        sensor_configs={"width": 64, "height": 64, "shader_pack": "minimal"},
+        sensor_configs={"width": 64, "height": 64, "shader_config": shader},
     )
     env.reset(seed=0)
     return env.unwrapped
