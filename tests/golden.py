@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from rlinf.data.types import Observation
 
@@ -45,12 +47,29 @@ class GoldenSet:
     def arrays(self, name: str) -> Any:
         return np.load(self.path / name)
 
+    def value_head(self) -> tuple[dict[str, torch.Tensor], str]:
+        """Weights of the critic, and the `value_type` that gives one of this width."""
+        state = load_file(self.path / "value_head.safetensors")
+        return state, "chunk" if len(state["value_head.mlp.4.weight"]) == 1 else "action"
+
     def picture(self, name: str) -> np.ndarray:
         """[H, W, 3] uint8."""
         return np.array(Image.open(self.path / name).convert("RGB"))
 
     def __str__(self) -> str:
         return self.path.name
+
+
+def drawn_at(names: Iterable[str], prefix: str) -> tuple[str, float]:
+    """Name of the array `prefix`_T<temperature>, and the temperature."""
+    (name,) = [name for name in names if name.startswith(f"{prefix}_T")]
+    return name, float(name.rpartition("_T")[2])
+
+
+def is_clear(logits: np.ndarray, tolerance: float) -> np.ndarray:
+    """Of logits [..., K], where the best two are further apart than rounding may bring them."""
+    best = np.sort(logits, axis=-1)[..., -2:]
+    return best[..., 1] - best[..., 0] > tolerance
 
 
 def sets_with(file: str) -> list[Any]:

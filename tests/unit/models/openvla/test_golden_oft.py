@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.random import Noise, derive
@@ -13,7 +14,7 @@ from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
 from rlinf.models.prismatic.images import prepare
-from tests.golden import GoldenSet, largest_difference, observe, sets_with
+from tests.golden import GoldenSet, drawn_at, is_clear, largest_difference, observe, sets_with
 
 TOLERANCE = 2e-3
 GREEDY = Sampling(greedy=True)
@@ -31,6 +32,7 @@ def batch(golden: GoldenSet):
 
 
 def build(golden: GoldenSet, views: int, recipe: str, lora_path: str | None = None):
+    value_head, value_type = golden.value_head()
     config = OpenVlaOftConfig(
         model_type="openvla_oft",
         model_path=str(golden.checkpoint),
@@ -41,13 +43,13 @@ def build(golden: GoldenSet, views: int, recipe: str, lora_path: str | None = No
         num_images_in_input=views,
         recipe=recipe,
         image_path="pillow",
-        value_type="chunk",
+        value_type=value_type,
         is_lora=lora_path is not None,
         lora_path=lora_path,
     )
     policy = build_policy(config, seed=0)
     assert isinstance(policy, OpenVlaOftPolicy)
-    policy.load_state_dict(load_file(golden.path / "value_head.safetensors"), strict=False)
+    policy.load_state_dict(value_head, strict=False)
     return policy
 
 
@@ -55,6 +57,8 @@ def build(golden: GoldenSet, views: int, recipe: str, lora_path: str | None = No
 def case(request: pytest.FixtureRequest, golden: GoldenSet, batch):
     """Policy, observation and recorded arrays of a number of images and a recipe."""
     views, recipe = request.param
+    if not (golden.path / f"moojink_{views}img.npz").is_file():
+        pytest.skip("nothing recorded with so many images")
     if recipe == "rlinf":
         key = f"rlinf_{views}img"
         names = ("rlinf_images_uint8_nchw", "rlinf_wrist_images_uint8_nchw")[:views]
@@ -66,12 +70,8 @@ def case(request: pytest.FixtureRequest, golden: GoldenSet, batch):
             [stored[f"moojink_{views}img_{i}/images_224_uint8"] for i in golden.samples]
         )
     recorded = {n.partition("/")[2]: batch[n] for n in batch.files if n.startswith(f"{key}/")}
-    if recipe == "rlinf":
-        margin = golden.meta[f"rlinf_min_margin_{views}img"]
-    else:
-        margin = min(golden.meta[f"min_margin_bins_{views}img"])
     policy = build(golden, views, recipe)
-    return policy, observe(images, golden.meta["tasks"]), recorded, margin
+    return policy, observe(images, golden.meta["tasks"]), recorded
 
 
 def noise(rows: int) -> Noise:
@@ -79,37 +79,44 @@ def noise(rows: int) -> Noise:
 
 
 def test_greedy_tokens_and_actions_of_a_padded_batch_are_recorded_ones(case):
-    policy, observation, recorded, _ = case
+    policy, observation, recorded = case
     chunk = policy.act(observation, GREEDY, noise(len(observation)))
-    assert np.array_equal(chunk.sampled.flatten(), recorded["greedy_tokens"].flatten())
-    assert largest_difference(chunk.actions, recorded["greedy_actions"]) < 1e-6
+    clear = is_clear(recorded["logits_action_bins"], TOLERANCE).reshape(chunk.sampled.shape)
+    assert clear.mean() > 0.9
+    theirs = recorded["greedy_tokens"].reshape(clear.shape)
+    assert np.array_equal(chunk.sampled[clear], theirs[clear])
+    assert largest_difference(chunk.actions[clear], recorded["greedy_actions"][clear]) < 1e-6
     if "greedy_logprobs_T1" in recorded:
         assert largest_difference(chunk.logprobs, recorded["greedy_logprobs_T1"]) < TOLERANCE
 
 
-def test_evaluate_gives_the_recorded_logprobs_and_entropy(case, golden):
-    policy, observation, recorded, _ = case
+def test_evaluate_gives_the_recorded_logprobs_and_entropy(case):
+    policy, observation, recorded = case
     shape = (len(observation), policy.chunk, policy.action_dim)
     sampled = recorded["sampled_tokens"].reshape(shape)
-    sampling = Sampling(temperature=golden.meta["temperature"])
-    judged = policy.evaluate(observation, sampled, sampling)
-    assert largest_difference(judged.logprobs, recorded["sampled_logprobs_T1.6"]) < TOLERANCE
-    assert largest_difference(judged.entropy, recorded["entropy_T1.6"]) < TOLERANCE
+    name, temperature = drawn_at(recorded, "sampled_logprobs")
+    judged = policy.evaluate(observation, sampled, Sampling(temperature))
+    assert largest_difference(judged.logprobs, recorded[name]) < TOLERANCE
+    name, _ = drawn_at(recorded, "entropy")
+    assert largest_difference(judged.entropy, recorded[name]) < TOLERANCE
 
 
 @torch.inference_mode()
 def test_logits_and_values_are_recorded_ones(case):
-    policy, observation, recorded, _ = case
+    policy, observation, recorded = case
     hidden = policy._states(observation, policy.chunk * policy.action_dim)
     logits = policy.network.logits(hidden, policy.scale.tokens)
     assert largest_difference(logits, recorded["logits_action_bins"]) < TOLERANCE
     if "values" in recorded:
         assert largest_difference(hidden[:, 0], recorded["value_hidden"]) < TOLERANCE
-        assert largest_difference(policy.judge(observation), recorded["values"][:, 0]) < TOLERANCE
+        first = recorded["values"].reshape(len(observation), -1)[:, 0]
+        assert largest_difference(policy.judge(observation), first) < TOLERANCE
 
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_single_rows_are_the_originals(golden: GoldenSet, views: int):
+    if not (golden.path / f"moojink_{views}img.npz").is_file():
+        pytest.skip("nothing recorded with so many images")
     policy = build(golden, views, "official")
     stored = golden.arrays(f"moojink_{views}img.npz")
     for sample in golden.samples:
@@ -131,11 +138,12 @@ def test_single_rows_are_the_originals(golden: GoldenSet, views: int):
             assert largest_difference(chunk.actions, actions) < 1e-6
 
 
-@pytest.mark.parametrize("adapter", ["lora_rlinf_targets", "lora_all_linear"])
-def test_adapters_give_the_recorded_logits(golden: GoldenSet, adapter: str):
-    policy = build(golden, 1, "official", str(golden.path / adapter))
+def test_adapters_give_the_recorded_logits(golden: GoldenSet):
     stored, pictures = golden.arrays("lora_logits.npz"), golden.arrays("moojink_1img.npz")
-    for sample in golden.samples:
+    adapters = sorted(path.parent.name for path in golden.path.glob("*/adapter_config.json"))
+    assert adapters == sorted({name.partition("/")[0].rpartition("_")[0] for name in stored})
+    policies = {name: build(golden, 1, "official", str(golden.path / name)) for name in adapters}
+    for (adapter, policy), sample in product(policies.items(), golden.samples):
         images = pictures[f"moojink_1img_{sample}/images_224_uint8"]
         observation = observe(images, golden.meta["tasks"][sample : sample + 1])
         with torch.inference_mode():
@@ -143,11 +151,9 @@ def test_adapters_give_the_recorded_logits(golden: GoldenSet, adapter: str):
             logits = policy.network.logits(hidden, policy.scale.tokens)[0]
         theirs = stored[f"{adapter}_{sample}/logits_action_bins"]
         assert largest_difference(logits, theirs) < TOLERANCE
-        ordered = np.sort(theirs, axis=-1)
-        if (ordered[:, -1] - ordered[:, -2]).min() > TOLERANCE:
-            chunk = policy.act(observation, GREEDY, noise(1))
-            tokens = stored[f"{adapter}_{sample}/greedy_tokens_bins"]
-            assert chunk.sampled.flatten().tolist() == tokens.tolist()
+        chunk, clear = policy.act(observation, GREEDY, noise(1)), is_clear(theirs, TOLERANCE)
+        tokens = stored[f"{adapter}_{sample}/greedy_tokens_bins"]
+        assert np.array_equal(chunk.sampled.flatten()[clear], tokens[clear])
 
 
 def test_the_path_matters(golden: GoldenSet, batch):
@@ -158,9 +164,14 @@ def test_the_path_matters(golden: GoldenSet, batch):
     right = policy.act(observation, GREEDY, noise(1)).sampled
     attending = policy.attending
     policy.attending = lambda real, causal: attending(real, causal=True)
-    assert (policy.act(observation, GREEDY, noise(1)).sampled != right).sum() > 10
+    changed = golden.meta["sensitivity_tokens_changed_of_56"]["causal_mask"]
+    assert (policy.act(observation, GREEDY, noise(1)).sampled != right).sum() >= changed / 2 > 0
     policy.attending = attending
     other = build(golden, 1, "rlinf")
     changed = golden.meta["rlinf_vs_simplevla_greedy_tokens_differing_1img"][0]
     differing = (other.act(observation, GREEDY, noise(1)).sampled != right).sum()
-    assert differing == changed
+    unclear = sum(
+        (~is_clear(batch[f"{recipe}_1img/logits_action_bins"][0], TOLERANCE)).sum()
+        for recipe in ("rlinf", "simplevla")
+    )
+    assert abs(differing - changed) <= unclear
