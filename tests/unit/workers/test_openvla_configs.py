@@ -69,7 +69,7 @@ def test_two_iterations_of_a_shipped_configuration(name: str, tmp_path: Path):
         *(("actor.model.lora_path=null",) if "oft" in name else ()),
         *(("env.train.group_size=2",) if "grpo" in name else ()),
         *(("algorithm.filter_rewards=false",) if "libero_10_grpo" in name else ()),
-        *(("env.train.max_steps_per_rollout_epoch=8",) if "maniskill_ppo" in name else ()),
+        *(("env.train.max_steps_per_rollout_epoch=8",) if "ppo" in name else ()),
     )
     config = load(name, [*SMALL, *(LIBERO if "libero" in name else MANISKILL), *own]).config
     acting = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
