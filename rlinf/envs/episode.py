@@ -23,7 +23,8 @@ import numpy as np
 from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
 from rlinf.envs.base import Simulator, StepResult
 from rlinf.envs.failures import RowFailed
-from rlinf.envs.validity import ObservationCheck, check_step
+from rlinf.envs.recorder import Recorder
+from rlinf.envs.validity import ObservationCheck, check_step, check_tasks
 from rlinf.errors import EnvironmentFailure
 
 
@@ -172,12 +173,13 @@ class EpisodeBatch:
     def __init__(self, simulator: Simulator, rules: EpisodeRules) -> None:
         self.num_envs = simulator.num_envs
         self.action_dim = simulator.action_dim
+        check_tasks(simulator.tasks)
         self.tasks = simulator.tasks
         self.num_trials = simulator.num_trials
         self._simulator = simulator
         self._rules = rules
         self._books = _Books.empty(self.num_envs, rules.max_episode_steps, self.action_dim)
-        self._frames: list[Frame] = []
+        self._recorder = Recorder()
         self._check = ObservationCheck()
         self.set_record(rules.record)
 
@@ -240,8 +242,7 @@ class EpisodeBatch:
         self._recorded = np.arange(shown)
 
     def take_frames(self) -> list[Frame]:
-        frames, self._frames = self._frames, []
-        return frames
+        return self._recorder.take()
 
     def offload(self) -> None:
         self._simulator.offload()
@@ -368,12 +369,12 @@ class EpisodeBatch:
     def _record(self, ids: np.ndarray, rewards: np.ndarray) -> None:
         """Keeps a picture of the envs `ids` that are recorded."""
         shown = np.intersect1d(ids, self._recorded)
-        if len(shown) == 0:
+        if len(shown) == 0 or self._recorder.given_up:
             return
         books = self._books
         texts, pictures = self._simulator.instructions(shown), self._simulator.frames(shown)
         for env, text, picture in zip(shown, texts, pictures, strict=True):
-            self._frames.append(
+            self._recorder.add(
                 Frame(
                     env=self._rules.env_offset + int(env),
                     step=int(books.elapsed[env]),

@@ -6,11 +6,14 @@ episode, see `algorithms.masks.sound_episodes`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rlinf.data.types import Observation
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import RowFailed
+from rlinf.errors import UserError
 
 _KINDS = (("rewards", "float"), ("terminated", "bool"), ("success", "bool"))
 
@@ -44,6 +47,10 @@ class ObservationCheck:
             raise _refusal(row, "observation.state", state.shape, f"[{count}, S]")
         if (texts := len(observation.instructions)) != count:
             raise _refusal(row, "observation.instructions", f"{texts} rows", f"{count} rows")
+        for place, text in enumerate(observation.instructions):
+            if not _is_text(text):
+                what = f"observation.instructions[{place}]"
+                raise _refusal(int(ids[place]), what, repr(text), "text that UTF-8 can express")
         shapes = images.shape[1:], state.shape[1:]
         first = self._shapes = self._shapes or shapes
         if shapes != first:
@@ -52,6 +59,35 @@ class ObservationCheck:
             bad, place = np.argwhere(~np.isfinite(state))[0]
             where = f"observation.state[{place}]"
             raise _refusal(int(ids[bad]), where, state[bad, place], "a finite number")
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """The names of a simulator's tasks.
+
+    Raises:
+        UserError: there are none, or one is no text.
+    """
+    if len(tasks) == 0:
+        raise UserError(
+            "env.*.init_params: the simulator has no task", "name at least one task for it"
+        )
+    for index, name in enumerate(tasks):
+        if not _is_text(name):
+            raise UserError(
+                f"env.*.init_params: the name of task {index}, {name!r}, is not valid UTF-8",
+                "save the file that it comes from as UTF-8",
+            )
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written; text that was decoded carelessly holds halves of characters."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_step(result: StepResult, num_envs: int) -> None:

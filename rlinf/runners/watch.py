@@ -8,11 +8,11 @@ from math import isfinite
 import psutil
 
 from rlinf.data.types import EpisodeResult
+from rlinf.envs.recorder import MEMORY_PERCENT
 from rlinf.errors import EnvironmentFailure
 from rlinf.logging.console import Console
 
 CLIP_FRACTION = 0.3  # beyond it an update mostly pushes against the clip; it often precedes decay
-MEMORY_PERCENT = 90.0  # in use; Ray's own limit is 95
 IDLE_ITERATIONS = 3  # in a row in which nothing could be learnt
 BAD_SHARE, BAD_AT_LEAST = 0.01, 3  # episodes lost to rewards that are not finite, of all so far
 
@@ -74,9 +74,9 @@ class Watch:
         short = percent > MEMORY_PERCENT
         if short and not self._short:
             self._console.warn(
-                f"{percent:.0f} % of this machine's memory is in use: videos "
-                "(env.*.video_cfg.save_video), simulator processes (env.*.num_processes) and "
-                "env.train.total_num_envs need less when there are fewer"
+                f"{percent:.0f} % of this machine's memory is in use: recordings for videos are "
+                "dropped. Videos (env.*.video_cfg.save_video), simulator processes "
+                "(env.*.num_processes) and env.train.total_num_envs need less when there are fewer"
             )
         self._short = short
 

@@ -11,7 +11,8 @@ import pytest
 from rlinf.data.types import Observation
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import RowFailed
-from rlinf.envs.validity import ObservationCheck, check_step
+from rlinf.envs.validity import ObservationCheck, check_step, check_tasks
+from rlinf.errors import UserError
 
 GOOD = Observation(np.zeros((2, 1, 4, 4, 3), np.uint8), np.zeros((2, 3), np.float32), ("a", "b"))
 STEP = StepResult(np.zeros(2, np.float32), np.zeros(2, bool), np.zeros(2, bool))
@@ -42,6 +43,7 @@ def poisoned(value: float) -> np.ndarray:
         ({"images": np.zeros((2, 4, 4, 3), np.uint8)}, 5, "not [2, V, H, W, 3]"),
         ({"images": np.zeros((2, 1, 4, 4, 4), np.uint8)}, 5, "not [2, V, H, W, 3]"),
         ({"instructions": ("a",)}, 5, "instructions is 1 rows, not 2 rows"),
+        ({"instructions": ("放", "b\udc80")}, 7, r"instructions[1] is 'b\udc80', not text"),
     ],
 )
 def test_a_broken_part_is_named_with_its_value(changes, row, words):
@@ -77,3 +79,12 @@ def test_no_row_has_no_shape():
 def test_a_step_has_the_types_of_the_contract(changes, words):
     check_step(STEP, 2)
     assert words in refusal(lambda: check_step(replace(STEP, **changes), 2))[1]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [((), "has no task"), (("push", "pull\udcff"), "name of task 1, 'pull.udcff', is not valid")],
+)
+def test_a_simulator_without_tasks_or_with_names_that_are_no_text_is_refused(tasks, words):
+    with pytest.raises(UserError, match=words):
+        check_tasks(tasks)
