@@ -368,8 +368,10 @@ class EpisodeBatch:
 
     def _record(self, ids: np.ndarray, rewards: np.ndarray) -> None:
         """Keeps a picture of the envs `ids` that are recorded."""
+        if len(self._recorded) == 0 or self._recorder.given_up:
+            return
         shown = np.intersect1d(ids, self._recorded)
-        if len(shown) == 0 or self._recorder.given_up:
+        if len(shown) == 0:
             return
         books = self._books
         texts, pictures = self._simulator.instructions(shown), self._simulator.frames(shown)
