@@ -14,9 +14,19 @@ export RLINF_ASSETS="${RLINF_ASSETS:-$PWD/../shared/assets}"
 bin="$PWD/.venv/bin"
 "$bin/ruff" check .
 "$bin/ruff" format --check .
-"$bin/mypy"
+# The types are checked beside the tests: on its own mypy uses one core.
+types="$(mktemp)"
+trap 'rm -f "$types"' EXIT
+"$bin/mypy" > "$types" 2>&1 &
+checking=$!
 # Two at a time, file by file, the long ones first: half of a whole run is waiting for processes.
 # Last, so that its closing line ends the output.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile \
-    --no-loadscope-reorder --durations=25 "$@"
+status=0
+"$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile \
+    --no-loadscope-reorder --durations=25 "$@" || status=$?
+wait "$checking" || {
+    cat "$types" >&2
+    exit 1
+}
+exit "$status"

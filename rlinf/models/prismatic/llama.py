@@ -45,7 +45,7 @@ class Layer(LlamaDecoderLayer):
         self.input_layernorm = Norm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = Norm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         hidden: Tensor,
         rotary: tuple[Tensor, Tensor],
