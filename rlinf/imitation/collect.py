@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -135,6 +136,7 @@ class _Job:
 
 def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
     quiet_process(log_file)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher decides, and ends this process
     Thread(target=_end_with_owner, daemon=True).start()
     _Job.settings, _Job.env, _Job.chunk = settings, env, chunk
     _Job.simulator = make_simulator(env, num_envs=1)

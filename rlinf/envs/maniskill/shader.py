@@ -19,6 +19,7 @@ import sapien
 from mani_skill.render import PREBUILT_SHADER_CONFIGS, ShaderConfig, set_shader_pack
 
 from rlinf.config.machine import cache_folder
+from rlinf.errors import UserError
 
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
@@ -51,8 +52,14 @@ def _written(shader: str) -> Path:
     """A folder with the changed sources; made when it is first asked for."""
     folder = cache_folder() / f"maniskill/shaders-{sapien.__version__}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+        except OSError as error:
+            raise UserError(
+                f"ManiSkill's shaders cannot be written to {folder.parent}: {error.strerror}",
+                "export RLINF_CACHE=FOLDER with a folder that can be written to",
+            ) from error
         for name in ("common", *_HAVE_TABLE):
             stock = Path(sapien.__file__).parent / "vulkan_shader" / name
             shutil.copytree(stock, scratch / name)

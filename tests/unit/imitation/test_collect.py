@@ -89,7 +89,7 @@ class _Idle:
 
 
 KILLED = """
-import multiprocessing, os, sys, time
+import multiprocessing, os, signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from rlinf.config.load import load
@@ -99,19 +99,22 @@ if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     arguments = (None, env, 1, Path(sys.argv[1]))
     pool = ProcessPoolExecutor(1, context, _start_process, arguments)
-    print(pool.submit(os.getpid).result(), flush=True)
+    worker = pool.submit(os.getpid).result()
+    os.kill(worker, signal.SIGTERM)
+    print(worker, pool.submit(os.getpid).result(), flush=True)
     pool.submit(time.sleep, 600)
     os._exit(0)
 """
 
 
-def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path: Path):
+def test_who_collects_leaves_a_signal_to_the_launcher_and_does_not_outlive_it(tmp_path: Path):
     (tmp_path / "launcher.py").write_text(KILLED)
     command = [sys.executable, str(tmp_path / "launcher.py"), str(tmp_path / "log")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
     )
-    worker = int(done.stdout)
+    worker, after_the_signal = map(int, done.stdout.split())
+    assert after_the_signal == worker
     with suppress(psutil.NoSuchProcess):
         psutil.Process(worker).wait(timeout=30)  # raises where it lives on

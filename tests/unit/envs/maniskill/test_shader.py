@@ -14,6 +14,7 @@ pytest.importorskip("mani_skill.envs", reason="needs ManiSkill")
 from rlinf.config.simulators import ManiskillParams
 from rlinf.envs.maniskill.building import look, make_env, to_numpy
 from rlinf.envs.maniskill.shader import has_environment_map, without_table
+from rlinf.errors import UserError
 
 
 def test_images_equal_those_of_the_stock_shaders_to_the_last_bit() -> None:
@@ -46,3 +47,11 @@ def test_the_table_is_in_no_source_of_the_shader_and_other_shaders_stay() -> Non
         assert folder.name == name
         assert "samplerBRDFLUT" not in "".join(f.read_text() for f in folder.iterdir())
     assert without_table("rt").shader_pack == "rt"
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RLINF_CACHE", "/proc/no/cache")
+    with pytest.raises(UserError, match=r"(?s)/proc/no/cache.*RLINF_CACHE"):
+        without_table("minimal")
