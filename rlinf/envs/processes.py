@@ -148,7 +148,7 @@ def outcomes(hosts: Mapping[int, HostProcess], timeout_s: float) -> dict[int, An
 
 
 def _read(file: FileIO, sizes: Sequence[int]) -> list[bytearray]:
-    """The buffers that `_write` wrote one after the other."""
+    """The buffers that the sub-process wrote one after the other."""
     file.seek(0)
     buffers = [bytearray(size) for size in sizes]
     for buffer in buffers:
@@ -156,12 +156,3 @@ def _read(file: FileIO, sizes: Sequence[int]) -> list[bytearray]:
         while rest:
             rest = rest[file.readinto(rest) :]
     return buffers
-
-
-def _write(file: FileIO, buffers: Sequence[memoryview]) -> None:
-    """Replaces the content of a file in memory."""
-    file.seek(0)
-    for rest in buffers:
-        while rest:
-            rest = rest[file.write(rest) :]
-    file.truncate()
