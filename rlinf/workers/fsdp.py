@@ -28,7 +28,7 @@ from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
 from rlinf.models.weights import Layout, write
 from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import Spread
+from rlinf.workers.sharding import Spread, train_in_fp32
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -51,7 +51,8 @@ class Sharded(Spread):
         self.options = actor.fsdp_config
         mesh = _mesh(device, ranks.world, shard_size)
         layers = policy.layers()
-        for module in (*layers, policy):
+        for module in (*layers, policy):  # one by one: only shares stay, the rest is let go
+            train_in_fp32(module.parameters())
             fully_shard(
                 module,
                 mesh=mesh,

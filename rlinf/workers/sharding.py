@@ -5,10 +5,10 @@ Losses are shares of the whole minibatch's loss, so gradients are added up, not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
@@ -23,6 +23,7 @@ class Spread:
 
     def __init__(self, policy: Policy, layout: Layout, device: torch.device, ranks: Ranks) -> None:
         self.policy, self.layout, self.ranks = policy, layout, ranks
+        train_in_fp32(policy.parameters())
         self.move(device)
 
     def move(self, device: torch.device) -> None:
@@ -65,6 +66,13 @@ class Spread:
         return tensor
 
 
+def train_in_fp32(parameters: Iterable[nn.Parameter]) -> None:
+    """Those that are trained become fp32, since small updates vanish in bf16; others stay."""
+    for parameter in parameters:
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+
+
 def needs_fsdp(actor: ActorConfig, shard_size: int) -> bool:
     """Whether weights are shared out, cast or kept elsewhere; even one rank is a group then."""
     return shard_size > 1 or actor.fsdp_config.cpu_offload or actor.model.precision != "fp32"
@@ -80,17 +88,11 @@ def spread(
 ) -> Spread:
     """Makes a policy ready to be trained. Its parameters may be replaced.
 
-    Weights that are trained become fp32, since small updates vanish in bf16; frozen ones keep the
-    format they have.
-
     Args:
         layout: of the weights on their way to the rollout, taken before.
         device: where this rank computes.
         shard_size: ranks that hold one copy of the weights together; it divides all ranks.
     """
-    for parameter in policy.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
     if not needs_fsdp(actor, shard_size):
         return Spread(policy, layout, device, ranks)
     from rlinf.workers.fsdp import Sharded  # takes as long to import as torch itself

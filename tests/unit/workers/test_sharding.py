@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import torch._dynamo  # noqa: F401  so that forks need not import it
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
-import rlinf.workers.fsdp  # noqa: F401
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import shard_size
 from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
@@ -22,7 +25,10 @@ from rlinf.errors import OutOfMemory
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.weights import Layout
+from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.ranks import Ranks
 from tests.unit.workers.ranks import in_ranks
 from tests.unit.workers.test_memory import small_memory
 
@@ -180,6 +186,32 @@ def test_two_ranks_gather_a_transformer_layer_by_layer(config_of: ConfigOf, tmp_
     ((alone,),) = update_in_ranks([config_of(VLA)], tmp_path, 1)
     for ranks in update_in_ranks(ways, tmp_path, 2):
         assert_equal(ranks, alone)
+
+
+def test_only_the_layer_that_is_being_shared_out_is_held_in_fp32(
+    config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
+):
+    """Else each rank would need memory for all weights in fp32 before it can drop most of them."""
+    config = config_of(VLA)
+
+    def work(rank: int, tell: Any) -> list[bool]:
+        policy = build_policy(config.actor.model, seed=1).to(torch.bfloat16)
+        kept = []
+
+        def watch(module: nn.Module, **options: Any) -> nn.Module:
+            whole = {p for p in policy.parameters() if not isinstance(p, DTensor)}
+            cast = {p for p in whole if p.dtype == torch.float32}
+            kept.append(bool(cast) and cast <= set(module.parameters()))
+            return fully_shard(module, **options)
+
+        monkeypatch.setattr(fsdp, "fully_shard", watch)
+        ranks = Ranks(rank, 1)
+        ranks.stand_alone()
+        fsdp.Sharded(policy, Layout(policy), config.actor, torch.device("cpu"), ranks, 1)
+        ranks.leave()
+        return kept
+
+    assert in_ranks(1, work) == [[True] * (len(build_policy(VLA, seed=1).layers()) + 1)]
 
 
 def test_ranks_agree_on_passes_of_half_the_size_if_one_has_too_little_memory(
