@@ -28,6 +28,7 @@ from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
 from rlinf.models.prismatic import folders, images, lora
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.network import Prismatic
+from rlinf.models.prismatic.reference import check_llama
 from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
 from rlinf.models.prismatic.value_head import ValueHead
 
@@ -241,6 +242,7 @@ class PrismaticPolicy(ImitablePolicy):
         if lora.is_adapter(folder):
             lora.load(self.network, folder)
         else:
+            check_llama(self.network.architecture, self.network.attention)
             state = folders.read(folder, self.network, self.dtype)
             folders.assign(self.network, state)
             self.begin_training_form()
