@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # noqa: F401  so that forks need not import it
+import torch._dynamo  # so that forks need not import it
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
