@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,21 @@ def test_a_worker_that_keeps_dying_ends_the_run_with_its_name(tmp_path: Path):
         assert not alive
     finally:
         runs.kill_all(process)
+
+
+def test_a_machine_with_hardly_any_shared_memory_trains_all_the_same(tmp_path: Path):
+    """As in a container that nobody gave some: 16 MB, where Ray's smallest store has 75."""
+    small = 'mount -t tmpfs -o size=16m none /dev/shm && exec "$@"'
+    inside = ("unshare", "-Urm", "sh", "-c", small, "sh")
+    if subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("this machine allows no namespaces")
+    process = runs.start("train", TOY, tmp_path, *runs.SMALL, "runner.max_steps=2", inside=inside)
+    try:
+        output, _ = process.communicate(timeout=300)
+    finally:
+        runs.kill_all(process)
+    assert process.returncode == 0, output
+    assert len(runs.metrics(tmp_path)) == 2
 
 
 def test_killed_workers_are_replaced_and_change_no_number(tmp_path: Path, undisturbed: Path):
