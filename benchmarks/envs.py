@@ -12,13 +12,13 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_sp
 FILES = Path(__file__).parents[1] / "examples/embodiment/config/env"
 PROCESSES = (1, 2)
 TURNS = 6  # of a round
-STEPS, LOOKS = 10, 3  # of a turn in one process
-LENGTH, CHUNKS = 8, 3  # actions of a chunk, chunks of a turn in several processes
+WORK = {"reset": 2, "step": 10, "look": 4}  # of a turn in one process
+LENGTH, CHUNKS = 8, 6  # actions of a chunk, chunks of a turn in several processes
 TIMEOUT_S = 600.0
 
 
@@ -96,35 +96,52 @@ def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
 
 
 def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of one step, look and reset, with both in this process; least of all turns."""
+    """CPU seconds of one step, look and reset, with both in this process."""
     simulator = make_simulator(env, 1)
     sides = {"adapter": _adapter(simulator)}
     if env.simulator_type in LOOPS:
         sides["bare"] = LOOPS[env.simulator_type](env)
-    actions = _moves(STEPS, simulator.action_dim)
-
-    def steps(loop: Loop) -> None:
-        for action in actions:
-            loop.step(action)
-
-    work: dict[str, tuple[Callable[[Loop], object], int]] = {
-        "reset": (lambda loop: loop.reset(), 1),
-        "step": (steps, STEPS),
-        "look": (lambda loop: [loop.look() for _ in range(LOOKS)], LOOKS),
-    }
-    found: dict[str, dict[str, list[float]]] = {s: {w: [] for w in work} for s in sides}
+    actions = _moves(simulator.action_dim)
+    found: dict[str, dict[str, list[float]]] = {s: {w: [] for w in WORK} for s in sides}
     for turn in range(1 + rounds * TURNS):
-        for side, loop in sides.items():
-            for what, (do, count) in work.items():
-                if what == "reset" and turn % TURNS > 1:
-                    continue
-                began = time.process_time()
-                do(loop)
-                if turn > 0:  # the first warms up
-                    found[side][what].append((time.process_time() - began) / count)
+        for what, count in WORK.items():
+            if what == "reset" and turn % TURNS > 1:
+                continue
+            spent = dict.fromkeys(sides, 0.0)
+            for repeat in range(count):
+                action = next(actions)
+                for side in sorted(sides, reverse=bool(repeat % 2)):
+                    began = time.process_time()
+                    _do(sides[side], what, action)
+                    spent[side] += (time.process_time() - began) / count
+            if turn > 0:  # the first warms up
+                for side, seconds in spent.items():
+                    found[side][what].append(seconds)
     for loop in sides.values():
         loop.close()
-    return {side: {what: min(v) for what, v in rows.items()} for side, rows in found.items()}
+    by_work = {w: _compared({side: rows[w] for side, rows in found.items()}) for w in WORK}
+    return {side: {w: by_work[w][side] for w in WORK} for side in sides}
+
+
+def _do(loop: Loop, what: str, action: np.ndarray) -> None:
+    if what == "step":
+        loop.step(action)
+    elif what == "look":
+        loop.look()
+    else:
+        loop.reset()
+
+
+def _compared(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The bare loop's median, and for the adapter as much more as in the median of the turns.
+
+    A core may be twice as fast a second later; both sides of a turn are measured within one.
+    """
+    bare = turns.get("bare")
+    if bare is None:
+        return {"adapter": median(turns["adapter"])}
+    ratio = median(ours / theirs for ours, theirs in zip(turns["adapter"], bare, strict=True))
+    return {"bare": median(bare), "adapter": ratio * median(bare)}
 
 
 def _adapter(simulator: Simulator) -> Loop:
@@ -137,9 +154,11 @@ def _adapter(simulator: Simulator) -> Loop:
     )
 
 
-def _moves(*shape: int) -> np.ndarray:
-    """Small random actions, the same for everybody."""
-    return np.random.default_rng(0).uniform(-0.1, 0.1, shape).astype(np.float32)
+def _moves(*shape: int) -> Iterator[np.ndarray]:
+    """Small random actions of this shape without an end, the same for everybody."""
+    random = np.random.default_rng(0)
+    while True:
+        yield random.uniform(-0.1, 0.1, shape).astype(np.float32)
 
 
 def _in_processes(
@@ -160,7 +179,7 @@ def _in_processes(
         ours = _simulators()
         hosts = {i: HostProcess(f"env {i}", log, template) for i in range(count)}
         stack.callback(_end, hosts.values())
-        actions = _moves(count, LENGTH, batch.action_dim)
+        actions = next(_moves(count, LENGTH, batch.action_dim))
         batch.start(np.arange(count), starts)
         _ask(hosts, "build", [(partial(Chunks, env),)] * count)
         theirs = _simulators() - ours
@@ -208,14 +227,16 @@ def _turns_of(
     """
     spent: dict[str, list[Spent]] = {side: [] for side in sides}
     for turn in range(turns + 1):
-        for side, (work, _) in sides.items():
-            _, one = spend(work, steps)
+        for side in sorted(sides, reverse=bool(turn % 2)):
+            _, one = spend(sides[side][0], steps)
             if turn > 0:  # the first warms up
                 spent[side].append(one)
+    cpu = _compared({side: [one.cpu_each_s for one in spent[side]] for side in sides})
+    wall = _compared({side: [one.wall_each_s for one in spent[side]] for side in sides})
     return {
         side: {
-            "env_steps_per_second": 1 / fmean(one.wall_each_s for one in spent[side]),
-            "cpu_seconds_per_env_step": fmean(one.cpu_each_s for one in spent[side]),
+            "env_steps_per_second": 1 / wall[side],
+            "cpu_seconds_per_env_step": cpu[side],
             "own_memory_gb_per_process": median(_own_memory(p) for p in processes) / 1e9,
         }
         for side, (_, processes) in sides.items()

@@ -115,6 +115,7 @@ class _Books:
     start: list[Start]
     running: np.ndarray  # [B] bool
     elapsed: np.ndarray  # [B] int64, steps since the start
+    limit: np.ndarray  # [B] int64, steps since the start after which it is truncated
     score: np.ndarray  # [B] float64, the simulator's last reward
     total: np.ndarray  # [B] float64, sum of rewards
     success_once: np.ndarray  # [B] bool
@@ -130,6 +131,7 @@ class _Books:
             start=[Start(0, -1, 0)] * num_envs,
             running=off(),
             elapsed=np.zeros(num_envs, np.int64),
+            limit=np.full(num_envs, max_steps),
             score=np.zeros(num_envs),
             total=np.zeros(num_envs),
             success_once=off(),
@@ -137,12 +139,20 @@ class _Books:
             actions=np.zeros((num_envs, max_steps, action_dim), np.float32),
         )
 
-    def begin(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+    def begin(self, ids: np.ndarray, starts: Sequence[Start], task_steps: Sequence[int]) -> None:
         for env, start in zip(ids, starts, strict=True):
             self.start[env] = Start(*start)
+            if task_steps:
+                self.limit[env] = min(task_steps[start.task], self.actions.shape[1])
         self.running[ids] = True
         for column in (self.elapsed, self.score, self.total, self.success_once, self.success):
             column[ids] = 0
+
+    def note_actions(self, actions: np.ndarray, goes_on: np.ndarray) -> None:
+        """The envs `goes_on` ([B] bool) have executed a whole chunk of actions [B, C, A]."""
+        rows = np.flatnonzero(goes_on)
+        steps = self.elapsed[rows, None] + np.arange(-actions.shape[1], 0)
+        self.actions[rows[:, None], steps] = actions[rows]
 
 
 @dataclass(slots=True)
@@ -186,7 +196,7 @@ class EpisodeBatch:
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         ids = np.asarray(ids, np.int64)
         self._reset(ids, starts)
-        self._record(ids, np.zeros(self.num_envs))
+        self._record_starts(ids)
         return self._observe(ids)
 
     def run_chunk(
@@ -199,6 +209,7 @@ class EpisodeBatch:
             if not live.any():
                 break
             live = live & ~self._run_action(chunk, i, actions[:, i], live)
+        self._books.note_actions(actions, live)
         self._reset_ended(np.flatnonzero(began & ~live), next_starts)
         goes_on = began & self._books.running
         final, final_rows = self._final_observations(chunk)
@@ -229,17 +240,14 @@ class EpisodeBatch:
         self._books.running[:] = False
         self._reset(ids, [state.start for state in states if state.running])
         lengths = np.array([len(state.actions) if state.running else 0 for state in states])
+        for env, state in enumerate(states):
+            self._books.actions[env, : lengths[env]] = state.actions[: lengths[env]]
         for i in range(int(lengths.max(initial=0))):
-            actions = np.zeros((self.num_envs, self.action_dim), np.float32)
-            for env, state in enumerate(states):
-                if lengths[env] > i:
-                    actions[env] = state.actions[i]
-            self._advance(actions, lengths > i)
+            self._advance(self._books.actions[:, i], lengths > i)
         return self._observe(ids)
 
     def set_record(self, count: int) -> None:
-        shown = min(max(count - self._rules.env_offset, 0), self.num_envs)
-        self._recorded = np.arange(shown)
+        self._recorded = min(max(count - self._rules.env_offset, 0), self.num_envs)
 
     def take_frames(self) -> list[Frame]:
         return self._recorder.take()
@@ -261,40 +269,42 @@ class EpisodeBatch:
         except RowFailed as failed:
             start = dict(zip(ids.tolist(), starts, strict=True))[failed.row]
             raise self._failure(failed, f"to reset to {start}") from failed
-        self._books.begin(ids, starts)
+        self._books.begin(ids, starts, self._rules.task_steps)
 
     def _reset_ended(self, ended: np.ndarray, next_starts: Sequence[Start | None]) -> None:
         """Begins the next episode of those of the envs `ended` ([K] int64) that have one."""
         following = [(env, start) for env in ended if (start := next_starts[env]) is not None]
         ids = np.array([env for env, _ in following], np.int64)
         self._reset(ids, [start for _, start in following])
-        self._record(ids, np.zeros(self.num_envs))
+        self._record_starts(ids)
 
     def _run_action(
         self, chunk: _ChunkArrays, i: int, actions: np.ndarray, live: np.ndarray
     ) -> np.ndarray:
         """Executes action i of a chunk in the live envs; returns which of them ended: [B] bool."""
+        books = self._books
         rewards, result = self._advance(actions, live)
+        broken = ~np.isfinite(rewards)  # the simulation has come apart: it stops here
+        stopped = live & ((books.elapsed >= books.limit) | broken)
         terminated = live & result.terminated & (not self._rules.ignore_terminations)
-        broken = live & ~np.isfinite(rewards)  # the simulation has come apart: it stops here
-        out_of_time = self._books.elapsed >= self._limits()
-        truncated = live & ~terminated & (out_of_time | broken)
-        ended = terminated | truncated
+        ended = terminated | stopped
+        books.running &= ~ended
         chunk.valid[:, i] = live
         chunk.rewards[:, i] = rewards
-        chunk.terminated[:, i] = terminated
-        chunk.truncated[:, i] = truncated
-        self._books.running &= ~ended
-        self._record(np.flatnonzero(live), rewards)
-        # Now, not at the end of the chunk: a batched simulator goes on moving ended envs.
-        wanted = {"none": ended & False, "truncated": truncated, "always": ended}
-        rows = np.flatnonzero(wanted[self._rules.final] & ~broken)
-        if len(rows):
-            chunk.final.append(self._observe(rows))
-            chunk.final_rows.append(rows)
-        chunk.episodes.extend(
-            self._result(int(env), bool(terminated[env])) for env in np.flatnonzero(ended)
-        )
+        self._record(live, rewards)
+        if ended.any():
+            truncated = stopped & ~terminated
+            chunk.terminated[:, i] = terminated
+            chunk.truncated[:, i] = truncated
+            # Now, not at the end of the chunk: a batched simulator goes on moving ended envs.
+            wanted = {"none": ended & False, "truncated": truncated, "always": ended}
+            rows = np.flatnonzero(wanted[self._rules.final] & ~broken)
+            if len(rows):
+                chunk.final.append(self._observe(rows))
+                chunk.final_rows.append(rows)
+            chunk.episodes.extend(
+                self._result(int(env), bool(terminated[env])) for env in np.flatnonzero(ended)
+            )
         return ended
 
     def _advance(self, actions: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, StepResult]:
@@ -311,24 +321,16 @@ class EpisodeBatch:
                 f"at step {books.elapsed[env] + 1} from {books.start[env]} "
                 f"with action {actions[env].tolist()}",
             ) from failed
-        books.actions[live, books.elapsed[live]] = actions[live]
         books.elapsed += live
-        scores = result.rewards.astype(np.float64)
-        rewards = scores - books.score if rules.use_rel_reward else scores
+        rewards = result.rewards.astype(np.float64)
+        if rules.use_rel_reward:
+            before, books.score = books.score, np.where(live, rewards, books.score)
+            rewards = rewards - before
         rewards = np.where(live, rules.reward_coef * rewards, 0.0)
-        books.score = np.where(live, scores, books.score)
         books.total += rewards
         books.success = np.where(live, result.success, books.success)
-        books.success_once |= live & result.success
+        books.success_once |= books.success
         return rewards, result
-
-    def _limits(self) -> np.ndarray:
-        """[B] int64, steps after which the present episode of each env is truncated."""
-        longest, by_task = self._rules.max_episode_steps, self._rules.task_steps
-        if not by_task:
-            return np.full(self.num_envs, longest)
-        tasks = [start.task for start in self._books.start]
-        return np.minimum(longest, np.array(by_task)[tasks])
 
     def _observe(self, ids: np.ndarray) -> Observation:
         try:
@@ -366,16 +368,21 @@ class EpisodeBatch:
         order = np.argsort(rows)
         return Observation.concatenate(chunk.final).take(order), rows[order]
 
-    def _record(self, ids: np.ndarray, rewards: np.ndarray) -> None:
-        """Keeps a picture of the envs `ids` that are recorded."""
-        if len(self._recorded) == 0 or self._recorder.given_up:
+    def _record_starts(self, ids: np.ndarray) -> None:
+        begun = np.zeros(self.num_envs, bool)
+        begun[ids] = True
+        self._record(begun, np.zeros(self.num_envs))
+
+    def _record(self, shown: np.ndarray, rewards: np.ndarray) -> None:
+        """Keeps a picture of those of the envs `shown` ([B] bool) that are recorded."""
+        if self._recorded == 0 or self._recorder.given_up:
             return
-        shown = np.intersect1d(ids, self._recorded)
-        if len(shown) == 0:
+        ids = np.flatnonzero(shown[: self._recorded])
+        if len(ids) == 0:
             return
         books = self._books
-        texts, pictures = self._simulator.instructions(shown), self._simulator.frames(shown)
-        for env, text, picture in zip(shown, texts, pictures, strict=True):
+        texts, pictures = self._simulator.instructions(ids), self._simulator.frames(ids)
+        for env, text, picture in zip(ids, texts, pictures, strict=True):
             self._recorder.add(
                 Frame(
                     env=self._rules.env_offset + int(env),
