@@ -17,8 +17,12 @@ from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
 from rlinf.errors import UserError
 
 
-def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
-    """All problems of a configuration on the given nodes."""
+def check(config: Config, nodes: Sequence[Node], updates: bool = True) -> list[Problem]:
+    """All problems of a configuration on the given nodes.
+
+    Args:
+        updates: it is for reinforcement learning, so that samples are dealt out to updates.
+    """
     problems = [
         *_runner(config),
         *_algorithm(config),
@@ -39,7 +43,7 @@ def check(config: Config, nodes: Sequence[Node]) -> list[Problem]:
     return [
         *problems,
         *_envs_per_stage(config, placement),
-        *_batches(config, placement),
+        *(_batches(config, placement) if updates else ()),
         *_sharding(config, placement),
     ]
 

@@ -68,13 +68,14 @@ def load(
         raise error_of([*problems, *config], name)
     machine = machine or this_machine()
     nodes = derive.cluster_nodes(config, machine.node)
-    problems += [*checks.check(config, nodes), *preflight.check(config)]
+    learns = not purpose and not config.runner.only_eval
+    problems += [*checks.check(config, nodes, updates=learns), *preflight.check(config)]
     if problems:
         raise error_of(problems, name)
     plan = derive.plan(config, nodes)
     warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
     notes += config.actor.model.notes()
-    if not purpose and not config.runner.only_eval:
+    if learns:
         notes += _recovery(config, plan)
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 

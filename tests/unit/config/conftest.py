@@ -32,9 +32,9 @@ def gpu_machine() -> Machine:
 def load_toy(tmp_path: Path) -> Callable[..., Loaded]:
     """Loads `toy_ppo_mlp` with overrides, logs in a temporary folder."""
 
-    def loader(*overrides: str, machine: Machine = LAPTOP) -> Loaded:
+    def loader(*overrides: str, machine: Machine = LAPTOP, purpose: str = "") -> Loaded:
         log_path = f"runner.logger.log_path={tmp_path}/run"
-        return load("toy_ppo_mlp", [log_path, *overrides], machine)
+        return load("toy_ppo_mlp", [log_path, *overrides], machine, purpose)
 
     return loader
 

@@ -13,6 +13,7 @@ import pytest
 from rlinf.config import checks, preflight
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
+from rlinf.errors import UserError
 
 Load = Callable[..., Loaded]
 Errors = Callable[..., str]
@@ -177,6 +178,14 @@ def test_proposed_values_are_accepted(load_toy: Load) -> None:
         "actor.micro_batch_size=1600",
         "actor.global_batch_size=1600",
     )
+
+
+def test_batches_of_updates_matter_only_where_there_are_updates(load_toy: Load) -> None:
+    unfit = ("actor.micro_batch_size=3000", "cluster.component_placement.actor=all")
+    with pytest.raises(UserError, match="must divide the 12800"):
+        load_toy(*unfit)
+    load_toy(*unfit, purpose="sft")
+    load_toy(*unfit, "runner.only_eval=true")
 
 
 def test_a_missing_model_is_told_before_the_run(load_toy: Load) -> None:
