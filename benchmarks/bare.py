@@ -31,12 +31,11 @@ class Chunks:
         self._loop = LOOPS[env.simulator_type](env)
         self._loop.reset()
 
-    def run(self, actions: np.ndarray, chunks: int) -> None:
-        """Executes `chunks` times the actions [C, A], and looks after each time."""
-        for _ in range(chunks):
-            for action in actions:
-                self._loop.step(action)
-            self._loop.look()
+    def run(self, actions: np.ndarray) -> None:
+        """Executes the actions [C, A] and looks."""
+        for action in actions:
+            self._loop.step(action)
+        self._loop.look()
 
     def close(self) -> None:
         self._loop.close()

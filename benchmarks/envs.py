@@ -189,7 +189,8 @@ def _in_processes(
                 batch.run_chunk(actions, everyone, starts)
 
         def run_theirs() -> None:
-            _ask(hosts, "run", [(own, CHUNKS) for own in actions])
+            for _ in range(CHUNKS):
+                _ask(hosts, "run", [(own,) for own in actions])
 
         sides = {"bare": (run_theirs, theirs), "adapter": (run_ours, ours)}
         return _turns_of(sides, rounds * TURNS, CHUNKS * LENGTH * count)
