@@ -109,10 +109,10 @@ def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
                 continue
             spent = dict.fromkeys(sides, 0.0)
             for repeat in range(count):
-                action = next(actions)
+                move = (next(actions),) if what == "step" else ()
                 for side in sorted(sides, reverse=bool(repeat % 2)):
                     began = time.process_time()
-                    _do(sides[side], what, action)
+                    getattr(sides[side], what)(*move)
                     spent[side] += (time.process_time() - began) / count
             if turn > 0:  # the first warms up
                 for side, seconds in spent.items():
@@ -121,15 +121,6 @@ def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
         loop.close()
     by_work = {w: _compared({side: rows[w] for side, rows in found.items()}) for w in WORK}
     return {side: {w: by_work[w][side] for w in WORK} for side in sides}
-
-
-def _do(loop: Loop, what: str, action: np.ndarray) -> None:
-    if what == "step":
-        loop.step(action)
-    elif what == "look":
-        loop.look()
-    else:
-        loop.reset()
 
 
 def _compared(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:

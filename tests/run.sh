@@ -19,7 +19,7 @@ types="$(mktemp)"
 trap 'rm -f "$types"' EXIT
 "$bin/mypy" > "$types" 2>&1 &
 checking=$!
-# Two at a time, file by file, the long ones first: half of a whole run is waiting for processes.
+# Two at a time, file by file, the long ones first: that keeps two cores busy.
 # Last, so that its closing line ends the output.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 status=0

@@ -54,6 +54,7 @@ class PrismaticPolicy(ImitablePolicy):
         self.recipe = config.resolved_recipe()
         self.dtype = _DTYPES[config.precision]
         self.prompts = Prompts(self.folder.path, architecture.pad_token)
+        check_llama(architecture, config.attn_implementation)
         with torch.device("meta"):
             self.network = Prismatic(architecture, config.attn_implementation)
         self.network.to(self.dtype)
@@ -242,7 +243,6 @@ class PrismaticPolicy(ImitablePolicy):
         if lora.is_adapter(folder):
             lora.load(self.network, folder)
         else:
-            check_llama(self.network.architecture, self.network.attention)
             state = folders.read(folder, self.network, self.dtype)
             folders.assign(self.network, state)
             self.begin_training_form()
