@@ -11,6 +11,7 @@ from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
+from rlinf.envs.maniskill.arm_control import use_arm_control
 from rlinf.envs.maniskill.building import (
     instructions,
     look,
@@ -103,6 +104,7 @@ class ManiSkillCpu:
 
 def _make(params: ManiskillParams) -> BaseEnv:
     env = make_env(params, 1, "cpu")
+    use_arm_control(env)
     if params.light_visuals:
         use_collision_hulls_as_visuals(env)
     return env
