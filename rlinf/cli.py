@@ -172,7 +172,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    _wait_passively()
+    _choose_waiting()
     loaded = _load_to_run(arguments.config, arguments.overrides)
     from rlinf.runners.resuming import changes_since_checkpoint
 
@@ -183,7 +183,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _wait_passively()
+    _choose_waiting()
     loaded = _load_to_run(arguments.config, ["runner.only_eval=true", *arguments.overrides])
     with _run_folder(loaded.config):
         if arguments.benchmark is not None:
@@ -197,7 +197,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _sft(arguments: argparse.Namespace) -> int:
-    _wait_passively()
+    _choose_waiting()
     loaded = _load_to_run(arguments.config, arguments.overrides, "sft")
     from rlinf.runners.resuming import changes_since_checkpoint
 
@@ -208,7 +208,7 @@ def _sft(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    _wait_passively()
+    _choose_waiting()
     loaded = _load_to_run(arguments.config, arguments.overrides, "collect")
     with _run_folder(loaded.config):
         from rlinf.runners.collect import collect
@@ -234,12 +234,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor(lambda line: print(line, flush=True))
 
 
-def _wait_passively() -> None:
-    """Lets OpenMP threads sleep while they wait; it has to be said before torch is imported.
+def _choose_waiting() -> None:
+    """Says how OpenMP threads wait, before anything imports torch."""
+    from rlinf.cluster.environment import WAITING
 
-    A thread that spins takes its core from the simulators that share it.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
 
 
 def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
