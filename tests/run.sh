@@ -19,11 +19,11 @@ types="$(mktemp)"
 trap 'rm -f "$types"' EXIT
 "$bin/mypy" > "$types" 2>&1 &
 checking=$!
-# Two at a time, file by file, the long ones first: that keeps two cores busy.
+# Three at a time, file by file, the long ones first: that keeps two cores busy, as runs also wait.
 # Last, so that its closing line ends the output.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 status=0
-"$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile \
+"$bin/python" -m pytest -q --numprocesses=3 --dist=loadfile \
     --no-loadscope-reorder --durations=25 "$@" || status=$?
 wait "$checking" || {
     cat "$types" >&2
