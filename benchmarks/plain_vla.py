@@ -58,6 +58,7 @@ class PlainVla:
                 do_sample=False,
                 output_logits=True,
                 return_dict_in_generate=True,
+                logits_to_keep=0,  # of every position, as the transformers of the published code
             )
             return torch.stack([step.float() for step in made.logits], dim=1)
         places = text.new_zeros(len(ids), self.tokens, text.shape[2])
