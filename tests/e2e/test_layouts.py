@@ -37,13 +37,13 @@ GRPO = (
     "env.train.total_num_envs=16",
     "env.train.max_episode_steps=20",
     "env.train.max_steps_per_rollout_epoch=20",
-    "cluster.cpu_slots=7",
+    "cluster.cpu_slots=5",
 )
 STEPS = 2
 # Two actor ranks each, and four stages in all: sums have one order, requests one size.
 LAYOUTS = {
     "shared": ("{env: 0-1, rollout: 0-1, actor: 0-1}", 2),
-    "separate, fewer rollout than env workers": ("{env: 0-3, rollout: 4, actor: 5-6}", 1),
+    "separate, fewer rollout than env workers": ("{env: 0-1, rollout: 2, actor: 3-4}", 2),
     "hybrid, fewer env than rollout workers": ("{env: 0, rollout: 1-2, actor: 0-1}", 4),
 }
 

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e import runs
 
 TOY = "toy_ppo_mlp"
-STEPS, SAVED = 20, 8
+STEPS, SAVED = 16, 6
 # Gradients of two ranks add up over gloo.
 SETTINGS = (
     *runs.SMALL,
@@ -37,9 +37,9 @@ def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, 
     process = runs.start("train", TOY, tmp_path, *SETTINGS)
     try:
         for count, worker in enumerate(("EnvWorker", "RolloutWorker", "ActorWorker")):
-            runs.wait_for_iterations(tmp_path, 2 + 4 * count)
+            runs.wait_for_iterations(tmp_path, 1 + 4 * count)
             os.kill(runs.find_worker(process, worker).pid, signal.SIGKILL)
-        runs.wait_for_iterations(tmp_path, 12)
+        runs.wait_for_iterations(tmp_path, 10)
         started = runs.descendants(process)
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
