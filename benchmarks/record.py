@@ -18,6 +18,7 @@ import psutil
 from rlinf.config.machine import this_machine
 
 RESULTS = Path(__file__).parent / "results"
+_BEGAN = psutil.cpu_times()
 _PACKAGES = (
     *("rlinf", "torch", "ray", "numpy", "mani_skill", "sapien"),
     *("hf-libero", "mujoco", "robosuite"),
@@ -38,6 +39,7 @@ def record(numbers: dict[str, Any]) -> dict[str, Any]:
             "memory_gb": round(machine.memory_bytes / 1e9, 1),
             "system": platform.platform(),
             "load_average_at_the_end": [round(load, 2) for load in os.getloadavg()],
+            "share_of_cores_taken_by_the_host": _taken_by_the_host(),
         },
         "versions": {
             "python": platform.python_version(),
@@ -80,6 +82,16 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--", "rlinf", "examples", "benchmarks/*.py")
     return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+
+
+def _taken_by_the_host() -> float:
+    """Of the time that this command was running; a virtual machine alone knows about it."""
+    spent = {
+        name: end - getattr(_BEGAN, name) for name, end in psutil.cpu_times()._asdict().items()
+    }
+    # Linux counts the time of guests as a part of the user's.
+    total = sum(seconds for name, seconds in spent.items() if not name.startswith("guest"))
+    return spent.get("steal", 0.0) / total
 
 
 def _cpu() -> str:

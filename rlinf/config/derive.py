@@ -34,7 +34,7 @@ class EnvPlan:
     total: int  # E
     per_worker: int  # E / W_e
     per_stage: int  # E / (W_e * P)
-    simulator_processes: int  # per env worker; 0 where the simulator runs inside it
+    simulator_processes: int  # per env worker, equally many of each stage; 0: they run inside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
     cores = {name: _cores(placement[name], nodes) for name in COMPONENTS}
     train = _env_plan(config.env.train, config, placement, cores["env"])
     evaluation = _env_plan(config.env.eval, config, placement, cores["env"])
+    cores["rollout"] = _policy_cores(config, placement, cores["rollout"], train)
     batch = _batch_plan(config, len(placement["actor"]))
     return Plan(
         nodes=tuple(nodes),
@@ -178,11 +179,10 @@ def keeps_state(config: Config, placement: Placement) -> bool:
 
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
     per_worker = env.total_num_envs // len(placement["env"])
-    processes = 0
+    stages, processes = config.rollout.pipeline_stage_num, 0
     if env.init_params.uses_processes(placement["env"][0].kind == "accelerator"):
-        processes = min(per_worker, env.num_processes or cores)
-    per_stage = per_worker // config.rollout.pipeline_stage_num
-    return EnvPlan(env.total_num_envs, per_worker, per_stage, processes)
+        processes = -(-min(per_worker, env.num_processes or cores) // stages) * stages
+    return EnvPlan(env.total_num_envs, per_worker, per_worker // stages, processes)
 
 
 def _batch_plan(config: Config, actors: int) -> BatchPlan:
@@ -210,6 +210,22 @@ def _cores(processes: Sequence[ProcessPlacement], nodes: Sequence[Node]) -> int:
         neighbours = sum(process.node == rank for process in processes)
         shares.append(nodes[rank].cpu_slots // neighbours)
     return max(1, min(shares))
+
+
+def _policy_cores(config: Config, placement: Placement, cores: int, train: EnvPlan) -> int:
+    """Of the cores of a rollout worker, those that it uses while stages take turns.
+
+    It answers one stage while the simulators of the others keep as many cores busy as they have
+    processes. Threads for these cores too would only make both wait.
+    """
+    stages = config.rollout.pipeline_stage_num
+    policy, env = placement["rollout"], placement["env"]
+    if policy[0].kind != "cpu" or env[0].kind != "cpu":
+        return cores
+    simulating = train.simulator_processes // stages * (stages - 1)
+    slots = {(process.node, index) for process in policy for index in process.resources}
+    shared = any((process.node, index) in slots for process in env for index in process.resources)
+    return max(1, cores - simulating * shared)
 
 
 def _memory(

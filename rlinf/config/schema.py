@@ -216,7 +216,10 @@ class EnvConfig(Section):
     use_rel_reward: bool = False
     """Reward is the change of the simulator's score since the step before."""
     num_processes: Count | None = None
-    """Simulator sub-processes per env worker on CPU; None uses the worker's share of the cores."""
+    """Simulator sub-processes per env worker on CPU; None uses the worker's share of the cores.
+
+    Rounded up to equally many of each pipeline stage.
+    """
     step_timeout_s: Seconds = 120.0
     """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung."""
     video_cfg: VideoConfig = VideoConfig()

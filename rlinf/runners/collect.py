@@ -89,7 +89,7 @@ def _policy_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterat
             "collect.source = policy: there are no weights",
             "set runner.ckpt_path to a checkpoint or an exported policy",
         )
-    torch.set_num_threads(plan.cores["rollout"])
+    torch.set_num_threads(plan.cores["env"])  # simulators and policy take turns in here
     policy = start_policy(given_weights(config))
     if torch.cuda.is_available() and plan.on_accelerators:
         policy = policy.to("cuda")

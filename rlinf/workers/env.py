@@ -218,7 +218,7 @@ class EnvWorker:
                 plan.per_stage,
                 env_offset=first,
                 final=self.config.algorithm.bootstrap if judged else "none",
-                processes=-(-plan.simulator_processes // self.stages),
+                processes=plan.simulator_processes // self.stages,
                 log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
                 retries=self.config.runner.max_failures,
             )

@@ -58,30 +58,61 @@ def test_the_smaller_limit_that_is_set_counts(
     assert loaded.plan.iterations == expected
 
 
+IMAGES = (
+    "env@env.train=maniskill_push_cube",
+    "env@env.eval=maniskill_push_cube",
+    "model@actor.model=tiny_vla",
+    "env.train.max_steps_per_rollout_epoch=192",
+    "env.train.total_num_envs=16",
+    "env.eval.total_num_envs=16",
+    "actor.micro_batch_size=128",
+    "actor.global_batch_size=128",
+)
+
+
 def test_cpu_simulators_share_the_cores_of_their_worker(load_toy: Load, laptop: Machine) -> None:
-    images = (
-        "env@env.train=maniskill_push_cube",
-        "env@env.eval=maniskill_push_cube",
-        "model@actor.model=tiny_vla",
-        "env.train.max_steps_per_rollout_epoch=192",
-        "env.train.total_num_envs=16",
-        "env.eval.total_num_envs=16",
-        "actor.micro_batch_size=128",
-        "actor.global_batch_size=128",
-    )
-    two_workers = load_toy(*images, "cluster.component_placement.env=all")
+    two_workers = load_toy(*IMAGES, "cluster.component_placement.env=all")
     assert (two_workers.plan.train.simulator_processes, two_workers.plan.cores["env"]) == (1, 1)
-    one_worker = load_toy(*images, "cluster.component_placement='all:0'")
+    one_worker = load_toy(*IMAGES, "cluster.component_placement='all:0'")
     assert (one_worker.plan.train.simulator_processes, one_worker.plan.cores["env"]) == (2, 2)
     many_cores = Machine(replace(laptop.node, cpu_slots=64), laptop.memory_bytes)
     # Never more processes than sub-envs.
-    capped = load_toy(*images, "cluster.component_placement='all:0'", machine=many_cores)
+    capped = load_toy(*IMAGES, "cluster.component_placement='all:0'", machine=many_cores)
     assert capped.plan.train.simulator_processes == 16
-    told = load_toy(*images, "env.train.num_processes=3")
+    told = load_toy(*IMAGES, "env.train.num_processes=3")
     assert told.plan.train.simulator_processes == 3
     auto = ("env.train.init_params.sim_backend=auto", "env.train.init_params.light_visuals=false")
-    on_gpus = load_toy(*images, *auto, machine=Machine(Node(1, 8), 10**11))
+    on_gpus = load_toy(*IMAGES, *auto, machine=Machine(Node(1, 8), 10**11))
     assert on_gpus.plan.train.simulator_processes == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "processes", "threads"),
+    [
+        # The first stage waits for the policy while the two processes of the second simulate.
+        (["rollout.pipeline_stage_num=2", "env.train.num_processes=4"], 4, 4 - 2),
+        # With one stage nothing else works while the policy does.
+        (["rollout.pipeline_stage_num=1", "env.train.num_processes=4"], 4, 4),
+        # Equally many processes of each stage; never less than one thread.
+        (["rollout.pipeline_stage_num=4", "env.train.num_processes=5"], 8, 1),
+        # The policy has cores of its own.
+        (
+            [
+                "rollout.pipeline_stage_num=2",
+                "cluster.component_placement={env: '0-1:0', rollout: '2-3:0', actor: 'all:0'}",
+            ],
+            2,
+            2,
+        ),
+    ],
+)
+def test_the_policy_leaves_cores_to_simulators_that_work_meanwhile(
+    load_toy: Load, laptop: Machine, overrides: list[str], processes: int, threads: int
+) -> None:
+    machine = Machine(replace(laptop.node, cpu_slots=4), laptop.memory_bytes)
+    placement = "cluster.component_placement='all:0'"
+    plan = load_toy(*IMAGES, placement, *overrides, machine=machine).plan
+    assert (plan.train.simulator_processes, plan.cores["rollout"]) == (processes, threads)
 
 
 def test_processes_of_a_component_share_the_cores_of_a_gpu_node(
