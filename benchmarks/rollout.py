@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     cases = parser.add_subparsers(title="cases", required=True, dest="case", metavar="CASE")
     for name, run, rounds, description in (
         ("light", _light, 5, "training on a toy simulator against a plain loop"),
-        ("quickstart", _quickstart, 3, "the pipeline against its parts, and one exchange"),
+        ("quickstart", _quickstart, 30, "the pipeline against its parts, and one exchange"),
         (
             "exchange",
             _exchange,
