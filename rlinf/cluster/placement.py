@@ -79,8 +79,8 @@ class _Pool:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 node`, `2 nodes`, `2 processes`, `2 batches`."""
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    """`1 node`, `2 nodes`, `2 processes`, `2 batches`, `2 epochs`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "tch")) else "s"
     return f"{count} {noun}{ending}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlinf.cluster.placement import Node, ProcessPlacement, parse
+from rlinf.cluster.placement import Node, ProcessPlacement, parse, plural
 from rlinf.config.schema import COMPONENTS, GroupPlacement, NodeGroup
 from rlinf.errors import UserError
 
@@ -137,3 +137,17 @@ def test_a_group_needs_a_free_label_and_existing_nodes() -> None:
         parse("all", [LAPTOP], [NodeGroup(label="fast", node_ranks="0-1")])
     with pytest.raises(UserError, match="no such group"):
         parse({"env": GroupPlacement(node_group="fast", placement=0), "rollout,actor": 0}, [LAPTOP])
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "batch", "1 batch"),
+        (2, "batch", "2 batches"),
+        (2, "process", "2 processes"),
+        (3, "epoch", "3 epochs"),
+        (0, "node", "0 nodes"),
+    ],
+)
+def test_nouns_follow_their_number(count: int, noun: str, text: str) -> None:
+    assert plural(count, noun) == text
