@@ -59,5 +59,9 @@ class NodeLost(WorkerDied):
     """A machine of the run is gone and no other took its place in time. Exit code 1."""
 
 
-OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied)
+class UpdateGivenUp(RuntimeError):
+    """An update ended before it was complete, since the run is to stop; nobody did wrong."""
+
+
+OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied, UpdateGivenUp)
 """Raised in one process, they are raised again as they are in the one that waits for it."""

@@ -33,6 +33,8 @@ INLINE_BYTES = 4 * 1024 * 1024
 """Observations up to this size are sent to the policy over a socket, which copies them twice (a
 millisecond per MB); larger ones are read from shared memory, at the cost of a call of Ray."""
 
+_MEANWHILE = "meanwhile"  # a thread of its own in each worker process
+
 
 class _Host:
     """What Ray starts in each process: it builds the worker and hands the calls to it.
@@ -44,6 +46,10 @@ class _Host:
         self._worker = imported(worker)(**arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._worker, method)(*arguments)
+
+    @ray.method(concurrency_group=_MEANWHILE)
+    def meanwhile(self, method: str, *arguments: Any) -> Any:
         return getattr(self._worker, method)(*arguments)
 
 
@@ -132,7 +138,8 @@ class WorkerGroup:
         """
         self.name = name
         # The name of the class is that of the processes, for those who look at a process list.
-        remote_class: Any = ray.remote(type(worker.partition(":")[2], (_Host,), {}))
+        named = type(worker.partition(":")[2], (_Host,), {})
+        remote_class: Any = ray.remote(concurrency_groups={_MEANWHILE: 1})(named)
 
         def launch(placement: ProcessPlacement) -> Any:
             return remote_class.options(
@@ -176,6 +183,11 @@ class WorkerGroup:
             (rank, handle.call.remote(method, *given))
             for rank, (handle, given) in enumerate(zip(self.handles, arguments, strict=True))
         ]
+        return Pending(self.name, method, calls)
+
+    def meanwhile(self, method: str) -> Pending:
+        """Calls `method` on every rank, also where another call is under way."""
+        calls = [(rank, h.meanwhile.remote(method)) for rank, h in enumerate(self.handles)]
         return Pending(self.name, method, calls)
 
     def call_first(self, method: str, *arguments: Any) -> Pending:

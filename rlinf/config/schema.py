@@ -170,6 +170,11 @@ class RunnerConfig(Section):
     """Host memory, in GB, for a copy of policy and optimizer after each iteration, so that an actor
     that dies loses no completed iteration. A larger state is not copied: then the run goes on from
     the newest checkpoint. 0 copies none."""
+    grace_s: Seconds = 30.0
+    """Seconds in which the run stops after SIGTERM or Ctrl-C, for example those that a scheduler
+    grants. An update under way has a third of them; one that does not finish is dropped, and the
+    last complete iteration is saved from its copy (`recovery_memory_gb`). Without a copy the update
+    has two thirds, and if it needs longer the newest checkpoint is what remains."""
     logger: LoggerConfig = LoggerConfig()
     """Where results go."""
 

@@ -149,16 +149,37 @@ class Saver:
         result = self._thread.submit(self._write, building, self.step, self._episodes)
         self._writing = self.step, result
 
-    def save_before_update(self) -> Path | None:
-        """Writes the last complete iteration after the update that follows it has failed.
+    def rescue(self, new_ranks: bool) -> Path | None:
+        """Writes the last complete iteration where the run ends early.
+
+        If an update was under way the actor is brought back to where it began.
+
+        Args:
+            new_ranks: the present ones may be dead or wait for each other, so others do that.
 
         Returns:
-            The newest checkpoint there is then; it is an older one where no state was kept.
+            The newest checkpoint there is then; it is an older one, and a warning says so, where
+            no state was kept or it could not be written.
         """
-        if self.workers.updating and self._restore_actor():
-            self.save()
-        self.finish()
-        return next(iter(checkpoint.folders(self.run.checkpoints)), None)
+        if self.workers.updating and self._kept is not None:
+            try:
+                if new_ranks:
+                    self.workers.replace_actor()
+                if self._restore_actor():
+                    self.run.console.note(f"the update of iteration {self.step + 1} was dropped")
+            except (WorkerDied, UserError, OSError) as error:
+                self._warn(self.step, error)
+        self.save()
+        whole = self.finish()
+        newest = next(iter(checkpoint.folders(self.run.checkpoints)), None)
+        if not whole and self.step > 0:
+            why = ""
+            if self.workers.updating:
+                why = ": the update after it is not complete, and there is no copy to go back to"
+            self.run.console.warn(
+                f"step {self.step} is not saved{why}; the newest checkpoint is {newest or 'none'}"
+            )
+        return newest
 
     def finish(self) -> bool:
         """Waits for the checkpoint being written.

@@ -38,8 +38,12 @@ class StopRequest:
 
     def check_after(self, grace_s: float) -> None:
         """Raises `Stopped` if a signal came more than `grace_s` seconds ago."""
-        if self.number is not None and time.monotonic() - self.since > grace_s:
-            raise Stopped(self.number)
+        if self.came_before(grace_s):
+            self.check()
+
+    def came_before(self, seconds: float) -> bool:
+        """Whether a signal came more than so many seconds ago."""
+        return self.number is not None and time.monotonic() - self.since > seconds
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.number is not None:

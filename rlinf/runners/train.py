@@ -129,12 +129,14 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
             run.write(0, training.recovery.retry(lambda: evaluate(training)))
         try:
             training_loop(training)
-        except (Stopped, WorkerDied, EnvironmentFailure, OutOfMemory):
-            saver.save()  # whatever is complete is not lost
-            saver.finish()
+        except Stopped:
+            saver.rescue(new_ranks=False)
+            raise
+        except (WorkerDied, EnvironmentFailure, OutOfMemory):
+            saver.rescue(new_ranks=True)
             raise
         except NumericsError:
-            newest = saver.save_before_update()
+            newest = saver.rescue(new_ranks=False)
             if newest is not None:
                 run.console.note(
                     f"{newest} is from before that; runner.resume_dir=auto continues it. The same "

@@ -15,7 +15,7 @@ from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
-from rlinf.errors import UserError
+from rlinf.errors import UpdateGivenUp, UserError
 from rlinf.logging.journal import read
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
@@ -28,7 +28,6 @@ WORKERS: dict[Component, str] = {
     "actor": "rlinf.workers.actor:ActorWorker",
 }
 SAVE_POLL_S = 0.05  # how often to ask whether a checkpoint is written
-UPDATE_GRACE_S = 20.0  # an update under way when the run is to stop may take so long to finish
 
 
 class Workers:
@@ -44,6 +43,7 @@ class Workers:
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
         self._kept: list[SharedMemory] = []  # of each actor rank, for its state
+        self._asked_to_give_up = False  # the update under way
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
         self.rollout = self._launch("rollout", self._rollout_arguments, askers if merges else 1)
@@ -129,14 +129,31 @@ class Workers:
         return trajectories, Metrics.merge([faults for _, faults in per_worker])
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
-        """Trains on the samples of an iteration; metrics are those of all ranks together."""
+        """Trains on the samples of an iteration; metrics are those of all ranks together.
+
+        Raises:
+            Stopped: the run is to stop, and the update was given up or takes too long to. As long
+                as `updating` is true the actor's state is that of no iteration.
+        """
         if self.config.rollout.enable_offload:
             self._wait(self.rollout.call("rest"))
         self.updating = True
         pending = self._actor.call("update", publish(batch), step)
-        per_rank = self._result(pending, lambda: self.stop.check_after(UPDATE_GRACE_S))
+        try:
+            per_rank = self._result(pending, self._hurry)
+        except UpdateGivenUp:
+            self.stop.check()
+            raise
         self.updating = False
         return Metrics.merge(per_rank)
+
+    def _hurry(self) -> None:
+        """Grants an update the first third of the grace time, and the second to be given up."""
+        third = self.config.runner.grace_s / 3
+        if self._kept and not self._asked_to_give_up and self.stop.came_before(third):
+            self._actor.meanwhile("give_up")
+            self._asked_to_give_up = True
+        self.stop.check_after(2 * third)
 
     def evaluate(
         self,
@@ -212,9 +229,17 @@ class Workers:
         return self._actor.call("keep") if self._kept else None
 
     def restore_actor(self) -> None:
-        """Every rank continues from what was kept last, after it was kept completely."""
-        self._wait(self._actor.call("restore"))
-        self.updating = False
+        """Every rank continues from what was kept last, after it was kept completely.
+
+        Raises:
+            WorkerDied: also where a rank does not answer within a third of the grace time that a
+                run has to stop.
+        """
+        runner = self.config.runner
+        in_haste = self.stop.number is not None
+        limit = runner.grace_s / 3 if in_haste else runner.worker_timeout_s
+        self._actor.call("restore").result(timeout_s=limit)
+        self.updating = self._asked_to_give_up = False
 
     def begin_to_save_actor(self, folder: Path) -> None:
         """Every rank copies its share of policy and optimizer and writes it in the background."""

@@ -116,9 +116,18 @@ class ActorWorker(TrainingWorker):
             NumericsError: several updates in a row had a gradient that is not finite, or this
                 worker's log-probs are not the rollout's.
             OutOfMemory: the samples do not fit into the memory of the device, see `Passes.run`.
+            UpdateGivenUp: `give_up` was called; `restore` brings the last kept state back.
         """
         with self._at_work():
             return Metrics.merge([self._train(batch, step), self._lack_of_memory()])
+
+    def give_up(self) -> None:
+        """Ends the update under way on all ranks, before their next pass; from another thread.
+
+        After it `restore` and `save` are all there is to do: ranks of a sharded policy still hold
+        gradients of the passes before.
+        """
+        self.passes.given_up.set()
 
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
@@ -155,6 +164,7 @@ class ActorWorker(TrainingWorker):
 
     def restore(self) -> None:
         """Continues from what the rank of this number kept."""
+        self.passes.given_up.clear()
         self.spread.settle()
         counters = self._counters()
         self._kept.read(self._held(counters))

@@ -33,7 +33,7 @@ class Logprobs:
         found = torch.zeros(len(rows), *batch.logprobs.shape[1:])
 
         def compute(pieces: Sequence[Piece]) -> None:
-            for piece, count in pieces:
+            for piece, count in self.passes.each(pieces):
                 at = rows[piece]
                 seen = table.take(batch.objects[at], batch.rows[at])
                 new = self.policy.evaluate(seen, batch.sampled[at], self.sampling).logprobs

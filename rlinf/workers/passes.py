@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from rlinf.config.schema import ActorConfig
 from rlinf.data.layout import micro_batches
+from rlinf.errors import UpdateGivenUp
 from rlinf.workers.memory import RowLimit, bytes_on, memory_table
 from rlinf.workers.optimizer import Optimizer
 from rlinf.workers.ranks import Ranks
@@ -34,6 +36,7 @@ class Passes:
         self.config, self.device, self.ranks = config, device, ranks
         self.spread, self.optimizer = spread, optimizer
         self.limit = limit
+        self.given_up = Event()  # set from another thread: no rank begins another pass
         self._counted = 0  # halvings that somebody was told of
 
     def run(self, rows: np.ndarray, work: Callable[[Sequence[Piece]], T]) -> T:
@@ -43,25 +46,43 @@ class Passes:
         must begin anew when it is called again, and a plain policy's must wait for no other rank.
 
         Raises:
+            UpdateGivenUp: `given_up` was set on one rank at least; all of them raise it.
             OutOfMemory: half the size does not fit either. Ranks of a sharded policy wait for each
                 other inside a pass, so there the first failure already is one; its `smaller`
                 is what new ranks may try.
         """
         while True:
             done: list[T] = []
-            table = ""
+            table, stops = "", False
             try:
                 done.append(work(self._pieces(rows)))
             except torch.OutOfMemoryError:
                 table = self.table()  # behind this block the pass and its tensors are gone
+            except UpdateGivenUp:
+                if self.spread.in_step:
+                    raise
+                stops = True
             largest = -(-len(rows) // self.ranks.world)
             if self.spread.in_step and not done:
                 raise self.limit.error(
                     largest, table, self.advice(), smaller=self.limit.half_of(largest)
                 )
-            if self.spread.in_step or not self.ranks.any(not done):
+            if self.spread.in_step:
+                return done[0]
+            if self.ranks.any(stops):
+                raise UpdateGivenUp
+            if not self.ranks.any(not done):
                 return done[0]
             self.limit.halve(largest, table or "  (of another rank)", self.advice())
+
+    def each(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
+        """The pieces of a call of `work`, one by one, until `given_up`."""
+        for piece in pieces:
+            stops = self.given_up.is_set()
+            # Ranks of a sharded policy compute a pass together, or none of them does.
+            if self.ranks.any(stops) if self.spread.in_step else stops:
+                raise UpdateGivenUp
+            yield piece
 
     def take_failures(self) -> int:
         """Halvings since the last call."""

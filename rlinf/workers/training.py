@@ -172,7 +172,7 @@ class TrainingWorker:
     def _gradients_of(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
         """The passes of an update; what is propagated back in each adds up, from zero."""
         self.optimizer.clear()
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(self.passes.each(pieces)):
             self.spread.before_backward(last=index == len(pieces) - 1)
             yield piece
 

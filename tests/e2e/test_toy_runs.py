@@ -94,3 +94,25 @@ def test_little_shared_memory_is_enough_and_a_worker_that_keeps_dying_ends_the_r
         assert not alive
     finally:
         runs.kill_all(process)
+
+
+def test_an_update_that_outlasts_its_grace_time_is_dropped_and_the_iteration_before_it_saved(
+    tmp_path: Path,
+):
+    """Each update of the two ranks takes many seconds here, and two are granted."""
+    slow = ("algorithm.update_epoch=80", "runner.grace_s=6", "runner.save_interval=-1")
+    process = runs.start("train", TOY, tmp_path, *SETTINGS, *slow)
+    try:
+        runs.wait_for_iterations(tmp_path, 1)
+        rank = runs.find_worker(process, "ActorWorker")
+        before = rank.cpu_times().user
+        runs.wait_for(lambda: rank.cpu_times().user > before + 1, 60, "the second update")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    finally:
+        runs.kill_all(process)
+    assert process.returncode == 143, output
+    assert "the update of iteration 2 was dropped" in output
+    assert [folder.name for folder in (tmp_path / "checkpoints").glob("global_*")] == [
+        "global_step_1"
+    ]

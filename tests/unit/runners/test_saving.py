@@ -122,19 +122,37 @@ def test_without_a_kept_state_and_a_checkpoint_the_run_begins_again(tmp_path: Pa
     assert saver.step == 0
 
 
-def test_after_numbers_that_are_not_finite_the_last_complete_iteration_is_saved(tmp_path: Path):
+@pytest.mark.parametrize("new_ranks", [False, True])
+def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
+    tmp_path: Path, new_ranks: bool
+):
     workers = Workers(Answer())
 
     def restore() -> None:
+        assert workers.done == ["replace_actor"] * new_ranks
         workers.updating = False
 
     workers.restore_actor = restore
-    saver = saver_of(workers, tmp_path)
+    saver, notes = saver_of(workers, tmp_path), []
+    saver.run.console = SimpleNamespace(note=notes.append)
     saver.save()
     assert not (tmp_path / "checkpoints").exists()  # the update was under way
-    newest = saver.save_before_update()
+    newest = saver.rescue(new_ranks)
+    assert notes == ["the update of iteration 8 was dropped"]
     assert newest == tmp_path / "checkpoints" / "global_step_7"
     assert checkpoint.step_of(newest) == 7 and checkpoint.verify(newest) is None
+
+
+@pytest.mark.parametrize("kept", [None, Answer(error=WorkerDied("while it copied"))])
+def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, kept: Any):
+    workers, warnings = Workers(kept), []
+    saver = saver_of(workers, tmp_path)
+    saver.run.console = SimpleNamespace(warn=warnings.append)
+    assert saver.rescue(new_ranks=False) is None
+    assert warnings[-1] == (
+        "step 7 is not saved: the update after it is not complete, and there is no copy to go back "
+        "to; the newest checkpoint is none"
+    )
 
 
 def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_path: Path):

@@ -22,6 +22,7 @@ def test_work_under_way_may_take_its_grace_time():
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         stop.check_after(60.0)
+        assert not stop.came_before(60.0) and stop.came_before(-1.0)
         with pytest.raises(Stopped):
             stop.check_after(-1.0)
 

@@ -21,7 +21,7 @@ from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation, TrainBatch
-from rlinf.errors import OutOfMemory
+from rlinf.errors import OutOfMemory, UpdateGivenUp
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
@@ -113,6 +113,18 @@ def batch_for(config: Config) -> TrainBatch:
     )
 
 
+def give_up_after_a_pass(actor: ActorWorker) -> None:
+    """The next update is given up while it computes its first pass."""
+    evaluate = actor.policy.evaluate
+
+    def interrupted(*arguments: Any) -> Any:
+        actor.policy.evaluate = evaluate
+        actor.give_up()
+        return evaluate(*arguments)
+
+    actor.policy.evaluate = interrupted
+
+
 def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[list[Updated]]:
     """Three updates in each of `world` processes, with one way to spread the policy after another.
 
@@ -133,13 +145,20 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
         memory = SharedMemory.create(actor.state_bytes())
         actor.keep_in(memory.handle)
         for step in range(3):
-            if world > 1 and step == 1:  # an update that is given up
+            if world > 1 and step == 1:  # an update that is done again
                 actor.keep()
                 actor.update(batch, step)
                 actor.restore()
             parts.append(actor.update(batch, step))
             actor.spread.move(actor.device)  # to where it is: it must survive the way
             actor.optimizer.follow()
+        if world > 1:
+            actor.keep()
+            if rank == 1:  # all ranks hear of it from the one that was told first
+                give_up_after_a_pass(actor)
+            with pytest.raises(UpdateGivenUp):
+                actor.update(batch, 3)
+            actor.restore()
         metrics = Metrics.merge(parts)
         sent = actor.weights(None)
         weights = None if sent is None else SharedMemory.open(sent[0].data).array.copy()
