@@ -7,6 +7,7 @@ M global batch, N = T * E * R samples (chunks) per iteration.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ class Plan:
     batch: BatchPlan
     shard_size: int  # actor ranks that hold one copy of the weights together
     iterations: int
-    kept_bytes: int  # of the actor's state after each iteration; 0: none is kept
+    kept_bytes: int  # of the actor's state on a node after each iteration; 0: none is kept
     memory: tuple[Memory, ...]
 
     @property
@@ -131,7 +132,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
         batch=batch,
         shard_size=shard_size(config, placement),
         iterations=iterations(config),
-        kept_bytes=state_bytes(config, placement) if keeps_state(config, placement) else 0,
+        kept_bytes=kept_bytes(config, placement),
         memory=tuple(_memory(config, placement, train, evaluation, batch)),
     )
 
@@ -161,20 +162,16 @@ def shard_size(config: Config, placement: Placement) -> int:
     return len(ranks) // len({process.node for process in ranks})
 
 
-def state_bytes(config: Config, placement: Placement) -> int:
-    """Trained weights and two Adam moments in fp32, of all copies that the actor's ranks hold."""
-    copies = len(placement["actor"]) // shard_size(config, placement)
-    return 12 * config.actor.model.num_trainable() * copies
+def node_state_bytes(config: Config, placement: Placement) -> int:
+    """Trained weights and two Adam moments in fp32, of the ranks of the node with the most."""
+    per_rank = -(-12 * config.actor.model.num_trainable() // shard_size(config, placement))
+    return max(Counter(process.node for process in placement["actor"]).values()) * per_rank
 
 
-def keeps_state(config: Config, placement: Placement) -> bool:
-    """Whether that is copied to host memory after each iteration.
-
-    The launcher owns the memory, so it has to be on the actor's machine.
-    """
-    alone = config.cluster.num_nodes == 1 and config.cluster.ray_address is None
-    limit = config.runner.recovery_memory_gb * 1e9
-    return alone and state_bytes(config, placement) <= limit
+def kept_bytes(config: Config, placement: Placement) -> int:
+    """That, if it is copied to the node's host memory after each iteration; otherwise 0."""
+    size = node_state_bytes(config, placement)
+    return size if size <= config.runner.recovery_memory_gb * 1e9 else 0
 
 
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
@@ -277,7 +274,8 @@ def _memory(
     )
     store = (("observations of one iteration", observations * trains), ("weights", trained * 4))
     found.append(Memory("object store", 1, False, store))
-    if trains and keeps_state(config, placement):
-        copy = (("policy and optimizer", state_bytes(config, placement)),)
-        found.append(Memory("recovery copy", 1, False, copy))
+    kept = kept_bytes(config, placement)
+    if trains and kept:
+        nodes = len({process.node for process in placement["actor"]})
+        found.append(Memory("recovery copy", nodes, False, (("policy and optimizer", kept),)))
     return found

@@ -84,12 +84,10 @@ def _recovery(config: Config, plan: Plan) -> list[str]:
     """What a death of the actor costs, where that is more than the iteration it was in."""
     if plan.kept_bytes or config.runner.recovery_memory_gb == 0:
         return []
-    size = derive.state_bytes(config, plan.placement) / 1e9
-    too_large = size > config.runner.recovery_memory_gb
-    why = "more than runner.recovery_memory_gb" if too_large else "kept on a single machine only"
+    size = derive.node_state_bytes(config, plan.placement) / 1e9
     return [
-        "an actor that dies goes on from the newest checkpoint (runner.save_interval): its state, "
-        f"{size:.1f} GB, is {why}"
+        "an actor that dies goes on from the newest checkpoint (runner.save_interval): its state "
+        f"on a node, {size:.1f} GB, is more than runner.recovery_memory_gb"
     ]
 
 

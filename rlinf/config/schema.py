@@ -167,9 +167,9 @@ class RunnerConfig(Section):
     max_failures: Index = 3
     """Failures in a row, of one simulator process or of any worker, that the run repairs itself."""
     recovery_memory_gb: NonNegative = 4.0
-    """Host memory, in GB, for a copy of policy and optimizer after each iteration, so that an actor
-    that dies loses no completed iteration. A larger state is not copied: then the run goes on from
-    the newest checkpoint. 0 copies none."""
+    """Host memory of each node, in GB, for a copy of policy and optimizer after each iteration, so
+    that an actor that dies loses no completed iteration. A larger state is not copied: then the run
+    goes on from the newest checkpoint, as it does where a node is lost. 0 copies none."""
     grace_s: Seconds = 30.0
     """Seconds in which the run stops after SIGTERM or Ctrl-C, for example those that a scheduler
     grants. An update under way has a third of them; one that does not finish is dropped, and the

@@ -7,12 +7,14 @@ It is freed when the last process that maps it ends, and it does not count towar
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class SharedMemory:
         Raises:
             OSError: the machine has not so much memory left.
         """
+        if size > psutil.virtual_memory().available:  # the kernel would look for a victim
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         descriptor = os.memfd_create("rlinf")
         os.posix_fallocate(descriptor, 0, max(size, 1))  # fails here, not when it is written
         return cls(descriptor, size, writable=True)

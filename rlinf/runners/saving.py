@@ -103,9 +103,9 @@ class Saver:
             return False
         try:
             self._kept.result()
-        except WorkerDied:  # while it was being copied
+            self.workers.restore_actor()
+        except WorkerDied:  # while it was being copied, or with the node that the copy was on
             return False
-        self.workers.restore_actor()
         return True
 
     def _restore_episodes(self) -> bool:

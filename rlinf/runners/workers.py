@@ -10,16 +10,17 @@ from typing import Any
 from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.cluster.nodes import Cluster
+from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
-from rlinf.data.shared import SharedMemory
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
-from rlinf.errors import UpdateGivenUp, UserError
+from rlinf.errors import UpdateGivenUp, WorkerDied
 from rlinf.logging.journal import read
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
 from rlinf.models import shards
+from rlinf.runners.kept import KEEPER, KeptState
 from rlinf.runners.run import Run
 
 WORKERS: dict[Component, str] = {
@@ -42,7 +43,6 @@ class Workers:
         self.updating = False  # the actor is between two complete iterations
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
-        self._kept: list[SharedMemory] = []  # of each actor rank, for its state
         self._asked_to_give_up = False  # the update under way
         askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
         merges = config.rollout.max_batch_size is not None
@@ -50,6 +50,12 @@ class Workers:
         # The second thread of an env worker answers while the first waits for the stages.
         self.env = self._launch("env", self._env_arguments, threads=2)
         self.actor = self._launch("actor", self._actor_arguments) if training else None
+        self._kept: KeptState | None = None
+        if training and plan.kept_bytes:
+            # A cluster that was there before may have the launcher on any machine.
+            own_ray = config.cluster.num_nodes == 1 and config.cluster.ray_address is None
+            launch = None if own_ray else self._launch_keepers
+            self._kept = KeptState(plan.placement["actor"], launch)
 
     def start(self) -> None:
         """Waits until all constructors are through and the training simulators are built."""
@@ -103,7 +109,8 @@ class Workers:
             lost["actor"] = list(range(len(self.actor)))
         for name, group in groups.items():
             group.restart(lost[name])
-        self._begin_again(lost)
+        moved = self._kept is not None and self._kept.repair(nodes, limit)
+        self._begin_again(lost, moved)
         return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
 
     def sync_weights(self) -> int:
@@ -150,7 +157,8 @@ class Workers:
     def _hurry(self) -> None:
         """Grants an update the first third of the grace time, and the second to be given up."""
         third = self.config.runner.grace_s / 3
-        if self._kept and not self._asked_to_give_up and self.stop.came_before(third):
+        can_go_back = self._kept is not None and self._kept.whole
+        if can_go_back and not self._asked_to_give_up and self.stop.came_before(third):
             self._actor.meanwhile("give_up")
             self._asked_to_give_up = True
         self.stop.check_after(2 * third)
@@ -226,15 +234,20 @@ class Workers:
 
     def keep_actor(self) -> Pending | None:
         """Every rank begins to copy its state to memory of the launcher; None without any."""
-        return self._actor.call("keep") if self._kept else None
+        if self._kept is None:
+            return None
+        self._kept.whole = True
+        return self._actor.call("keep")
 
     def restore_actor(self) -> None:
         """Every rank continues from what was kept last, after it was kept completely.
 
         Raises:
-            WorkerDied: also where a rank does not answer within a third of the grace time that a
-                run has to stop.
+            WorkerDied: also where the memory was lost with its node, or a rank does not answer
+                within a third of the grace time that a run has to stop.
         """
+        if self._kept is None or not self._kept.whole:
+            raise WorkerDied("the memory in which the actor's state was kept is lost")
         runner = self.config.runner
         in_haste = self.stop.number is not None
         limit = runner.grace_s / 3 if in_haste else runner.worker_timeout_s
@@ -283,14 +296,20 @@ class Workers:
         for group in (self.env, self.rollout, self.actor):
             if group is not None:
                 group.kill()
+        if self._kept is not None:
+            self._kept.close()
 
     @property
     def _actor(self) -> WorkerGroup:
         assert self.actor is not None, "an evaluation has no actor"
         return self.actor
 
-    def _begin_again(self, replaced: Mapping[Component, Sequence[int]]) -> None:
-        """Brings new workers as far as `start` does, and lets the others go on."""
+    def _begin_again(self, replaced: Mapping[Component, Sequence[int]], moved: bool) -> None:
+        """Brings new workers as far as `start` does, and lets the others go on.
+
+        Args:
+            moved: the actor ranks have to keep their state elsewhere.
+        """
         limit = self.config.runner.worker_timeout_s
         self._wait(self.rollout.call("ready"), limit)
         if replaced["rollout"]:
@@ -302,6 +321,8 @@ class Workers:
             self._wait(self.actor.call("ready"), limit)
             if replaced["actor"]:
                 self._prepare_actors()
+            elif moved:
+                self._give_memory()
         self.updating = False
 
     def _prepare_actors(self) -> None:
@@ -312,11 +333,16 @@ class Workers:
             host = self.cluster.addresses[self.plan.placement["actor"][0].node]
             address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
             self._wait(self.actor.call("connect", address))
-        if self.plan.kept_bytes:
-            if not self._kept:
-                sizes = self._wait(self.actor.call("state_bytes"))
-                self._kept = [_memory(size) for size in sizes]
-            self._wait(self.actor.call_each("keep_in", [(m.handle,) for m in self._kept]))
+        self._give_memory()
+
+    def _give_memory(self) -> None:
+        """Tells every actor rank where to keep its state, if it is kept."""
+        if self._kept is None:
+            return
+        handles = self._kept.handles(
+            lambda: self._wait(self._actor.call("state_bytes")), self._wait
+        )
+        self._wait(self._actor.call_each("keep_in", [(handle,) for handle in handles]))
 
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
         return self._result(pending, self.stop.check, timeout_s)
@@ -352,6 +378,16 @@ class Workers:
             threads,
         )
 
+    def _launch_keepers(self, placements: Sequence[ProcessPlacement]) -> WorkerGroup:
+        return WorkerGroup(
+            "keeper",
+            KEEPER,
+            placements,
+            lambda rank: {"rank": rank, "log_dir": self.log_dir},
+            lambda placement: runtime_environment(placement, 1, self.config.cluster.node_groups),
+            self.cluster.node_ids,
+        )
+
     def _rollout_arguments(self, rank: int) -> dict[str, Any]:
         return {"threads": self.plan.cores["rollout"]}
 
@@ -381,19 +417,6 @@ class Workers:
             "fetch": fetch,
             "shard_size": self.plan.shard_size,
         }
-
-
-def _memory(size: int) -> SharedMemory:
-    """Memory for the state of an actor rank."""
-    try:
-        return SharedMemory.create(size)
-    except OSError as error:
-        raise UserError(
-            f"runner.recovery_memory_gb: no memory for a copy of {size / 1e9:.2f} GB of policy and "
-            f"optimizer: {error.strerror}",
-            "set runner.recovery_memory_gb=0; an actor that dies then goes on from the newest "
-            "checkpoint",
-        ) from error
 
 
 class _Written(Exception):

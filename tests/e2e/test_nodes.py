@@ -1,12 +1,15 @@
-"""A run over two nodes of Ray, one of which is lost."""
+"""A run over two nodes of Ray, where an actor rank dies, and one of the nodes is lost."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.e2e import runs
@@ -18,7 +21,7 @@ SETTINGS = (
     "cluster.component_placement={env: 0-1, rollout: 1, actor: 0-1}",
     "rollout.pipeline_stage_num=1",
     "runner.val_check_interval=-1",
-    "runner.save_interval=2",
+    "runner.save_interval=4",
     "runner.keep_checkpoints=1000",
     "env.train.total_num_envs=16",
     "env.train.max_steps_per_rollout_epoch=30",
@@ -69,7 +72,9 @@ def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
     try:
         wait_for_waits(two, 1)
         other.start_ray(head)
-        runs.wait_for_iterations(two, 3, 240)
+        runs.wait_for_iterations(two, 1, 240)
+        os.kill(worker_on(head, "ActorWorker").pid, signal.SIGKILL)
+        runs.wait_for_iterations(two, 4, 240)
         other.lose()
         wait_for_waits(two, 2)
         other.start_ray(head)
@@ -83,13 +88,28 @@ def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
     assert process.returncode == 143, output
     assert "runner.resume_dir=auto" in output and "Traceback" not in output
 
+    kept, saved = (int(step) for step in re.findall(r"going on from step (\d+)", output))
+    assert kept > 0 and saved in (0, 4)  # the last iteration, and the checkpoint
     records = runs.metrics(two)
+    assert sum(record.get("faults/actor_restarts", 0) for record in records) == 2 + 2
     assert sum(record.get("faults/node_restarts", 0) for record in records) == 1
     assert runs.without_times(records)[:STEPS] == runs.without_times(runs.metrics(one))
     # The last one that was certainly written before the second loss.
     expected, found = runs.policy(one, STEPS - 2), runs.policy(two, STEPS - 2)
     for name, weights in expected.items():
         assert np.array_equal(weights, found[name]), name
+
+
+def worker_on(machine: Machine, name: str) -> psutil.Process:
+    """A worker process on a machine, by the class Ray names it after."""
+    for process in psutil.process_iter():
+        try:
+            words = [" ".join(one.cmdline()) for one in (process, *process.parents())]
+        except psutil.NoSuchProcess:
+            continue
+        if name in words[0] and any(f"--node_ip_address={machine.address}" in w for w in words):
+            return process
+    raise AssertionError(f"no {name} on {machine.address}")
 
 
 def wait_for_waits(folder: Path, count: int) -> None:

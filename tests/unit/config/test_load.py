@@ -189,6 +189,17 @@ def test_a_section_that_is_a_group_can_be_left_out_with_null(tmp_path: Path) -> 
     assert load("quickstart", [folder, "imitation=null"]).config.imitation is None
 
 
+def test_each_node_keeps_the_state_of_its_own_ranks(load_toy: Load):
+    """Four ranks that hold one copy of the policy together, two on each of two nodes."""
+    nodes = ("cluster.num_nodes=2", "cluster.cpu_slots=2", "cluster.ray_address=10.0.0.1:6379")
+    ranks = "cluster.component_placement={env: 0, rollout: 0, actor: 0-3}"
+    loaded = load_toy(*nodes, ranks, "actor.micro_batch_size=100")
+    a_quarter = -(-12 * loaded.config.actor.model.num_trainable() // 4)
+    assert loaded.plan.kept_bytes == 2 * a_quarter
+    copies = [m for m in loaded.plan.memory if m.owner == "recovery copy"]
+    assert [(m.processes, m.per_process) for m in copies] == [(2, 2 * a_quarter)]
+
+
 def test_a_state_too_large_to_be_kept_each_iteration_is_told(load_toy: Load):
     kept = load_toy()
     assert kept.plan.kept_bytes == 12 * kept.config.actor.model.num_trainable()
