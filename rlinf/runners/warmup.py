@@ -62,15 +62,15 @@ def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) ->
     from rlinf.models.loading import save_policy  # with torch, which takes seconds to import
     from rlinf.workers.imitation import ImitationWorker
 
-    cache = Path(settings.cache_dir).expanduser()
-    folder = cache / f"warmup-{digest(_policy_key(config, settings))}"
+    cache, threads = Path(settings.cache_dir).expanduser(), plan.cores["actor"]
+    folder = cache / f"warmup-{digest(_policy_key(config, settings, threads))}"
     if folder.is_dir():
         run.console.note(f"warm-up: taken from {folder}")
         return folder
     folders = data_folders(config, plan, settings, run)
     decode_pictures(folders, settings, run)
     with run.console.phase("imitation", once=True):
-        worker = ImitationWorker(_alone(config), folders, 0, 1, plan.cores["actor"], device="cpu")
+        worker = ImitationWorker(_alone(config), folders, 0, 1, threads, device="cpu")
         for step in range(settings.steps):
             run.stop.check()
             worker.train(step, step + 1)
@@ -90,12 +90,13 @@ def _alone(config: Config) -> Config:
     return config.model_copy(update={"actor": actor})
 
 
-def _policy_key(config: Config, settings: ImitationConfig) -> dict[str, object]:
-    """Everything that the warmed-up policy depends on."""
+def _policy_key(config: Config, settings: ImitationConfig, threads: int) -> dict[str, object]:
+    """Everything that the warmed-up policy depends on, to the last bit."""
     return {
         **data_key(config),
         "sets": [DataSet(folder).fingerprint() for folder in settings.data],
         "model": config.actor.model.model_dump(mode="json"),
         "seed": config.actor.seed,
+        "threads": threads,  # sums are added up in another order
         "fit": settings.model_dump(mode="json", exclude=_OF_NO_EFFECT),
     }

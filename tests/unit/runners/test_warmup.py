@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path
         assert "taken from" in (tmp_path / "run/run.log").read_text()
         kept = load_file(path / "policy.safetensors")
         assert all(torch.equal(value, kept[name]) for name, value in weights.items())
+        more = replace(loaded.plan, cores={**loaded.plan.cores, "actor": 2})
+        assert start_weights(loaded.config, more, run) != first  # its last bits may differ
 
 
 def test_given_weights_need_no_warm_up(loaded: Loaded, tmp_path: Path):
