@@ -17,10 +17,8 @@ from tests.e2e import runs
 
 TOY = "toy_ppo_mlp"
 STEPS, SAVED = 16, 6
-# Gradients of two ranks add up over gloo.
 SETTINGS = (
     *runs.SMALL,
-    "cluster.component_placement.actor=0-1",
     f"runner.max_steps={STEPS}",
     f"runner.save_interval={SAVED}",
 )
@@ -52,9 +50,8 @@ def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, 
     assert not alive
 
     records = runs.metrics(tmp_path)
-    replaced = {"env": 1, "rollout": 1, "actor": 2}  # the ranks of the actor hold one state
-    for name, count in replaced.items():
-        assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == count, output
+    for name in ("env", "rollout", "actor"):
+        assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == 1, output
     reached = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
     assert reached[-1] > SAVED  # the actor's last iteration, not the checkpoint
 
