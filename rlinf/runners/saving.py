@@ -99,13 +99,13 @@ class Saver:
 
     def _restore_actor(self) -> bool:
         """Whether the actor's state of the last complete iteration was kept, and is back."""
-        if self._kept is None:
+        if self._kept is None or not self.workers.keeps_actor:
             return False
         try:
             self._kept.result()
-            self.workers.restore_actor()
-        except WorkerDied:  # while it was being copied, or with the node that the copy was on
+        except WorkerDied:  # while it was being copied
             return False
+        self.workers.restore_actor()
         return True
 
     def _restore_episodes(self) -> bool:

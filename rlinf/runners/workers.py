@@ -15,7 +15,7 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
-from rlinf.errors import UpdateGivenUp, WorkerDied
+from rlinf.errors import UpdateGivenUp
 from rlinf.logging.journal import read
 from rlinf.logging.metrics import Metrics
 from rlinf.logging.timeline import Span
@@ -157,8 +157,7 @@ class Workers:
     def _hurry(self) -> None:
         """Grants an update the first third of the grace time, and the second to be given up."""
         third = self.config.runner.grace_s / 3
-        can_go_back = self._kept is not None and self._kept.whole
-        if can_go_back and not self._asked_to_give_up and self.stop.came_before(third):
+        if self.keeps_actor and not self._asked_to_give_up and self.stop.came_before(third):
             self._actor.meanwhile("give_up")
             self._asked_to_give_up = True
         self.stop.check_after(2 * third)
@@ -239,15 +238,18 @@ class Workers:
         self._kept.whole = True
         return self._actor.call("keep")
 
+    @property
+    def keeps_actor(self) -> bool:
+        """Whether the ranks were asked to keep their state, and the memory is still there."""
+        return self._kept is not None and self._kept.whole
+
     def restore_actor(self) -> None:
         """Every rank continues from what was kept last, after it was kept completely.
 
         Raises:
-            WorkerDied: also where the memory was lost with its node, or a rank does not answer
-                within a third of the grace time that a run has to stop.
+            WorkerDied: also where a rank does not answer within a third of the grace time that a
+                run has to stop.
         """
-        if self._kept is None or not self._kept.whole:
-            raise WorkerDied("the memory in which the actor's state was kept is lost")
         runner = self.config.runner
         in_haste = self.stop.number is not None
         limit = runner.grace_s / 3 if in_haste else runner.worker_timeout_s

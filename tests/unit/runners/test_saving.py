@@ -143,6 +143,27 @@ def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
     assert checkpoint.step_of(newest) == 7 and checkpoint.verify(newest) is None
 
 
+def test_a_rank_that_dies_while_it_takes_its_state_back_is_not_taken_for_a_new_one(tmp_path: Path):
+    workers = Workers(Answer())
+
+    def die() -> None:
+        raise WorkerDied("actor[1] died during restore()")
+
+    workers.restore_actor = die
+    saver = saver_of(workers, tmp_path)
+    with pytest.raises(WorkerDied):  # so that the ranks are replaced once more
+        saver.rewind(actor_lost=True)
+    assert saver.step == 7
+
+
+def test_what_was_lost_with_a_node_is_not_taken_back(tmp_path: Path):
+    workers = Workers(Answer())
+    workers.keeps_actor = False
+    saver = saver_of(workers, tmp_path)
+    saver.rewind(actor_lost=True)
+    assert "restore_actor" not in workers.done and saver.step == 0
+
+
 @pytest.mark.parametrize("kept", [None, Answer(error=WorkerDied("while it copied"))])
 def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, kept: Any):
     workers, warnings = Workers(kept), []
