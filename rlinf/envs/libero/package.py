@@ -20,6 +20,7 @@ from rlinf.assets.base import require
 from rlinf.assets.libero import GROUP, assets
 from rlinf.config.machine import cache_folder
 from rlinf.envs.libero import opengl
+from rlinf.envs.libero.compiled import compile_controllers
 from rlinf.errors import UserError
 
 
@@ -47,6 +48,7 @@ def prepare(renderer: str) -> None:
 
     opengl.give_display_to_robosuite()
     libero.libero._assets_path_cache = str(folder)  # the key `assets` of the file is not read
+    compile_controllers(Path(os.environ["NUMBA_CACHE_DIR"]))
 
 
 def keep_caches_together() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rlinf.config.libero import LiberoParams
 from rlinf.data.types import Start
+from rlinf.envs.libero.compiled import functions
 from rlinf.envs.libero.env import LiberoEnv
 from tests.unit.envs.libero.conftest import SIZE, SlowWay
 
@@ -55,6 +56,19 @@ def moves(count: int, seed: int) -> np.ndarray:
     actions = np.random.default_rng(seed).uniform(-1, 1, (count, 7)).astype(np.float32)
     actions[1:, 2] = -np.abs(actions[1:, 2])
     return actions
+
+
+def test_what_is_compiled_beforehand_is_what_a_scene_calls(env: LiberoEnv):
+    """It stands first: LIBERO's own way calls with other types, too."""
+    import numba
+
+    begin(env, "episode", Start(0, 1, 6))
+    for action in moves(2, seed=3):
+        env.step(np.stack([action, -action]), EVERYONE)
+    for function, arguments in functions():
+        (called,) = map(list, function.signatures)
+        expected = [numba.typeof(argument) for argument in arguments]
+        assert called[: len(expected)] == expected, function.__name__
 
 
 @pytest.mark.slow
