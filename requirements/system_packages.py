@@ -35,6 +35,13 @@ EGL = ("libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri", "libglib2.0-0")
 BACKPORTS = {"bookworm": "bookworm-backports"}
 # Releases whose Mesa is too old and that offer no newer one themselves.
 MESA_TOO_OLD = {"jammy": "Ubuntu 22.04 has Mesa 23.2; SAPIEN's CPU rendering needs 24.3 or newer."}
+# conda-forge has a newer one, for any release and without administrator rights.
+NEWER_MESA = """\
+  Without a GPU's Vulkan driver, take a newer Mesa into a folder of your own and start again:
+
+micromamba create --yes --prefix ~/.local/lavapipe --channel conda-forge mesa-lavapipe
+export VK_DRIVER_FILES=$(echo ~/.local/lavapipe/share/vulkan/icd.d/lvp_icd*.json)
+"""
 
 # Groups that any release has in a version that will do.
 PLAIN = {"python": PYTHON_PACKAGES, "libero": EGL}
@@ -225,8 +232,7 @@ def run(steps: list[Step], prefix: tuple[str, ...]) -> None:
 def remarks(root: Path) -> list[str]:
     """What is known of this release that the commands alone do not solve."""
     known = MESA_TOO_OLD.get(read_release(root).get("VERSION_CODENAME", ""))
-    advice = "Use Ubuntu 24.04, Debian 12 or newer, a GPU's Vulkan driver, or a newer Mesa."
-    return [f"note: {known} {advice}"] if known else []
+    return [f"note: {known}\n{NEWER_MESA}"] if known else []
 
 
 def main(arguments: list[str] | None = None, root: Path = Path("/")) -> int:

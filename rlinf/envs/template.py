@@ -182,7 +182,8 @@ def _main(log_file: str, control: str, life: str, before: str, *modules: str) ->
     except Exception:  # noqa: BLE001 - the sub-process that needs the module meets it again
         traceback.print_exc()
         _begin_anew(log_file, control, life, before)
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
+    # Without modules they are the interpreter's, of a `sitecustomize` say: they would come again.
+    if modules and len(list(Path("/proc/self/task").iterdir())) > 1:
         print(f"{', '.join(modules)}: started threads, so a fork is not safe")
         _begin_anew(log_file, control, life, before)
     _set_environment(json.loads(before))

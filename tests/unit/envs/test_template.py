@@ -101,6 +101,18 @@ def test_a_template_has_one_thread_or_imports_nothing(template, begin, tmp_path)
     assert "threaded: started threads" in (tmp_path / "log").read_text()
 
 
+def test_a_thread_that_every_interpreter_starts_is_no_hindrance(
+    template, begin, tmp_path, monkeypatch
+):
+    """Debuggers, tracers and profilers start one before any of our modules is imported."""
+    watch = "import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True)"
+    (tmp_path / "sitecustomize.py").write_text(f"{watch}.start()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    host = begin(template("teller"))
+    ask(host, "build", Teller)
+    assert psutil.Process(ask(host, "process")[1]).num_threads() == 2
+
+
 def test_what_a_template_cannot_import_fails_in_the_sub_process_that_needs_it(template, begin):
     broken = template("broken")
     host = begin(broken)

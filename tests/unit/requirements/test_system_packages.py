@@ -139,9 +139,11 @@ def test_without_administrator_rights_the_commands_are_printed_and_the_code_is_2
     assert message.rstrip().endswith("-t bookworm-backports libvulkan1 mesa-vulkan-drivers")
 
 
-def test_a_release_whose_mesa_is_too_old_says_so(tmp_path, capsys):
+def test_a_release_whose_mesa_is_too_old_says_so_and_where_there_is_a_newer_one(tmp_path, capsys):
     assert system_packages.main(["maniskill", "--print"], root=machine(tmp_path, "jammy")) == 0
-    assert capsys.readouterr().out.startswith("note: Ubuntu 22.04 has Mesa 23.2")
+    shown = capsys.readouterr().out
+    assert shown.startswith("note: Ubuntu 22.04 has Mesa 23.2")
+    assert "\nmicromamba create " in shown and "\nexport VK_DRIVER_FILES=" in shown
 
 
 def test_a_failing_command_ends_the_steps_with_its_name(capfd):
