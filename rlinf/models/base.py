@@ -80,6 +80,13 @@ class Policy(nn.Module, ABC):
         """
         return []
 
+    def layers_in_fp32(self) -> list[nn.Module]:
+        """Modules that compute in float32 whatever the precision of the rest is.
+
+        Their weights, too, are used by their `forward` alone.
+        """
+        return []
+
     def save(
         self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
     ) -> None:

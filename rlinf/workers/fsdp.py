@@ -50,15 +50,15 @@ class Sharded(Spread):
         self.policy, self.layout, self.ranks = policy, layout, ranks
         self.options = actor.fsdp_config
         mesh = _mesh(device, ranks.world, shard_size)
-        layers = policy.layers()
-        for module in (*layers, policy):  # one by one: only shares stay, the rest is let go
+        layers, exact = policy.layers(), policy.layers_in_fp32()
+        for module in (*layers, *exact, policy):  # one by one: only shares stay
             train_in_fp32(module.parameters())
             fully_shard(
                 module,
                 mesh=mesh,
                 reshard_after_forward=self.options.sharding_strategy != "shard_grad_op",
                 mp_policy=MixedPrecisionPolicy(
-                    param_dtype=_DTYPES[actor.model.precision],
+                    param_dtype=_DTYPES["fp32" if module in exact else actor.model.precision],
                     reduce_dtype=_DTYPES[self.options.mixed_precision.reduce_dtype],
                 ),
                 offload_policy=CPUOffloadPolicy(pin_memory=self.options.offload_pin_memory)

@@ -25,7 +25,6 @@ SMALL = (
     "runner.max_steps=2",
     "actor.micro_batch_size=2",
     "actor.global_batch_size=4",
-    "actor.model.precision=fp32",
     "actor.model.lora_path=null",
     f"actor.model.unnorm_key={UNNORM_KEY}",
 )

@@ -49,6 +49,8 @@ def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
+    from rlinf.models.prismatic.adapted import AdaptedLinear
+
     given = _read_config(folder) if folder else {}
     config = LoraConfig(
         r=given.get("r", rank),
@@ -60,6 +62,7 @@ def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
         lora_dropout=0.0,
         init_lora_weights="gaussian",
     )
+    config._register_custom_module({nn.Linear: AdaptedLinear})
     try:
         inject_adapter_in_model(config, network, adapter_name=_NAME)
     except ValueError as error:

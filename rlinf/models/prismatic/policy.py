@@ -282,5 +282,8 @@ class PrismaticPolicy(ImitablePolicy):
     def layers(self) -> list[nn.Module]:
         return self.network.layers()
 
+    def layers_in_fp32(self) -> list[nn.Module]:
+        return [self.value_head] if self.value_head is not None else []
+
     def value_parameters(self) -> list[nn.Parameter]:
         return list(self.value_head.parameters()) if self.value_head is not None else []

@@ -7,10 +7,12 @@ the sizes differ.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from rlinf.config.load import load
 from rlinf.data.types import Trajectory
@@ -29,7 +31,6 @@ SMALL = (
     "env.train.max_episode_steps=8",
     "env.eval.total_num_envs=2",
     "algorithm.rollout_epoch=1",
-    "actor.model.precision=fp32",
     f"actor.model.unnorm_key={UNNORM_KEY}",
 )
 MANISKILL = (
@@ -46,6 +47,14 @@ WITHOUT_LIBERO = pytest.mark.skipif(
     find_spec("robosuite") is None or "LIBERO_ASSETS" not in os.environ,
     reason="needs LIBERO and its assets",
 )
+
+
+@pytest.fixture(autouse=True)
+def one_group() -> Iterator[None]:
+    """A process has one group of ranks at a time; training in bf16 makes one."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import shard_size
 from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
+from rlinf.config.openvla import OpenVlaConfig
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
@@ -29,6 +30,7 @@ from rlinf.models.weights import Layout
 from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.ranks import Ranks
+from tests.tiny_openvla import UNNORM_KEY, write_folder
 from tests.unit.workers.ranks import in_ranks
 from tests.unit.workers.test_memory import small_memory
 
@@ -231,6 +233,40 @@ def test_only_the_layer_that_is_being_shared_out_is_held_in_fp32(
         return kept
 
     assert in_ranks(1, work) == [[True] * (len(build_policy(VLA, seed=1).layers()) + 1)]
+
+
+@pytest.mark.parametrize("adapters", [True, False])
+def test_ranks_that_compute_in_bf16_judge_as_the_policy_that_acts(
+    config_of: ConfigOf, tmp_path: Path, adapters: bool
+):
+    """To the last bit: also the critic, which computes in fp32."""
+    model = OpenVlaConfig(
+        model_type="openvla",
+        model_path=str(write_folder(tmp_path / "model")),
+        unnorm_key=UNNORM_KEY,
+        precision="bf16",
+        is_lora=adapters,
+        lora_rank=4,
+    )
+    config = config_of(model)
+    images = np.random.default_rng(2).integers(256, size=(2, 1, 40, 40, 3), dtype=np.uint8)
+    seen = Observation(images, np.zeros((2, 0), np.float32), ("push the cube", "lift it"))
+
+    def work(rank: int, tell: Any) -> tuple[list[bool], set[torch.dtype]]:
+        acting, policy = (build_policy(model, seed=1) for _ in range(2))
+        ranks = Ranks(rank, 2)
+        ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 60)
+        fsdp.Sharded(policy, Layout(policy), config.actor, torch.device("cpu"), ranks, 2)
+        drawn = acting.act(seen, Sampling(), Noise(derive(1, np.arange(2))))
+        judged = policy.evaluate(seen, drawn.sampled, Sampling())
+        expected = acting.evaluate(seen, drawn.sampled, Sampling())
+        (judged.logprobs.sum() + judged.values.sum()).backward()
+        learned = {p.grad.dtype for p in policy.parameters() if p.grad is not None}
+        ranks.leave()
+        names = ("logprobs", "entropy", "values")
+        return [torch.equal(getattr(judged, n), getattr(expected, n)) for n in names], learned
+
+    assert in_ranks(2, work) == [([True] * 3, {torch.float32})] * 2
 
 
 def test_ranks_agree_on_passes_of_half_the_size_if_one_has_too_little_memory(

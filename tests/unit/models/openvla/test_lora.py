@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 
 from rlinf.data.types import Observation
@@ -16,6 +17,7 @@ from rlinf.errors import UserError
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import lora
+from rlinf.models.prismatic.adapted import AdaptedLinear
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from tests.unit.models.openvla.conftest import NOISE, Build, config_of
 
@@ -58,6 +60,34 @@ def test_counted_parameters_are_those_that_train(folder: Path, build: Build):
     config, policy = config_of(folder, is_lora=True, lora_rank=4), build(is_lora=True, lora_rank=4)
     trainable = sum(p.numel() for p in policy.parameters() if p.requires_grad)
     assert config.num_trainable() == trainable
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 12), (2, 3, 12)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_an_adapted_layer_gives_what_peft_gives_and_learns_the_same(shape, biased: bool):
+    base = torch.nn.Linear(12, 8, bias=biased).requires_grad_(False)
+    config = LoraConfig(r=4, lora_dropout=0.0, init_lora_weights=False)
+    ours, theirs = (
+        kind(base, "default", config, r=4, lora_alpha=6) for kind in (AdaptedLinear, Linear)
+    )
+    theirs.load_state_dict(ours.state_dict())
+    x, pull = torch.randn(shape), torch.randn(*shape[:-1], 8)
+    found = []
+    for layer in (ours, theirs):
+        given = x.clone().requires_grad_(True)
+        y = layer(given)
+        (y * pull).sum().backward()
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        found.append((y, given.grad, down.grad, up.grad))
+    assert not torch.allclose(found[0][0], base(x), atol=1e-3)
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+
+
+def test_an_adapter_of_another_precision_is_applied_as_peft_does():
+    layer = AdaptedLinear(torch.nn.Linear(12, 8), "default", LoraConfig(r=4), r=4, lora_alpha=6)
+    layer.base_layer.bfloat16()
+    assert layer(torch.randn(3, 12, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
 def test_every_linear_layer_and_patch_convolution_is_adapted(build: Build):
