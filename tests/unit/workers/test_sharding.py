@@ -236,10 +236,10 @@ def test_only_the_layer_that_is_being_shared_out_is_held_in_fp32(
 
 
 @pytest.mark.parametrize("adapters", [True, False])
-def test_ranks_that_compute_in_bf16_judge_as_the_policy_that_acts(
+def test_ranks_that_compute_in_bf16_judge_and_send_what_the_policy_has_that_acts(
     config_of: ConfigOf, tmp_path: Path, adapters: bool
 ):
-    """To the last bit: also the critic, which computes in fp32."""
+    """To the last bit, also of the critic, which computes in fp32."""
     model = OpenVlaConfig(
         model_type="openvla",
         model_path=str(write_folder(tmp_path / "model")),
@@ -252,11 +252,15 @@ def test_ranks_that_compute_in_bf16_judge_as_the_policy_that_acts(
     images = np.random.default_rng(2).integers(256, size=(2, 1, 40, 40, 3), dtype=np.uint8)
     seen = Observation(images, np.zeros((2, 0), np.float32), ("push the cube", "lift it"))
 
-    def work(rank: int, tell: Any) -> tuple[list[bool], set[torch.dtype]]:
+    def work(rank: int, tell: Any) -> tuple[list[bool], bool, set[torch.dtype]]:
         acting, policy = (build_policy(model, seed=1) for _ in range(2))
+        layout, weights = Layout(policy), dict(acting.named_parameters())
         ranks = Ranks(rank, 2)
         ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 60)
-        fsdp.Sharded(policy, Layout(policy), config.actor, torch.device("cpu"), ranks, 2)
+        spread = fsdp.Sharded(policy, layout, config.actor, torch.device("cpu"), ranks, 2)
+        buffer = torch.zeros(layout.size, dtype=torch.uint8)
+        spread.write_weights(buffer)
+        sent = all(torch.equal(layout.place(buffer, s), weights[s.name]) for s in layout.slots)
         drawn = acting.act(seen, Sampling(), Noise(derive(1, np.arange(2))))
         judged = policy.evaluate(seen, drawn.sampled, Sampling())
         expected = acting.evaluate(seen, drawn.sampled, Sampling())
@@ -264,9 +268,10 @@ def test_ranks_that_compute_in_bf16_judge_as_the_policy_that_acts(
         learned = {p.grad.dtype for p in policy.parameters() if p.grad is not None}
         ranks.leave()
         names = ("logprobs", "entropy", "values")
-        return [torch.equal(getattr(judged, n), getattr(expected, n)) for n in names], learned
+        same = [torch.equal(getattr(judged, name), getattr(expected, name)) for name in names]
+        return same, sent, learned
 
-    assert in_ranks(2, work) == [([True] * 3, {torch.float32})] * 2
+    assert in_ranks(2, work) == [([True] * 3, True, {torch.float32})] * 2
 
 
 def test_ranks_agree_on_passes_of_half_the_size_if_one_has_too_little_memory(
