@@ -82,6 +82,8 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     rule = f"must be {' or '.join(choices)}" if choices else _rule(details)
     near = _nearest(str(value), choices)
     fix = f"did you mean {near}?" if near else f"give what it means: {description}"
+    if len(choices) == 1:
+        fix = f"set {key}={choices[0]}"
     return Problem(f"{key} = {json.dumps(value)}: {rule}", fix)
 
 

@@ -143,6 +143,10 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("~actor.micro_batch_size", ["actor.micro_batch_size: missing", "samples (chunks)"]),
         ("cluster.component_placement.env=[1]", ["cluster.component_placement.env = [1]"]),
         ("runner.logger.logger_backends=tensorboard,wandb", ["a list, written [a,b]"]),
+        (
+            "actor.model.precision=bf16",
+            ["must be fp32", "fix: set actor.model.precision=fp32"],
+        ),
         ("runner.max_steps=0", ["must be -1 (off) or at least 1"]),
         ("hydra.run.dir=x", ["runner.logger.log_path says where logs go"]),
         ("actor.seed", ["cannot read the override 'actor.seed'"]),
