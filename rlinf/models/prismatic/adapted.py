@@ -21,9 +21,9 @@ class AdaptedLinear(Linear):
         """[..., in] to [..., out]: x W + scale * (x A) B, without dropout."""
         (name,) = self.active_adapters
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
-        if x.dtype != down.dtype:
-            mixed: Tensor = super().forward(x)
-            return mixed
+        if self.disable_adapters or self.merged or x.dtype != down.dtype:
+            by_peft: Tensor = super().forward(x)
+            return by_peft
         base = self.base_layer(x)
         width, rank = up.shape
         rows, inner = base.reshape(-1, width), linear(x, down).reshape(-1, rank)

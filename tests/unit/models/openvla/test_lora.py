@@ -84,10 +84,19 @@ def test_an_adapted_layer_gives_what_peft_gives_and_learns_the_same(shape, biase
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
 
 
-def test_an_adapter_of_another_precision_is_applied_as_peft_does():
-    layer = AdaptedLinear(torch.nn.Linear(12, 8), "default", LoraConfig(r=4), r=4, lora_alpha=6)
+def test_an_adapter_that_is_off_or_folded_in_or_of_another_precision_is_applied_as_peft_does():
+    config = LoraConfig(r=4, init_lora_weights=False)
+    layer = AdaptedLinear(torch.nn.Linear(12, 8), "default", config, r=4, lora_alpha=6)
+    x = torch.randn(3, 12)
+    adapted = layer(x)
+    layer.enable_adapters(False)
+    assert torch.equal(layer(x), layer.base_layer(x))
+    layer.enable_adapters(True)
+    layer.merge()
+    torch.testing.assert_close(layer(x), adapted)
+    layer.unmerge()
     layer.base_layer.bfloat16()
-    assert layer(torch.randn(3, 12, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert layer(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_every_linear_layer_and_patch_convolution_is_adapted(build: Build):
