@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def compile_controllers(cache: Path, compile_all: Callable[[], None] | None = No
         return
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "compiling").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its holder, also if that is killed
+        with suppress(OSError):  # a file system without locks: each compiles for itself
+            fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its holder, also if that is killed
         if not _finished(cache):
             (compile_all or _compile_all)()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from rlinf.envs.libero.compiled import compile_controllers
 
@@ -40,4 +43,16 @@ def test_one_that_fails_to_compile_leaves_it_to_the_next(tmp_path: Path):
             compile_controllers(tmp_path, compile_all)
         except MemoryError:
             continue
+    assert compiled == [1]
+
+
+def test_without_locks_each_compiles_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some network file systems have none."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    compiled = []
+    compile_controllers(tmp_path, lambda: compiled.append(1))
     assert compiled == [1]
