@@ -315,7 +315,8 @@ if [ "$dry_run" = yes ]; then
 fi
 { mkdir -p "$(dirname "$venv")" && exec 9> "$venv.lock"; } ||
     die "cannot write to $(dirname "$venv")" "make it writable, or choose another place with --venv DIR"
-flock 9 # a second start waits for the first
+# A second start waits for the first.
+flock 9 2> "$log" || say "no file locks here: do not install to $venv twice at the same time"
 if is_installed; then exit 0; fi
 rm -f "$stamp"
 bring_uv

@@ -297,6 +297,12 @@ def _run_folder(
                 f"runner.logger.log_path: another run is writing to {folder}",
                 "wait for it, or choose another log_path or experiment_name",
             ) from error
+        except OSError as error:
+            print(
+                f"warning: {folder} is on a file system without locks ({error.strerror}): "
+                "nobody notices a second run in the same folder",
+                file=sys.stderr,
+            )
         refuse(config)
         (folder / "config.yaml").write_text(config.to_yaml())
         yield

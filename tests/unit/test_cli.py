@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rlinf import cli
 from rlinf.cli import main
 from rlinf.config.load import load
 
@@ -76,6 +78,19 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFix
         assert main(["train", "toy_ppo_mlp", f"runner.logger.log_path={tmp_path}"]) == 2
     assert "another run is writing" in capsys.readouterr().err
     assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_file_system_without_locks_is_good_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    config = load("toy_ppo_mlp", [f"runner.logger.log_path={tmp_path}"]).config
+    with cli._run_folder(config):
+        assert (tmp_path / "config.yaml").exists()
+    assert "nobody notices a second run" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(
