@@ -31,6 +31,7 @@ GRPO = (
     "actor.model.hidden_dim=32",
     "actor.micro_batch_size=40",
     "actor.global_batch_size=160",
+    "actor.fsdp_config.sharding_strategy=no_shard",  # test_nodes shares the weights out
     "env.train.auto_reset=false",
     "env.train.group_size=4",
     "env.train.use_fixed_reset_state_ids=true",
