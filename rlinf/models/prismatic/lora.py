@@ -62,6 +62,7 @@ def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
         lora_dropout=0.0,
         init_lora_weights="gaussian",
     )
+    # As peft's guide to custom models has it.
     config._register_custom_module({nn.Linear: AdaptedLinear})
     try:
         inject_adapter_in_model(config, network, adapter_name=_NAME)
