@@ -35,12 +35,14 @@ class Optimizer:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_eps,
             weight_decay=config.weight_decay,
+            # PyTorch's default on a GPU needs memory for one more number per weight.
+            fused=all(p.device.type != "cpu" for p in trained.values()) or None,
         )
         # All moments from the start: a checkpoint then always has the same entries, and memory
         # that does not suffice shows before the first rollout.
         for parameter in trained.values():
             self.adam.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32),
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -101,8 +103,8 @@ class Optimizer:
         return {self.names[id(p)]: state for p, state in self.adam.state.items()}
 
     def follow(self) -> None:
-        """Moves the moments to where the weights have moved; the gradients are forgotten."""
+        """Moves its state to where the weights have moved; the gradients are forgotten."""
         self.clear()
         for parameter, state in self.adam.state.items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                state[name] = state[name].to(parameter.device)
+            for name, value in state.items():
+                state[name] = value.to(parameter.device)

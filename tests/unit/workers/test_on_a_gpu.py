@@ -1,0 +1,143 @@
+"""What a GPU's rules about devices allow, and that its workers do what those of a CPU do.
+
+On a stand-in: no machine with a GPU is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rlinf.config.models import AnyModel
+from rlinf.config.schema import Config
+from rlinf.data.shared import SharedMemory
+from rlinf.envs.factory import make_batch
+from rlinf.models.base import ImitablePolicy
+from rlinf.models.loading import build_policy
+from rlinf.models.prismatic import images
+from rlinf.registry import MODELS
+from rlinf.workers.actor import ActorWorker
+from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.stage import TrainStage
+from tests.tiny_openvla import write_folder
+from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
+from tests.unit.workers.conftest import LocalPolicy, learn, weights_of
+from tests.unit.workers.stand_in import GPU, process_with_gpu
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[Executor]:
+    with process_with_gpu() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("tiny"), action_dim=3)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_policy_answers_and_learns_as_on_a_cpu(gpu: Executor, name: str, folder: Path):
+    config: AnyModel = CONFIGS.get(name) or FOLDERS[name].model_copy(
+        update={"model_path": str(folder)}
+    )
+    found = gpu.submit(answers, config, GPU).result()
+    expected = answers(config, torch.device("cpu"))
+    assert found.keys() == expected.keys()
+    for what, value in expected.items():
+        np.testing.assert_allclose(found[what], value, rtol=1e-3, atol=1e-3, err_msg=what)
+
+
+def answers(config: AnyModel, device: torch.device) -> dict[str, np.ndarray]:
+    """What a policy answers, and its gradients."""
+    policy = build_policy(config, seed=3).to(device)
+    chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
+    judged = policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING)
+    (judged.logprobs.sum() + judged.entropy.sum() + judged.values.sum()).backward()
+    found = {
+        "actions": chunk.actions,
+        "log-probs": chunk.logprobs,
+        "values": policy.judge(OBSERVATION),
+        "evaluated": on_host(judged.logprobs),
+    }
+    for name, parameter in policy.named_parameters():
+        if parameter.grad is not None:
+            found[f"gradient of {name}"] = on_host(parameter.grad)
+    if isinstance(policy, ImitablePolicy):
+        returns = np.zeros(len(OBSERVATION), np.float32)
+        imitated = policy.imitate(OBSERVATION, chunk.actions, returns, smoothing=1.0)
+        found["imitated"] = on_host(imitated.token_loss)
+    return found
+
+
+@pytest.mark.parametrize("path", ["pillow", "tensor", "jpeg"])
+def test_the_models_pictures_are_those_of_a_cpu(gpu: Executor, path: images.ImagePath):
+    seen = np.random.default_rng(0).integers(0, 256, (2, 2, 40, 30, 3), dtype=np.uint8)
+    for crop in (False, True):
+        expected = pictures(seen, path, crop, torch.device("cpu"))
+        found = gpu.submit(pictures, seen, path, crop, GPU).result()
+        np.testing.assert_array_equal(found, expected)
+
+
+def pictures(
+    seen: np.ndarray, path: images.ImagePath, crop: bool, device: torch.device
+) -> np.ndarray:
+    return on_host(images.prepare(seen, 28, path, crop, device, torch.float32))
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_workers_collect_learn_save_and_take_back_as_on_a_cpu(
+    gpu: Executor, toy: Callable[..., Config], tmp_path: Path, offload: bool
+):
+    config = toy(
+        "actor.global_batch_size=120",
+        "algorithm.update_epoch=1",
+        "algorithm.kl_beta=0.1",
+        f"actor.enable_offload={offload}",
+        f"rollout.enable_offload={offload}",
+    )
+    found = gpu.submit(iterations, config, GPU, tmp_path / "gpu").result()
+    expected = iterations(config, torch.device("cpu"), tmp_path / "cpu")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray:
+    """The trained weights after two iterations, and one more from what was saved and kept."""
+    acting = RolloutWorker(config, 0, 1, str(folder))
+    learning = ActorWorker(config, 0, 1, 1, 100, lambda references: references, str(folder))
+    env = config.env.train
+    batch = make_batch(env, env.total_num_envs, 0, "truncated", 0, folder / "env.log")
+    stage = TrainStage(config, batch, LocalPolicy(acting), 0)
+    state = SharedMemory.create(learning.state_bytes())
+    learning.keep_in(state.handle)
+    for step in range(2):
+        assert learn(stage.collect(step, learning.version()), step, learning, acting) > 0
+        assert acting.policy.device.type == device.type
+        off = torch.device("cpu") if config.actor.enable_offload else device
+        moments = [m for one in learning.optimizer.state().values() for m in one.values()]
+        assert {t.device.type for t in [*learning.policy.parameters(), *moments]} == {off.type}
+        if config.rollout.enable_offload:
+            acting.rest()
+            assert acting.policy.device.type == "cpu"
+        if step == 0:
+            learning.save(str(folder / "saved"))
+            while not learning.saved()[0]:
+                time.sleep(0.01)
+            learning.keep()
+    last = weights_of(learning).view(np.float32)
+    learning.restore()
+    kept = weights_of(learning)
+    learning.load(str(folder / "saved"))
+    assert np.array_equal(weights_of(learning), kept)
+    return last
+
+
+def on_host(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
