@@ -105,8 +105,16 @@ def _forced(override: Override, folder: Path) -> str:
             "remove it; runner.logger.log_path says where logs go",
         )
     is_group = any((root / key).is_dir() for root in (folder, CONFIG_DIR))
-    if is_group and not override.is_delete() and override.value() is None:
-        return f"~{key}"  # a group that is set to null is left out
+    if is_group and not override.is_delete():
+        if override.value() is None:
+            return f"~{key}"  # a group that is set to null is left out
+        if not isinstance(override.value(), str):
+            roots = [root / key for root in (folder, CONFIG_DIR)]
+            names = sorted({file.stem for root in roots for file in root.glob("*.yaml")})
+            raise UserError(
+                f"'{text}': {key} takes the name of a file in {roots[-1]}",
+                f"choose one of {', '.join(names)}",
+            )
     if is_group or override.package is not None or override.is_delete():
         return text
     value = text.partition("=")[2]

@@ -152,6 +152,7 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("actor.seed", ["cannot read the override 'actor.seed'"]),
         ("actor.seed=${nothing}", ["nothing"]),
         ("env@env.train=no_such_group", ["no_such_group"]),
+        ("env@env.train=3", ["'env@env.train=3'", "the name of a file", "toy_reach"]),
     ],
 )
 def test_a_wrong_override_names_key_value_and_fix(
