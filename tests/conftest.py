@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from importlib.util import find_spec
 
-from rlinf.envs.libero import opengl
+from rlinf.envs.libero import opengl, package
 from rlinf.errors import UserError
 from tests.assets import unpacked
 
@@ -20,6 +20,7 @@ if bridge is not None:
     os.environ.setdefault("MANISKILL_ASSET_DIR", str(bridge))
 
 if find_spec("robosuite") is not None:
+    package.keep_caches_together()  # simulators in processes of their own find what is compiled
     # MuJoCo takes its renderer when it is imported, and ManiSkill imports MuJoCo too.
     with suppress(UserError):  # nothing draws: the tests of LIBERO will say so
         os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = opengl.choose()

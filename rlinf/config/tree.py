@@ -9,9 +9,11 @@ Tree = dict[str, Any]
 
 
 def get(tree: Tree, key: str) -> Any:
-    """The value at a dotted key; None where there is none."""
+    """The value at a dotted key; None where there is none. In a list the key is a number."""
     node: Any = tree
     for part in key.split("."):
+        if isinstance(node, list):
+            node = {str(index): value for index, value in enumerate(node)}
         if not isinstance(node, dict) or part not in node:
             return None
         node = node[part]

@@ -59,12 +59,26 @@ def _key(details: ErrorDetails, plain: Tree) -> str:
     node: Any = plain
     location = details["loc"]
     for element in location:
-        if (isinstance(node, Mapping) and element in node) or isinstance(element, int):
+        if isinstance(node, list):
+            node = dict(enumerate(node))
+        if isinstance(node, Mapping) and element in node:
             node = node[element]
             parts.append(str(element))
-    if details["type"] == "missing":
+    if _lacks_key(details):
         parts.append(str(location[-1]))
     return ".".join(parts)
+
+
+_LENGTHS = {  # of a list
+    "missing": "has too few values",
+    "too_short": "has too few values",
+    "too_long": "has too many values",
+}
+
+
+def _lacks_key(details: ErrorDetails) -> bool:
+    """Whether a key is missing; not so a value of a list that is too short."""
+    return details["type"] == "missing" and isinstance(details["loc"][-1], str)
 
 
 def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
@@ -74,7 +88,7 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
         key += "." + context["discriminator"].strip("'")
     description = _description(key)
-    if details["type"] in ("missing", "union_tag_not_found"):
+    if _lacks_key(details) or details["type"] == "union_tag_not_found":
         return Problem(f"{key}: missing", f"set it: {description}")
     value = tree.get(plain, key)
     allowed = context.get("expected") or context.get("expected_tags") or ""
@@ -96,6 +110,8 @@ def _description(key: str) -> str:
 
 
 def _rule(details: ErrorDetails) -> str:
+    if details["type"] in _LENGTHS:
+        return _LENGTHS[details["type"]]
     message = details["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be", 1)
     return message.replace("a valid array", "a list, written [a,b]")

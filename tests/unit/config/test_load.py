@@ -147,6 +147,7 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
             "actor.model.precision=bf16",
             ["must be fp32", "fix: set actor.model.precision=fp32"],
         ),
+        ("cluster.node_groups=[{label: 3}]", ["node_groups.0.label = 3: must be a valid string"]),
         ("runner.max_steps=0", ["must be -1 (off) or at least 1"]),
         ("hydra.run.dir=x", ["runner.logger.log_path says where logs go"]),
         ("actor.seed", ["cannot read the override 'actor.seed'"]),
@@ -161,6 +162,22 @@ def test_a_wrong_override_names_key_value_and_fix(
     message = errors_of(override)
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("[]", "size = []: has too few values"),
+        ("[1,2,3]", "size = [1, 2, 3]: has too many values"),
+        ("[a,2]", 'size.0 = "a": must be'),
+    ],
+)
+def test_a_wrong_list_is_told_with_what_is_wrong_in_it(
+    laptop: Machine, size: str, words: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load("quickstart", [f"env.train.init_params.image_size={size}"], laptop)
+    assert words in str(caught.value)
 
 
 def test_all_problems_are_told_at_once(errors_of: Errors) -> None:
