@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from rlinf.config.load import load
+from rlinf.config.models import AnyModel
 from rlinf.config.schema import Config
+from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import ActReply, Observation, Purpose, Trajectory
+from rlinf.data.types import ActReply, Observation, Purpose, TrainBatch, Trajectory
 from rlinf.envs.factory import make_batch
+from rlinf.models.base import Sampling
+from rlinf.models.loading import build_policy
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.rollout import RolloutWorker
@@ -29,6 +33,9 @@ TOY = (
     "actor.micro_batch_size=12",
     "actor.global_batch_size=60",
 )
+
+
+N = 23  # samples of `batch_for`: a prime, so that no split over ranks is even
 
 
 class LocalPolicy:
@@ -107,3 +114,57 @@ def weights_of(actor: ActorWorker) -> np.ndarray:
     """A copy of the trained weights."""
     near, _ = actor.weights(None)
     return SharedMemory.open(near.data).array.copy()
+
+
+@pytest.fixture
+def config_of(toy: Callable[..., Config]) -> Callable[..., Config]:
+    """The toy's configuration with another policy and another way to spread it."""
+
+    def build(model: AnyModel, kl_beta: float = 0.0, **fsdp: Any) -> Config:
+        config = toy(
+            "algorithm.update_epoch=1",
+            f"algorithm.kl_beta={kl_beta}",
+            "actor.optim.critic_warmup_steps=1",
+            "actor.optim.clip_grad=0.05",  # acts in every update
+            "actor.optim.warmup_style=cosine",
+            "actor.optim.lr_warmup_steps=2",
+        )
+        actor = config.actor.model_copy(
+            update={
+                "model": model,
+                "fsdp_config": config.actor.fsdp_config.model_copy(update=fsdp),
+                "micro_batch_size": 1,  # ranks then have unequally many passes
+                "global_batch_size": N,
+            }
+        )
+        return config.model_copy(update={"actor": actor})
+
+    return build
+
+
+def batch_for(config: Config) -> TrainBatch:
+    """N samples of a policy that has moved since; a third of their actions do not count."""
+    random = np.random.default_rng(5)
+    images = random.integers(256, size=(N, 1, 32, 32, 3), dtype=np.uint8)
+    state = random.normal(size=(N, 6)).astype(np.float32)
+    seen = Observation(images, state, ("push the cube", "lift it") * (N // 2) + ("wait",))
+    policy = build_policy(config.actor.model, seed=config.actor.seed)
+    acted = policy.act(seen, Sampling(), Noise(derive(1, np.arange(N))))
+    mask = random.random((N, policy.chunk)) < 2 / 3
+    mask[:, 0] |= ~mask.any(axis=1)  # every sample has an action that counts
+    moved = 0.3 * random.normal(size=acted.logprobs.shape).astype(np.float32)
+    return TrainBatch(
+        observations=[seen],
+        objects=np.zeros(N, np.int64),
+        rows=np.arange(N),
+        sampled=acted.sampled,
+        logprobs=acted.logprobs + moved,
+        advantages=random.normal(size=mask.shape).astype(np.float32),
+        returns=random.normal(size=mask.shape).astype(np.float32),
+        values=acted.values,
+        mask=mask,
+        weights=mask.astype(np.float32),
+        trained=np.ones(N, bool),
+        planned=N,
+        version=-1,  # another policy acted, so log-probs need not agree
+    )

@@ -10,11 +10,14 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp._fully_shard import _fsdp_param
+from torch.distributed.tensor import DTensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
@@ -55,16 +58,28 @@ class _OnGpu(Tensor):
         made.held = held
         return made
 
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func == Tensor.data.__set__:
-            args[0].held = args[1].held
-        with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
+    __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _compute(func, args, kwargs or {})
+
+
+class _Data(TorchFunctionMode):
+    """`parameter.data = tensor` between a host and a GPU, as torch knows it for a CUDA device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == Tensor.data.__set__:
+            old, new = args
+            if isinstance(old, _OnGpu) and isinstance(new, _OnGpu):
+                old.held = new.held
+            elif isinstance(old, _OnGpu) or isinstance(new, _OnGpu):
+                new = new.detach().requires_grad_(old.requires_grad)
+                if isinstance(old, nn.Parameter):
+                    new = nn.Parameter(new, requires_grad=old.requires_grad)
+                torch.utils.swap_tensors(old, new)
+                return None
+        return func(*args, **(kwargs or {}))
 
 
 class _Rules(TorchDispatchMode):
@@ -83,6 +98,8 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         with torch.inference_mode(False), torch.no_grad():
             return _compute(func, args, kwargs)
     tensors = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    if any(isinstance(t, DTensor) for t in tensors):
+        return NotImplemented  # it takes itself apart
     ours = [t for t in tensors if isinstance(t, _OnGpu)]
     asked = kwargs.get("device")
     to_gpu = asked.type == GPU.type if asked is not None else bool(ours)
@@ -112,8 +129,27 @@ def _refuse_two_devices(func: Any, args: Any, on_host: list[Tensor]) -> None:
         raise RuntimeError(f"expected all tensors to be on the same device: {func}")
 
 
+class _Order:
+    """A stream or an event: everything here happens in the order of the program."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 class _Module(backend_registration._DummyBackendModule):
     """What torch asks the module of a device, as `torch.cuda`."""
+
+    Stream = Event = _Order
+    stream = current_stream = device = staticmethod(_Order)
 
     @staticmethod
     def get_amp_supported_dtype() -> list[torch.dtype]:
@@ -128,8 +164,8 @@ class _Module(backend_registration._DummyBackendModule):
         pass
 
     @staticmethod
-    def device(index: int) -> nullcontext[None]:
-        return nullcontext()
+    def set_device(device: object) -> None:
+        pass
 
 
 def _install() -> None:
@@ -143,6 +179,17 @@ def _install() -> None:
         return make(data, **options).to(device or "cpu")  # torch's own hides the copy
 
     torch.tensor = tensor
+    _use_held_memory()
     for worker in (actor, rollout):
         worker.prepare_torch = lambda threads: GPU
+    _Data().__enter__()
     _Rules().__enter__()
+
+
+def _use_held_memory() -> None:
+    """FSDP2 asks for the address of a tensor's memory, and frees it; the stand-in has none."""
+    address = torch.UntypedStorage.data_ptr
+    torch.UntypedStorage.data_ptr = lambda memory: (
+        address(memory) if memory.device.type == "cpu" else id(memory)
+    )
+    _fsdp_param.free_storage = _fsdp_param.alloc_storage = lambda tensor: None

@@ -18,7 +18,9 @@ from torch import Tensor
 from rlinf.config.models import AnyModel
 from rlinf.config.schema import Config
 from rlinf.data.shared import SharedMemory
+from rlinf.data.types import TrainBatch
 from rlinf.envs.factory import make_batch
+from rlinf.logging.metrics import Metrics
 from rlinf.models.base import ImitablePolicy
 from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import images
@@ -28,7 +30,7 @@ from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
 from tests.tiny_openvla import write_folder
 from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
-from tests.unit.workers.conftest import LocalPolicy, learn, weights_of
+from tests.unit.workers.conftest import LocalPolicy, N, batch_for, learn, weights_of
 from tests.unit.workers.stand_in import GPU, process_with_gpu
 
 
@@ -137,6 +139,42 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     learning.load(str(folder / "saved"))
     assert np.array_equal(weights_of(learning), kept)
     return last
+
+
+def test_a_sharded_policy_in_bf16_learns_as_on_a_cpu_also_where_it_leaves_the_gpu(
+    gpu: Executor, config_of: Callable[..., Config], tmp_path: Path
+):
+    model = FOLDERS["openvla"].model_copy(
+        update={
+            "model_path": str(write_folder(tmp_path / "model")),
+            "precision": "bf16",
+            "action_dim": 7,
+            "is_lora": True,
+            "lora_rank": 4,
+        }
+    )
+    stays = config_of(model, kl_beta=0.1).with_micro_batches(N)
+    actor = stays.actor.model_copy(update={"enable_offload": True})
+    leaves = stays.model_copy(update={"actor": actor})
+    batch = batch_for(stays)
+    expected, _ = updates(stays, batch, tmp_path)
+    found, weights = gpu.submit(updates, stays, batch, tmp_path).result()
+    again, same_weights = gpu.submit(updates, leaves, batch, tmp_path).result()
+    assert again == found and np.array_equal(weights, same_weights)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=0.02, abs=1e-3), name
+
+
+def updates(config: Config, batch: TrainBatch, folder: Path) -> tuple[dict[str, float], np.ndarray]:
+    """Metrics and trained weights of two updates by one rank of FSDP2."""
+    actor = ActorWorker(config, 0, 1, 1, 8, list, str(folder))
+    found = Metrics.merge([actor.update(batch, step) for step in range(2)]).reduce()
+    off = torch.device("cpu") if config.actor.enable_offload else actor.device
+    moments = [m for one in actor.optimizer.state().values() for m in one.values()]
+    assert {t.device.type for t in [*actor.policy.parameters(), *moments]} == {off.type}
+    weights = weights_of(actor)
+    actor.ranks.leave()
+    return found, weights
 
 
 def on_host(tensor: Tensor) -> np.ndarray:

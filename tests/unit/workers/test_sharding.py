@@ -16,12 +16,12 @@ from torch.distributed.tensor import DTensor
 
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import shard_size
-from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
+from rlinf.config.models import MlpConfig, TinyVlaConfig
 from rlinf.config.openvla import OpenVlaConfig
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import Observation, TrainBatch
+from rlinf.data.types import Observation
 from rlinf.errors import OutOfMemory, UpdateGivenUp
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
@@ -31,11 +31,11 @@ from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.ranks import Ranks
 from tests.tiny_openvla import UNNORM_KEY, write_folder
+from tests.unit.workers.conftest import N, batch_for
 from tests.unit.workers.ranks import in_ranks
 from tests.unit.workers.test_memory import small_memory
 
 Toy = Callable[..., Config]
-N = 23  # samples: a prime, so that no split is even
 MLP = MlpConfig(
     model_type="mlp", obs_dim=6, action_dim=2, num_action_chunks=2, hidden_dim=9, num_layers=1
 )
@@ -58,61 +58,7 @@ class Updated(NamedTuple):
     held: int  # numbers of the policy's parameters that the rank keeps
 
 
-@pytest.fixture
-def config_of(toy: Toy) -> Callable[..., Config]:
-    """The toy's configuration with another policy and another way to spread it."""
-
-    def build(model: AnyModel, kl_beta: float = 0.0, **fsdp: Any) -> Config:
-        config = toy(
-            "algorithm.update_epoch=1",
-            f"algorithm.kl_beta={kl_beta}",
-            "actor.optim.critic_warmup_steps=1",
-            "actor.optim.clip_grad=0.05",  # acts in every update
-            "actor.optim.warmup_style=cosine",
-            "actor.optim.lr_warmup_steps=2",
-        )
-        actor = config.actor.model_copy(
-            update={
-                "model": model,
-                "fsdp_config": config.actor.fsdp_config.model_copy(update=fsdp),
-                "micro_batch_size": 1,  # ranks then have unequally many passes
-                "global_batch_size": N,
-            }
-        )
-        return config.model_copy(update={"actor": actor})
-
-    return build
-
-
 ConfigOf = Callable[..., Config]
-
-
-def batch_for(config: Config) -> TrainBatch:
-    """N samples of a policy that has moved since; a third of their actions do not count."""
-    random = np.random.default_rng(5)
-    images = random.integers(256, size=(N, 1, 32, 32, 3), dtype=np.uint8)
-    state = random.normal(size=(N, 6)).astype(np.float32)
-    seen = Observation(images, state, ("push the cube", "lift it") * (N // 2) + ("wait",))
-    policy = build_policy(config.actor.model, seed=config.actor.seed)
-    acted = policy.act(seen, Sampling(), Noise(derive(1, np.arange(N))))
-    mask = random.random((N, policy.chunk)) < 2 / 3
-    mask[:, 0] |= ~mask.any(axis=1)  # every sample has an action that counts
-    moved = 0.3 * random.normal(size=acted.logprobs.shape).astype(np.float32)
-    return TrainBatch(
-        observations=[seen],
-        objects=np.zeros(N, np.int64),
-        rows=np.arange(N),
-        sampled=acted.sampled,
-        logprobs=acted.logprobs + moved,
-        advantages=random.normal(size=mask.shape).astype(np.float32),
-        returns=random.normal(size=mask.shape).astype(np.float32),
-        values=acted.values,
-        mask=mask,
-        weights=mask.astype(np.float32),
-        trained=np.ones(N, bool),
-        planned=N,
-        version=-1,  # another policy acted, so log-probs need not agree
-    )
 
 
 def give_up_after_a_pass(actor: ActorWorker) -> None:
