@@ -148,6 +148,7 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
             ["must be fp32", "fix: set actor.model.precision=fp32"],
         ),
         ("cluster.node_groups=[{label: 3}]", ["node_groups.0.label = 3: must be a valid string"]),
+        ("cluster.cpu_slots=1000000", ["must be less than or equal to 4096"]),
         ("runner.max_steps=0", ["must be -1 (off) or at least 1"]),
         ("hydra.run.dir=x", ["runner.logger.log_path says where logs go"]),
         ("actor.seed", ["cannot read the override 'actor.seed'"]),
