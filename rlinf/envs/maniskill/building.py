@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
-from rlinf.envs.maniskill.instructions import instruction_of
+from rlinf.envs.maniskill.instructions import INSTRUCTIONS, instruction_of
 from rlinf.envs.maniskill.put_on_plate import task as put_on_plate
 from rlinf.envs.maniskill.put_on_plate.task import PutOnPlateInScene
 from rlinf.envs.maniskill.shader import choose_shader, has_environment_map, without_table
@@ -39,6 +39,7 @@ CAMERA = "base_camera"  # ManiSkill's name for the camera that looks at the tabl
 _REFUSALS = (
     ("not in supported modes", "control_mode", "choose one of the modes it lists"),
     ("Unsupported reward mode", "reward_mode", "choose sparse, or raw for the task's own default"),
+    ("Unsupported obs mode", "obs_mode", "choose rgb or state, whichever it lists"),
     (f"{CAMERA} is not a valid", "camera", "leave it out to use the task's own cameras"),
 )
 
@@ -88,6 +89,11 @@ def _make_env(
             sim_config=_frequencies(params),
             **own,
         )
+    except (OSError, ImportError) as error:  # files or a package that the task needs
+        raise UserError(
+            f"env.*.init_params.id = {params.id}: ManiSkill cannot build it ({error})",
+            f"if it lacks assets: python -m mani_skill.utils.download_asset {params.id} -y",
+        ) from error
     except (AssertionError, AttributeError, NotImplementedError) as error:
         for sign, key, fix in _REFUSALS:
             if sign in str(error):
@@ -97,6 +103,13 @@ def _make_env(
                 ) from error
         raise
     env: BaseEnv = made.unwrapped
+    if env.single_action_space.shape is None:
+        parts = ", ".join(env.single_action_space)
+        env.close()
+        raise UserError(
+            f"env.*.init_params.id = {params.id}: its actions have several parts ({parts})",
+            "choose a task with one robot",
+        )
     return env
 
 
@@ -142,16 +155,26 @@ def rewards(params: ManiskillParams, reward: Any, info: Mapping[str, Any]) -> np
         )
         return 0.1 * held + 0.1 * steady + solved * held
     if params.reward_mode == "sparse" and _modes(params, "reward") == ["none"]:
+        if "success" not in info:
+            raise UserError(
+                f"env.*.init_params.id = {params.id}: the task has neither a reward nor a success",
+                "choose a task that can be learned",
+            )
         return to_numpy(info["success"]).astype(np.float32)
     return to_numpy(reward).astype(np.float32).reshape(-1)
 
 
 def instructions(env: BaseEnv, params: ManiskillParams) -> tuple[str, ...]:
-    """Task text of each scene: the configured one, the task's own, or the one we keep for it."""
+    """Task text of each scene: the configured one, the task's own, or the one we keep for it.
+
+    Where the policy sees no pictures it reads no text either, and any task is named by its id.
+    """
     if params.instruction is not None:
         return (params.instruction,) * env.num_envs
     if hasattr(env, "get_language_instruction"):  # some tasks have one for every episode
         return tuple(env.get_language_instruction())
+    if params.obs_mode == "state" and params.id not in INSTRUCTIONS:
+        return (params.id,) * env.num_envs
     return (instruction_of(params.id),) * env.num_envs
 
 
@@ -205,9 +228,9 @@ def _modes(params: ManiskillParams, kind: Literal["obs", "reward"]) -> list[str]
 
 def observation_mode(params: ManiskillParams) -> str:
     """ManiSkill's mode; tasks that paste things onto a photo need the segmentation for it."""
-    if params.obs_mode == "rgb" and _modes(params, "obs") == ["rgb+segmentation"]:
-        return "rgb+segmentation"
-    return params.obs_mode
+    given, wanted = _modes(params, "obs"), params.obs_mode
+    both = f"{wanted}+segmentation"
+    return both if wanted not in given and both in given else wanted
 
 
 def _reward_mode(params: ManiskillParams) -> str | None:

@@ -1,0 +1,80 @@
+"""ManiSkill's own tasks: what can be learned is played, the rest is refused with the reason."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from rlinf.config.simulators import ManiskillParams
+from rlinf.data.types import Start
+from rlinf.errors import UserError
+
+pytest.importorskip("mani_skill")
+
+from mani_skill.utils.registration import REGISTERED_ENVS
+
+from rlinf.envs.maniskill.env import ManiSkillCpu
+from rlinf.envs.maniskill.instructions import INSTRUCTIONS, instruction_of
+
+ONLY, ON = np.zeros(1, np.int64), np.ones(1, bool)
+
+
+def test_every_task_on_a_table_has_a_text() -> None:
+    on_table = {
+        name
+        for name, spec in REGISTERED_ENVS.items()
+        if ".tabletop." in spec.cls.__module__ and not name.startswith("TwoRobot")
+    }
+    assert on_table and on_table <= INSTRUCTIONS.keys()
+
+
+def test_a_text_that_nobody_knows_is_asked_for() -> None:
+    with pytest.raises(UserError, match=r"init_params\.instruction='open the drawer'"):
+        instruction_of("MyTask-v1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "control_mode", "reward_mode"),
+    [
+        ("StackPyramid-v1", "pd_ee_delta_pose", "sparse"),
+        ("MS-CartpoleBalance-v1", "pd_joint_delta_pos", "normalized_dense"),
+    ],
+)
+def test_a_task_of_any_kind_is_played_from_its_state(
+    name: str, control_mode: str, reward_mode: str
+) -> None:
+    params = ManiskillParams(
+        id=name, obs_mode="state", control_mode=control_mode, reward_mode=reward_mode
+    )
+    simulator = ManiSkillCpu(1, params)
+    simulator.reset(ONLY, [Start(0, -1, 5)])
+    before = simulator.observe(ONLY)
+    result = simulator.step(np.full((1, simulator.action_dim), 0.5, np.float32), ON)
+    after = simulator.observe(ONLY)
+    assert np.isfinite(after.state).all() and not np.array_equal(after.state, before.state)
+    assert np.isfinite(result.rewards).all()
+    assert before.instructions == (INSTRUCTIONS.get(name, name),)
+    simulator.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("TwoRobotPickCube-v1", r"several parts \(panda_wristcam-0, panda_wristcam-1\)"),
+        ("TableTopFreeDraw-v1", "neither a reward nor a success"),
+        pytest.param(
+            "DrawSVG-v1",
+            "cannot build it .*svgpathtools",
+            marks=pytest.mark.skipif(find_spec("svgpathtools") is not None, reason="it is there"),
+        ),
+    ],
+)
+def test_a_task_that_cannot_be_used_is_refused_with_the_reason(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        simulator = ManiSkillCpu(1, ManiskillParams(id=name, obs_mode="state"))
+        simulator.reset(ONLY, [Start(0, -1, 5)])
+        simulator.step(np.zeros((1, simulator.action_dim), np.float32), ON)
