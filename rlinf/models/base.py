@@ -31,6 +31,26 @@ class Sampling:
     greedy: bool = False  # the most likely action; log-probs are still those of the distribution
 
 
+def views_of(observation: Observation, count: int, key: str) -> np.ndarray:
+    """What the first `count` cameras show: [B, count, H, W, 3] uint8.
+
+    Args:
+        key: of the model's configuration, that says how many it reads.
+
+    Raises:
+        UserError: the simulator has fewer.
+    """
+    given = observation.images.shape[1]
+    if given < count:
+        raise UserError(
+            f"actor.model.{key} = {count}: the simulator shows {given}",
+            f"set actor.model.{key}={given}, or add cameras to the simulator"
+            if given
+            else "choose a simulator, or an env.*.init_params.obs_mode, with pictures",
+        )
+    return observation.images[:, :count]
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What training needs of N given action chunks; all float32, with gradient."""

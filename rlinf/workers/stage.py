@@ -28,7 +28,7 @@ from rlinf.data.types import (
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
-from rlinf.errors import NumericsError
+from rlinf.errors import NumericsError, UserError
 from rlinf.logging.timeline import Spans
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
@@ -128,7 +128,14 @@ class Stage:
 
         Raises:
             NumericsError: one is not finite, so it must not reach the simulator.
+            UserError: the simulator takes actions of another size.
         """
+        given, wanted = chunk.actions.shape[2], self.batch.action_dim
+        if given != wanted:
+            raise UserError(
+                f"actor.model.action_dim = {given}: the simulator's actions have {wanted} numbers",
+                f"set actor.model.action_dim={wanted}, or another env.*.init_params.control_mode",
+            )
         finite = np.isfinite(chunk.actions).all(axis=(1, 2))
         if not finite.all():
             raise NumericsError(

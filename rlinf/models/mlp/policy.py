@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rlinf.config.models import MlpConfig
 from rlinf.data.random import Noise
 from rlinf.data.types import ActionChunk, Observation
+from rlinf.errors import UserError
 from rlinf.models.base import Evaluation, Policy, Sampling
 
 
@@ -24,6 +25,7 @@ class MlpPolicy(Policy):
     def __init__(self, config: MlpConfig) -> None:
         super().__init__()
         self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
+        self.obs_dim = config.obs_dim
         outputs = self.chunk * self.action_dim
         self.mean = _perceptron(config.obs_dim, config.hidden_dim, config.num_layers, outputs, 0.01)
         self.log_std = nn.Parameter(torch.full((outputs,), config.log_std_init))
@@ -70,6 +72,12 @@ class MlpPolicy(Policy):
         return list(self.value.parameters()) if self.value is not None else []
 
     def _state(self, observation: Observation) -> Tensor:
+        given = observation.state.shape[1]
+        if given != self.obs_dim:
+            raise UserError(
+                f"actor.model.obs_dim = {self.obs_dim}: the simulator's state has {given} numbers",
+                f"set actor.model.obs_dim={given}",
+            )
         return torch.from_numpy(observation.state).to(self.device)
 
     def _distribution(self, state: Tensor, sampling: Sampling) -> torch.distributions.Normal:

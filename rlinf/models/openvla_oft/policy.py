@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.types import Observation
-from rlinf.errors import UserError
 from rlinf.models.base import Sampling
 from rlinf.models.files import write_tensors
 from rlinf.models.openvla_oft.proprio import FILE as PROPRIO_FILE
@@ -33,7 +31,6 @@ class OpenVlaOftPolicy(PrismaticPolicy):
 
     def __init__(self, config: OpenVlaOftConfig) -> None:
         super().__init__(config)
-        self.views = config.num_images_in_input
         self.proprio: ProprioProjector | None = None
         if config.use_proprio:
             statistics = self.folder.proprio_of(self.unnorm_key)
@@ -88,12 +85,3 @@ class OpenVlaOftPolicy(PrismaticPolicy):
             return seen
         state = torch.from_numpy(observation.state).to(self.device)
         return torch.cat((seen, self.proprio(state)), dim=1)
-
-    def _views(self, observation: Observation) -> np.ndarray:
-        given = observation.images.shape[1]
-        if given < self.views:
-            raise UserError(
-                f"actor.model.num_images_in_input = {self.views}: the simulator shows {given}",
-                f"set actor.model.num_images_in_input={given}, or add cameras to the simulator",
-            )
-        return observation.images[:, : self.views]

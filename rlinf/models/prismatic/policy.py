@@ -24,7 +24,7 @@ from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
 from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
+from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling, views_of
 from rlinf.models.prismatic import folders, images, lora
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.network import Prismatic
@@ -153,7 +153,7 @@ class PrismaticPolicy(ImitablePolicy):
     def pixels(self, observation: Observation) -> Tensor:
         """The images as the towers take them: [B, V, 6, S, S]."""
         return images.prepare(
-            self._views(observation),
+            views_of(observation, self.config.num_images_in_input, "num_images_in_input"),
             self.network.architecture.image_size,
             self.recipe.image_path,
             self.recipe.center_crop,
@@ -177,9 +177,6 @@ class PrismaticPolicy(ImitablePolicy):
     def decode(self, sampled: Tensor) -> Tensor:
         """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
         return self.scale.decode(sampled)
-
-    def _views(self, observation: Observation) -> np.ndarray:
-        return observation.images[:, :1]
 
     def _seen(self, pixels: Tensor, observation: Observation) -> Tensor:
         """Image tokens [B, P, H]."""

@@ -10,8 +10,9 @@ from rlinf.config.models import TinyVlaConfig as ModelConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
+from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling
+from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling, views_of
 from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
 
 
@@ -137,8 +138,20 @@ class TinyVlaPolicy(ImitablePolicy):
         full[..., self.live] = values
         return full
 
+    def _pictures(self, observation: Observation) -> np.ndarray:
+        """[B, V, H, H, 3] uint8, V and H as configured."""
+        shown = views_of(observation, self.network.config.views, "num_views")
+        size, side = shown.shape[2:4], self.network.config.image_size
+        if size != (side, side):
+            raise UserError(
+                f"actor.model.image_size = {side}: the simulator's pictures are "
+                f"{size[0]} x {size[1]}",
+                f"set image_size=[{side},{side}] in env.train.init_params and env.eval.init_params",
+            )
+        return shown
+
     def _forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Logits [B, C, A, bins] and values [B, C or 1 or 0]."""
-        images = torch.from_numpy(observation.images).to(self.device)
+        images = torch.from_numpy(self._pictures(observation)).to(self.device)
         text = tokenize(observation.instructions).to(self.device)
         return self.network(images, text)

@@ -90,6 +90,37 @@ def test_act_has_the_shapes_of_the_contract(policy: Policy):
     assert chunk.actions.dtype == chunk.logprobs.dtype == chunk.values.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("name", "images", "state", "words"),
+    [
+        ("mlp", (1, 32, 32), 5, "obs_dim = 6: the simulator's state has 5 numbers"),
+        (
+            "tiny_vla",
+            (0, 0, 0),
+            6,
+            "num_views = 1: the simulator shows 0",
+        ),
+        ("tiny_vla", (1, 48, 32), 6, "image_size = 32: the simulator's pictures are 48 x 32"),
+    ],
+)
+def test_what_the_simulator_shows_must_be_what_the_policy_reads(
+    name: str, images: tuple[int, ...], state: int, words: str
+):
+    shown = Observation(
+        np.zeros((B, *images, 3), np.uint8), np.zeros((B, state), np.float32), ("push",) * B
+    )
+    with pytest.raises(UserError, match=words):
+        build_policy(CONFIGS[name], seed=3).act(shown, SAMPLING, NOISE)
+
+
+def test_cameras_that_the_policy_does_not_read_change_nothing(policy: Policy):
+    twice = Observation(
+        OBSERVATION.images.repeat(2, axis=1), OBSERVATION.state, OBSERVATION.instructions
+    )
+    expected, found = (policy.act(seen, SAMPLING, NOISE) for seen in (OBSERVATION, twice))
+    assert np.array_equal(found.actions, expected.actions)
+
+
 def test_act_and_evaluate_agree_on_logprobs_and_values(policy: Policy):
     chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
     judged = policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING)

@@ -15,7 +15,7 @@ from rlinf.envs.base import StepResult
 from rlinf.envs.factory import make_batch
 from rlinf.envs.starts import evaluation_starts
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.errors import NumericsError
+from rlinf.errors import NumericsError, UserError
 from rlinf.runners.samples import make_samples
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import EvalStage, TrainStage
@@ -186,4 +186,11 @@ def test_actions_that_are_not_finite_never_reach_the_simulator(toy: Toy, stage_o
     with torch.no_grad():
         stage.policy.worker.policy.log_std.fill_(torch.nan)
     with pytest.raises(NumericsError, match="actions for env 0 are not finite"):
+        stage.collect(0, 0)
+
+
+def test_actions_of_another_size_are_refused(toy: Toy, stage_of: StageOf):
+    stage = stage_of(toy())
+    stage.batch.action_dim = 7  # of which the configuration could not know
+    with pytest.raises(UserError, match="action_dim = 8: the simulator's actions have 7 numbers"):
         stage.collect(0, 0)
