@@ -59,8 +59,31 @@ def make_env(params: ManiskillParams, num_envs: int, backend: Literal["cpu", "gp
     if shader is not None and has_environment_map(env):
         env.close()
         env = _make_env(params, num_envs, backend, PREBUILT_SHADER_CONFIGS[params.shader])
+    try:
+        _check_pictures(env, params)
+    except UserError:
+        env.close()
+        raise
     set_observation_mode(env, "none")  # observations are computed by `look` alone
     return env
+
+
+def _check_pictures(env: BaseEnv, params: ManiskillParams) -> None:
+    """Raises UserError where cameras give pictures of several sizes, and nothing makes them one."""
+    if params.obs_mode == "state" or params.image_size is not None:
+        return
+    sizes = {
+        name: (sensor.config.height, sensor.config.width)
+        for name, sensor in env.scene.sensors.items()
+    }
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} {h} x {w}" for name, (h, w) in sizes.items())
+        height, width = min(sizes.values())
+        raise UserError(
+            f"env.*.init_params.id = {params.id}: its cameras give pictures of different sizes "
+            f"({shown})",
+            f"set image_size=[{height},{width}] in env.train.init_params and env.eval.init_params",
+        )
 
 
 def _make_env(

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from rlinf.config.simulators import ManiskillParams
+from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
 from rlinf.errors import UserError
 
@@ -78,3 +78,17 @@ def test_a_task_that_cannot_be_used_is_refused_with_the_reason(name: str, words:
         simulator = ManiSkillCpu(1, ManiskillParams(id=name, obs_mode="state"))
         simulator.reset(ONLY, [Start(0, -1, 5)])
         simulator.step(np.zeros((1, simulator.action_dim), np.float32), ON)
+
+
+@pytest.mark.slow
+def test_cameras_of_different_sizes_give_pictures_of_one() -> None:
+    camera = Camera(eye=(0.3, 0.0, 0.6), target=(-0.1, 0.0, 0.1), width=32, height=32)
+    params = ManiskillParams(id="StackCube-v1", camera=camera)
+    with pytest.raises(
+        UserError, match=r"base_camera 32 x 32, hand_camera 128 x 128(.|\n)*\[32,32\]"
+    ):
+        ManiSkillCpu(1, params)
+    simulator = ManiSkillCpu(1, params.model_copy(update={"image_size": (32, 32)}))
+    simulator.reset(ONLY, [Start(0, -1, 5)])
+    assert simulator.observe(ONLY).images.shape == (1, 2, 32, 32, 3)
+    simulator.close()
