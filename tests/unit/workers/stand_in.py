@@ -29,8 +29,8 @@ GPU = torch.device("privateuseone")  # what torch calls a device that others may
 _aten = torch.ops.aten
 # A tensor of one element in host memory may meet those of a GPU, but not in these.
 _ONE_DEVICE = {_aten.cat.default, _aten.stack.default}
-# These copy; and an index may be in host memory.
-_TWO_DEVICES = {_aten.copy_.default, _aten.index.Tensor, _aten.index_put_.default}
+# Their index may be in host memory; what is indexed may not.
+_TWO_DEVICES = {_aten.index.Tensor, _aten.index_put_.default}
 
 
 @contextmanager
@@ -123,7 +123,8 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _refuse_two_devices(func: Any, args: Any, on_host: list[Tensor]) -> None:
-    written = func._schema.name.endswith("_") and not isinstance(args[0], _OnGpu)
+    changes = func._schema.name.endswith("_") or func in _TWO_DEVICES
+    written = changes and not isinstance(args[0], _OnGpu)
     too_large = func not in _TWO_DEVICES and any(t.dim() for t in on_host)
     if on_host and (written or too_large or func in _ONE_DEVICE):
         raise RuntimeError(f"expected all tensors to be on the same device: {func}")
