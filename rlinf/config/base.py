@@ -24,8 +24,8 @@ Count = Annotated[int, Field(ge=1)]
 """A number of things, at least one."""
 Index = Annotated[int, Field(ge=0)]
 """A number of things, possibly none."""
-Places = Annotated[int, Field(ge=1, le=4096)]
-"""A number of machines, or of places on one: each of them is looked at."""
+Places = Annotated[int, Field(le=4096)]
+"""A number of machines, or of places on one: each of them is looked at, so not without end."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -63,9 +63,9 @@ class NodeGroup(Section):
     """Name; `cluster` and `node` are reserved."""
     node_ranks: str | int
     """Node ranks of the group, for example `0-3,7`."""
-    accelerators_per_node: Annotated[int, Field(ge=0, le=4096)] | None = None
+    accelerators_per_node: Annotated[Places, Field(ge=0)] | None = None
     """Accelerators of each node of the group; None as `cluster.accelerators_per_node`."""
-    cpu_slots: Places | None = None
+    cpu_slots: Annotated[Places, Field(ge=1)] | None = None
     """Resource ranks of a node of the group without accelerators; None as `cluster.cpu_slots`."""
     env_configs: tuple[NodeEnvironment, ...] = ()
     """Interpreter and environment variables of the processes that are placed in this group."""
@@ -83,7 +83,7 @@ class GroupPlacement(Section):
 class ClusterConfig(Section):
     """Machines, and who runs where."""
 
-    num_nodes: Places = 1
+    num_nodes: Annotated[Places, Field(ge=1)] = 1
     """Machines in the cluster. The one the run is started on has rank 0, the others follow by
     address; `ray start --labels=rlinf-rank=2` asks for a rank. All see the run's folder."""
     component_placement: str | int | dict[str, str | int | GroupPlacement] = "all"
@@ -91,10 +91,10 @@ class ClusterConfig(Section):
     stands for all components. A resource is an accelerator, or a CPU slot where there is none."""
     node_groups: tuple[NodeGroup, ...] = ()
     """Named groups of nodes."""
-    accelerators_per_node: Annotated[int, Field(ge=0, le=4096)] | None = None
+    accelerators_per_node: Annotated[Places, Field(ge=0)] | None = None
     """Accelerators of each node; None counts those of this machine. Give it to check on a laptop
     what is meant for a cluster."""
-    cpu_slots: Places | None = None
+    cpu_slots: Annotated[Places, Field(ge=1)] | None = None
     """Resource ranks of a node without accelerators; None takes its number of cores."""
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts one here."""

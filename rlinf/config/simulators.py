@@ -98,7 +98,8 @@ class ManiskillParams(SimulatorParams):
     shader: Literal["minimal", "default", "rt-fast", "rt-med", "rt"] = "minimal"
     """ManiSkill shader pack of the camera."""
     instruction: str | None = None
-    """Task text given to the policy; None takes the text this package keeps for the task."""
+    """Task text given to the policy; None takes the task's own, or the one this package keeps for
+    it. A task without either is named by its id where the policy sees the state alone."""
 
     @model_validator(mode="after")
     def _whole_physics_steps_per_action(self) -> Self:
