@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserError, WorkerDied
 from rlinf.logging.metrics import Metrics
+from rlinf.logging.timeline import Span
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.recovery import Recovery
@@ -22,6 +24,9 @@ from rlinf.runners.trajectories import Collector
 from rlinf.runners.warmup import start_weights
 from rlinf.runners.watch import Watch
 from rlinf.runners.workers import Workers
+
+# What ends a run in spite of all repairs; the last complete iteration is saved then.
+ENDS_RUN = (WorkerDied, EnvironmentFailure, OutOfMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,26 @@ def training_loop(t: Training) -> None:
     while t.saver.step < t.total:
         metrics = t.recovery.retry(lambda: iterate(t))
         step = t.saver.step
-        if due(runner.val_check_interval, step, t.total):
-            metrics |= t.recovery.retry(lambda: evaluate(t))
-            if t.saver.step < step:
-                continue  # the actor died meanwhile
-        timeline = t.recovery.retry(t.workers.timeline)
-        if step > t.run.logged:  # not done again, after a failure
-            t.run.log(step, t.total, metrics | t.recovery.faults(metrics), timeline)
+        try:
+            if due(runner.val_check_interval, step, t.total):
+                metrics |= t.recovery.retry(lambda: evaluate(t))
+                if t.saver.step < step:
+                    continue  # the actor died meanwhile
+            timeline = t.recovery.retry(t.workers.timeline)
+        except (Stopped, *ENDS_RUN):
+            if t.saver.step == step:  # the checkpoint to come holds this iteration
+                log(t, step, metrics, [])
+            raise
+        log(t, step, metrics, timeline)
         if due(runner.save_interval, step, t.total):
             with t.run.phase("save"):
                 t.saver.save()
+
+
+def log(t: Training, step: int, metrics: Mapping[str, float], timeline: Sequence[Span]) -> None:
+    """Logs iteration `step`, unless it was done again after a failure and is logged already."""
+    if step > t.run.logged:
+        t.run.log(step, t.total, {**metrics, **t.recovery.faults(metrics)}, timeline)
 
 
 def iterate(t: Training) -> dict[str, float]:
@@ -132,7 +147,7 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
         except Stopped:
             saver.rescue(new_ranks=False)
             raise
-        except (WorkerDied, EnvironmentFailure, OutOfMemory):
+        except ENDS_RUN:
             saver.rescue(new_ranks=True)
             raise
         except NumericsError:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +37,47 @@ SMALL = (
 )
 
 
+# Waits end with what they wait for. A test that has waited so long, in seconds, fails: something
+# hangs, however busy the machine is.
+HANGS_S = 900
+
+
 def start(
-    command: str, config: str, folder: Path, *overrides: str, inside: Sequence[str] = ()
+    command: str,
+    config: str,
+    folder: Path,
+    *overrides: str,
+    inside: Sequence[str] = (),
+    program: Sequence[str] = (str(RLINF),),
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Starts a run in its own process group; the words of `inside` stand in front of it."""
+    """Starts a run in its own process group.
+
+    Args:
+        inside: words in front of the whole command, such as those that enter a namespace.
+        program: what is started in place of `rlinf`.
+        environment: variables that differ from those here.
+    """
     return subprocess.Popen(
-        [*inside, str(RLINF), command, config, f"runner.logger.log_path={folder}", *overrides],
+        [*inside, *program, command, config, f"runner.logger.log_path={folder}", *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", **(environment or {})},
     )
 
 
-def run(command: str, config: str, folder: Path, *overrides: str, timeout: float = 300) -> str:
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Waits for the end of a run; returns what it printed."""
+    output, _ = process.communicate(timeout=HANGS_S)
+    return output
+
+
+def run(command: str, config: str, folder: Path, *overrides: str) -> str:
     """A run that must end well; returns what it printed."""
     process = start(command, config, folder, *overrides)
-    output, _ = process.communicate(timeout=timeout)
+    output = output_of(process)
     assert process.returncode == 0, output
     return output
 
@@ -80,22 +103,27 @@ def policy(folder: Path, step: int) -> dict[str, np.ndarray]:
         return load_file(Path(out) / "policy" / "policy.safetensors")
 
 
-def wait_for(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Waits until something is so; fails the test if that takes too long."""
-    deadline = time.monotonic() + timeout
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Waits until something is so; fails the test if it hangs."""
+    deadline = time.monotonic() + HANGS_S
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        assert time.monotonic() < deadline, f"{what}: not within {HANGS_S} s"
         time.sleep(0.1)
 
 
-def wait_for_iterations(folder: Path, count: int, timeout: float = 120) -> None:
+def wait_for_iterations(folder: Path, count: int) -> None:
     """Waits until a run has logged so many."""
     metrics = folder / "metrics.jsonl"
     wait_for(
         lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= count,
-        timeout,
         f"{count} iterations",
     )
+
+
+def wait_for_ends(processes: Sequence[psutil.Process]) -> None:
+    """Waits until some processes are gone; fails the test if one of them stays."""
+    _, alive = psutil.wait_procs(processes, timeout=HANGS_S)
+    assert not alive
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -38,6 +38,6 @@ def test_a_continued_evaluation_runs_what_is_missing_and_gives_the_same_result(
     assert continued == whole
     # Other settings are another evaluation.
     other = runs.start("eval", "toy_ppo_mlp", tmp_path, continues, "actor.seed=5")
-    output, _ = other.communicate(timeout=300)
+    output = runs.output_of(other)
     assert other.returncode == 2
     assert "had another policy or other settings" in output

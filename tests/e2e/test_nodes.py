@@ -72,17 +72,17 @@ def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
     try:
         wait_for_waits(two, 1)
         other.start_ray(head)
-        runs.wait_for_iterations(two, 1, 240)
+        runs.wait_for_iterations(two, 1)
         os.kill(worker_on(head, "ActorWorker").pid, signal.SIGKILL)
-        runs.wait_for_iterations(two, 4, 240)
+        runs.wait_for_iterations(two, 4)
         other.lose()
         wait_for_waits(two, 2)
         other.start_ray(head)
-        runs.wait_for_iterations(two, STEPS, 240)
+        runs.wait_for_iterations(two, STEPS)
         other.lose()
         wait_for_waits(two, 3)
         process.send_signal(signal.SIGTERM)  # a run that waits can be stopped
-        output, _ = process.communicate(timeout=60)
+        output = runs.output_of(process)
     finally:
         runs.kill_all(process)
     assert process.returncode == 143, output
@@ -115,4 +115,4 @@ def worker_on(machine: Machine, name: str) -> psutil.Process:
 def wait_for_waits(folder: Path, count: int) -> None:
     """Waits until a run has said so many times that it waits for a node."""
     log, words = folder / "run.log", "waiting up to 240 s for 1 node of 2"
-    runs.wait_for(lambda: log.exists() and log.read_text().count(words) == count, 180, words)
+    runs.wait_for(lambda: log.exists() and log.read_text().count(words) == count, words)

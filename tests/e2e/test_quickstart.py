@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a finished run, and what it printed."""
     folder = tmp_path_factory.mktemp("quickstart")
     cache = f"imitation.cache_dir={folder / 'cache'}"
-    output = runs.run("train", "quickstart", folder / "run", *PART_WAY, cache, timeout=900)
+    output = runs.run("train", "quickstart", folder / "run", *PART_WAY, cache)
     return folder / "run", output
 
 
@@ -81,7 +81,7 @@ def test_the_exported_policy_evaluates_to_the_same_result(finished: tuple[Path, 
 
 def test_a_missing_renderer_is_a_message_and_not_a_trace(tmp_path: Path):
     process = runs.start("train", "quickstart", tmp_path, "actor.model.model_path=/nowhere")
-    output, _ = process.communicate(timeout=60)
+    output = runs.output_of(process)
     assert process.returncode == 2 and "/nowhere" in output and "Traceback" not in output
 
 

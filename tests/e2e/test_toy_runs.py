@@ -10,10 +10,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
-from tests.e2e import runs
+from tests.e2e import held, runs
 
 TOY = "toy_ppo_mlp"
 STEPS, SAVED = 16, 6
@@ -33,30 +32,34 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, undisturbed: Path):
-    process = runs.start("train", TOY, tmp_path, *SETTINGS)
+    process, gate = held.start(TOY, tmp_path, *SETTINGS)
     try:
-        for count, worker in enumerate(("EnvWorker", "RolloutWorker", "ActorWorker")):
-            runs.wait_for_iterations(tmp_path, 1 + 4 * count)
+        gate.open(9)
+        for count, worker in ((1, "EnvWorker"), (5, "RolloutWorker")):
+            runs.wait_for_iterations(tmp_path, count)
             os.kill(runs.find_worker(process, worker).pid, signal.SIGKILL)
-        runs.wait_for_iterations(tmp_path, 10)
+        gate.wait_for_update(9)  # so the state after the iteration before is kept
+        os.kill(runs.find_worker(process, "ActorWorker").pid, signal.SIGKILL)
+        gate.open(12)
+        gate.wait_for_update(12)
         started = runs.descendants(process)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        gate.open(STEPS)  # within its grace time the update is complete
+        output = runs.output_of(process)
     finally:
         runs.kill_all(process)
     assert process.returncode == 143, output
     assert "runner.resume_dir=auto continues this run" in output
-    _, alive = psutil.wait_procs(started, timeout=5)
-    assert not alive
+    runs.wait_for_ends(started)
 
     records = runs.metrics(tmp_path)
     for name in ("env", "rollout", "actor"):
         assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == 1, output
     reached = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
-    assert reached[-1] > SAVED  # the actor's last iteration, not the checkpoint
+    assert reached[-1] == 9 > SAVED  # the actor's last iteration, not the checkpoint
 
     done = records[-1]["step"]
-    assert done < STEPS
+    assert done == 13 < STEPS
     assert (tmp_path / "checkpoints" / "latest").read_text().strip() == f"global_step_{done}"
     runs.run("train", TOY, tmp_path, *SETTINGS, "runner.resume_dir=auto")
     expected = runs.without_times(runs.metrics(undisturbed))
@@ -78,17 +81,16 @@ def test_little_shared_memory_is_enough_and_a_worker_that_keeps_dying_ends_the_r
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
         warnings.warn("no namespaces here: shared memory keeps its size", stacklevel=1)
         inside = ()
-    settings = (*runs.SMALL, "runner.max_steps=1000", "runner.max_failures=0")
+    settings = (*runs.SMALL, "runner.max_steps=1000000", "runner.max_failures=0")
     process = runs.start("train", TOY, tmp_path, *settings, inside=inside)
     try:
         runs.wait_for_iterations(tmp_path, 2)
         started = runs.descendants(process)
         os.kill(runs.find_worker(process, "RolloutWorker").pid, signal.SIGKILL)
-        output, _ = process.communicate(timeout=30)
+        output = runs.output_of(process)
         assert process.returncode == 1, output
         assert "error: rollout[" in output
-        _, alive = psutil.wait_procs(started, timeout=5)
-        assert not alive
+        runs.wait_for_ends(started)
     finally:
         runs.kill_all(process)
 
@@ -96,16 +98,14 @@ def test_little_shared_memory_is_enough_and_a_worker_that_keeps_dying_ends_the_r
 def test_an_update_that_outlasts_its_grace_time_is_dropped_and_the_iteration_before_it_saved(
     tmp_path: Path,
 ):
-    """Each update takes some seconds here, of which one and a half are granted."""
-    slow = ("algorithm.update_epoch=90", "runner.grace_s=4.5", "runner.save_interval=-1")
-    process = runs.start("train", TOY, tmp_path, *runs.SMALL, *slow)
+    """The second one takes for ever; a third of the grace time is for it, one to give it up."""
+    settings = (*runs.SMALL, "runner.grace_s=9", "runner.save_interval=-1")
+    process, gate = held.start(TOY, tmp_path, *settings)
     try:
-        runs.wait_for_iterations(tmp_path, 1)
-        rank = runs.find_worker(process, "ActorWorker")
-        before = rank.cpu_times().user
-        runs.wait_for(lambda: rank.cpu_times().user > before + 1, 60, "the second update")
+        gate.open(1)
+        gate.wait_for_update(1)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        output = runs.output_of(process)
     finally:
         runs.kill_all(process)
     assert process.returncode == 143, output
