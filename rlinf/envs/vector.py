@@ -71,7 +71,7 @@ class ProcessBatch:
         self.num_envs = num_envs
         rows = np.array_split(np.arange(num_envs), min(processes, num_envs))
         self._shares = [slice(int(share[0]), int(share[-1]) + 1) for share in rows]
-        self._step_timeout_s = step_timeout_s
+        self.step_timeout_s = step_timeout_s
         self._start_timeout_s = max(START_TIMEOUT_S, step_timeout_s)
         self._retries, self._log_file = retries, log_file
         self._builds: list[tuple[Callable[[], _HostedBatch]]] = []
@@ -169,7 +169,7 @@ class ProcessBatch:
         if not self._hosts:
             raise WorkerDied(f"{method}: the simulator processes have ended")
         arguments = arguments or [()] * len(self._hosts)
-        timeout_s = timeout_s or self._step_timeout_s
+        timeout_s = timeout_s or self.step_timeout_s
         try:
             results = self._ask(dict(enumerate(arguments)), method, timeout_s)
             while failed := {i: r for i, r in results.items() if isinstance(r, Exception)}:

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -39,10 +39,14 @@ class Console:
 
     Args:
         stream: where to write; None takes standard output.
+        clock: the present time in seconds, from any beginning.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         out = stream or sys.stdout
+        self._clock = clock
         self._rich = rich.console.Console(file=out, highlight=False, emoji=False, markup=False)
         # `is_interactive` is False for TERM=dumb; the rest of rich's guess ignores pipes in CI.
         self._live_wanted = out.isatty() and self._rich.is_interactive
@@ -54,7 +58,7 @@ class Console:
         self._state = display.RunState()
         self._phases: list[tuple[str, float]] = []  # name and start, outermost first
         self._seconds: dict[str, float] = {}  # per phase since the last step
-        self._began = time.monotonic()
+        self._began = self._clock()
         self._step_began = self._began
         self._last_line = self._began
         own = logging.getLogger(OWN_LOGGER)
@@ -105,7 +109,7 @@ class Console:
             name: as the user reads it: "rollout", "update".
             once: the phase is no part of a step (start, imitation): it leaves a line of its own.
         """
-        began = time.monotonic()
+        began = self._clock()
         with self._lock:
             self._phases.append((name, began))
             self._show_phase()
@@ -113,7 +117,7 @@ class Console:
         try:
             yield
         finally:
-            seconds = time.monotonic() - began
+            seconds = self._clock() - began
             with self._lock:
                 self._phases.pop()
                 self._show_phase()
@@ -129,7 +133,7 @@ class Console:
         with self._lock:
             self._state.done, self._state.of = done, total
             phase = self._state.phase
-        if not self._live_wanted and time.monotonic() - self._last_line >= SIGN_OF_LIFE_S:
+        if not self._live_wanted and self._clock() - self._last_line >= SIGN_OF_LIFE_S:
             self._print(f"  {phase} {done}/{total}")
 
     def step(self, step: int, total: int | None, metrics: Mapping[str, float]) -> None:
@@ -140,7 +144,7 @@ class Console:
             total: of the whole run; None without a limit.
             metrics: of the step, canonical names.
         """
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             state = self._state
             state.step, state.total, state.metrics = step, total, dict(metrics)
@@ -176,7 +180,7 @@ class Console:
 
     def _print(self, line: str, style: str = "") -> None:
         self._rich.print(Text(line, style=style), soft_wrap=True)
-        self._last_line = time.monotonic()
+        self._last_line = self._clock()
 
     def _show_phase(self) -> None:
         self._state.phase = " > ".join(name for name, _ in self._phases)
@@ -201,7 +205,7 @@ class Console:
             self._live = None
 
     def _view(self) -> RenderableType:
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             phase_began = self._phases[-1][1] if self._phases else now
             return display.live_view(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
-from pathlib import Path
 
 import pytest
 import ray
@@ -14,18 +12,20 @@ from rlinf.config.load import load
 from rlinf.errors import UserError, WorkerDied
 
 
-def test_an_address_where_no_cluster_is_ends_at_once_with_what_to_do(tmp_path: Path):
+def test_an_address_where_no_cluster_is_ends_with_what_to_do_before_ray_tries_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    tried = start_with(monkeypatch, ConnectionError("after minutes"))
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         loaded = load("toy_ppo_mlp", [f"cluster.ray_address={address}"])
-        began = time.monotonic()
         with (
             pytest.raises(UserError, match=f"ray_address = {address}.*\n.*ray start --head"),
             start(loaded.config, loaded.plan.nodes),
         ):
             pass
-        assert time.monotonic() - began < 15
+    assert not tried
 
 
 def start_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str | None]:

@@ -13,32 +13,38 @@ from rlinf.data.shared import Handle, SharedMemory
 def test_what_is_written_later_is_seen_by_another_process():
     memory = SharedMemory.create(1000)
     context = multiprocessing.get_context("fork")
-    go, answer = context.Event(), context.Queue()
+    opened, go, answer = context.Event(), context.Event(), context.Queue()
 
     def look() -> None:
         seen = SharedMemory.open(memory.handle)
         before = int(seen.array.sum())
-        go.wait(20)
+        opened.set()
+        go.wait()
         answer.put((before, int(seen.array.sum()), seen.array.flags.writeable))
 
     process = context.Process(target=look)
     process.start()
+    assert opened.wait(60)
     memory.array[:] = 3
     go.set()
-    _, after, writable = answer.get(timeout=20)
+    before, after, writable = answer.get(timeout=60)
     process.join()
-    assert after == 3000 and not writable
+    assert (before, after) == (0, 3000) and not writable
 
 
 def test_nothing_is_left_in_the_file_system_and_nothing_to_open_after_the_end():
-    files = set(Path("/dev/shm").iterdir())
     context = multiprocessing.get_context("fork")
     handles = context.Queue()
-    process = context.Process(target=lambda: handles.put(SharedMemory.create(10).handle))
+
+    def make() -> None:
+        handle = SharedMemory.create(10).handle
+        handles.put((handle, str(Path(f"/proc/self/fd/{handle.descriptor}").readlink())))
+
+    process = context.Process(target=make)
     process.start()
-    handle = handles.get(timeout=20)
+    handle, file = handles.get(timeout=60)
     process.join()
-    assert set(Path("/dev/shm").iterdir()) <= files
+    assert file == "/memfd:rlinf (deleted)"
     with pytest.raises(OSError, match="No such file"):
         SharedMemory.open(handle)
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.unit.envs import faulty
 
 Make = Callable[[int], Simulator]
 
+HANGS_S = 120.0  # what works takes less, however busy the machine is
 SIZE = 5  # B; two processes get 3 and 2
 RULES = EpisodeRules(max_episode_steps=7, final="always", env_offset=10, record=14)
 POINTS = partial(ToyReach, obs_dim=4, action_dim=2, image_size=8)
@@ -49,9 +49,9 @@ def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
     """Makes batches of two processes, and closes them."""
     made = []
 
-    def make(simulator: Make, step_timeout_s: float = 30.0, retries: int = 0) -> ProcessBatch:
+    def make(simulator: Make, retries: int = 0) -> ProcessBatch:
         log = tmp_path / "logs/out.log"
-        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, step_timeout_s, retries, MODULES)
+        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, HANGS_S, retries, MODULES)
         made.append(batch)
         return batch
 
@@ -188,8 +188,9 @@ def test_threads_drive_batches_of_their_own(processes):
 # --- failures ------------------------------------------------------------------------------------
 
 
-def fail(batch: ProcessBatch) -> None:
+def fail(batch: ProcessBatch, within_s: float = HANGS_S) -> None:
     batch.start(np.arange(SIZE), starts(5))
+    batch.step_timeout_s = within_s
     actions = np.full((SIZE, 3, 2), 0.25, np.float32)
     batch.run_chunk(actions, np.ones(SIZE, bool), [None] * SIZE)
 
@@ -240,19 +241,17 @@ def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, e
 
 @pytest.mark.parametrize("fault", ["hang", "native hang"])
 def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fault):
-    batch = processes(partial(faulty.Faulty, fault), step_timeout_s=1.0)
-    begun = time.monotonic()
+    batch = processes(partial(faulty.Faulty, fault))
     with pytest.raises(EnvironmentFailure, match=r"(?s)Timeout \(0:00:01\).*in hang"):
-        fail(batch)
-    assert time.monotonic() - begun < 5
+        fail(batch, within_s=1.0)
     assert not children()
 
 
 def test_a_process_that_is_stopped_is_killed_when_its_time_is_up(processes, monkeypatch):
     monkeypatch.setattr("rlinf.envs.processes.GRACE_S", 0.2)
-    batch = processes(partial(faulty.Faulty, "stop"), step_timeout_s=0.5)
+    batch = processes(partial(faulty.Faulty, "stop"))
     with pytest.raises(EnvironmentFailure, match=r"gave no answer to run_chunk within 0\.5 s"):
-        fail(batch)
+        fail(batch, within_s=0.5)
     assert not children()
 
 
@@ -286,13 +285,15 @@ def test_a_wrong_configuration_arrives_as_the_users_error(processes):
 def test_a_replaced_process_goes_on_as_if_nothing_had_happened(processes, tmp_path, fault):
     here = EpisodeBatch(POINTS(SIZE), RULES)
     once = partial(faulty.FaultyOnce, fault, tmp_path / "failed")
-    there = processes(once, step_timeout_s=2.0, retries=1)
+    there = processes(once, retries=1)
     there.set_record(0)
     here.set_record(0)
     ids = np.arange(SIZE)
     everybody = np.ones(SIZE, bool)
     for batch in (here, there):
         batch.start(ids, starts(5))
+    if fault == "hang":
+        there.step_timeout_s = 2.0
     for chunk in range(5):
         actions = np.random.default_rng(chunk).uniform(-1, 1, (SIZE, 3, 2)).astype(np.float32)
         following = [None, *starts(100 * chunk, SIZE - 1)]
@@ -327,10 +328,8 @@ def test_a_simulator_that_always_fails_ends_with_env_start_and_action_after_the_
 
 def test_a_simulator_that_never_worked_is_not_started_again(processes):
     batch = processes(partial(faulty.Faulty, "exit"), retries=3)
-    begun = time.monotonic()
     with pytest.raises(WorkerDied, match="exit code 7 during start"):
         batch.start(np.array([0]), [Start(0, faulty.UNLUCKY, 8)])
-    assert time.monotonic() - begun < 5
     assert batch.restarts == 0
 
 
@@ -406,5 +405,5 @@ def test_sub_processes_die_with_their_owner(tmp_path, doing):
         orphans = psutil.Process(owner.pid).children(recursive=True)
         assert len(orphans) == 3  # the template as well
         owner.kill()
-    _, alive = psutil.wait_procs(orphans, timeout=2)
+    _, alive = psutil.wait_procs(orphans, timeout=60)
     assert not alive

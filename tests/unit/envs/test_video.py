@@ -278,7 +278,7 @@ def test_an_encoder_that_hangs_is_killed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = tmp_path / "stuck"
-    stuck.write_text("#!/bin/sh\nexec sleep 60\n")
+    stuck.write_text("#!/bin/sh\nexec sleep infinity\n")
     stuck.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(stuck))
     monkeypatch.setattr(video, "_ENCODER_TIMEOUT_S", 0.3)

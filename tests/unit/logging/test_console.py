@@ -6,14 +6,12 @@ import os
 import pty
 import subprocess
 import sys
-import time
 
 import pytest
 
 from rlinf.errors import UserError
-from rlinf.logging import console as console_module
 from rlinf.logging import display
-from rlinf.logging.console import Console, open_console
+from rlinf.logging.console import SIGN_OF_LIFE_S, Console, open_console
 from rlinf.logging.outcomes import Outcome, difference_interval
 
 BEFORE = Outcome("before", success=0.25, low=0.18, high=0.33, episodes=128)
@@ -21,22 +19,32 @@ AFTER = Outcome("after", success=0.625, low=0.54, high=0.70, episodes=128)
 METRICS = {"env/success_once": 0.5, "env/return": 1.25, "time/env_steps_per_second": 812.4}
 
 
+class Clock:
+    """Time that passes when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def shown(stream):
     return stream.getvalue().splitlines()
 
 
 def test_without_a_terminal_every_step_is_one_plain_line():
-    stream = io.StringIO()
-    with Console(stream) as console:
+    stream, clock = io.StringIO(), Clock()
+    with Console(stream, clock) as console:
         with console.phase("rollout"):
             console.progress(64, 128)
+            clock.now += 4.5
+        clock.now += 0.5
         console.step(1, 10, METRICS)
         console.step(2, 10, {})
     first, second = shown(stream)
-    assert first.startswith(
-        "step  1/10 | success 50% | return 1.25 | 812 env steps/s | rollout 0.0s"
+    assert first == (
+        "step  1/10 | success 50% | return 1.25 | 812 env steps/s | rollout 4.5s | left 45s"
     )
-    assert " | left " in first
     assert second.startswith("step  2/10 | success 50%")  # the last known one
     assert "\x1b" not in stream.getvalue()
 
@@ -52,32 +60,34 @@ def test_lines_are_never_wrapped_so_that_paths_can_be_copied(monkeypatch):
 
 
 def test_a_phase_outside_of_the_steps_leaves_a_line_and_does_not_count_as_step_time():
-    stream = io.StringIO()
-    with Console(stream) as console:
+    stream, clock = io.StringIO(), Clock()
+    with Console(stream, clock) as console:
         with console.phase("imitation", once=True):
-            time.sleep(0.3)
+            clock.now += 8.0
+        clock.now += 0.5
         console.step(1, 11, {})
-    assert shown(stream)[0] == "imitation: 0.3s"
-    assert shown(stream)[1].startswith("step  1/11 | left 0.")  # 10 steps of a few milliseconds
+    assert shown(stream) == ["imitation: 8.0s", "step  1/11 | left 5.0s"]
 
 
 def test_only_outermost_phases_count_so_that_the_times_add_up():
-    stream = io.StringIO()
-    with Console(stream) as console:
+    stream, clock = io.StringIO(), Clock()
+    with Console(stream, clock) as console:
         with console.phase("rollout"), console.phase("render"):
-            pass
+            clock.now += 1.0
         with console.phase("rollout"):
-            pass
+            clock.now += 2.0
         console.step(1, 1, {})
-    assert "rollout 0.0s" in shown(stream)[0]
+    assert "rollout 3.0s" in shown(stream)[0]
     assert "render" not in shown(stream)[0]
 
 
-def test_a_long_phase_gives_a_sign_of_life_in_plain_output(monkeypatch):
-    monkeypatch.setattr(console_module, "SIGN_OF_LIFE_S", 0.0)
-    stream = io.StringIO()
-    with Console(stream) as console, console.phase("demonstrations"):
+def test_a_long_phase_gives_a_sign_of_life_in_plain_output():
+    stream, clock = io.StringIO(), Clock()
+    with Console(stream, clock) as console, console.phase("demonstrations"):
+        console.progress(10, 300)
+        clock.now += SIGN_OF_LIFE_S
         console.progress(30, 300)
+        console.progress(31, 300)
     assert shown(stream) == ["  demonstrations 30/300"]
 
 

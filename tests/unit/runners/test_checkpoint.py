@@ -122,7 +122,7 @@ def test_a_process_killed_while_it_writes_leaves_the_previous_checkpoint(root: P
 
     process = context.Process(target=checkpoint.save, args=(root, 11, write_for_ever, 2))
     process.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     process.kill()
     process.join()
     assert [p.name for p in root.glob(".global_step_*")] == [f".global_step_11.{process.pid}.tmp"]

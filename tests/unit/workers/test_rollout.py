@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def ask_at_once(worker: RolloutWorker, purposes: list[str]) -> list[ActReply]:
         for index, thread in enumerate(threads):
             thread.start()
             while len(worker.waiting) <= index:
-                pass
+                time.sleep(0.001)
     for thread in threads:
         thread.join()
     return [reply for reply in replies if reply is not None]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,12 +14,21 @@ import pytest
 from rlinf.envs.libero.compiled import compile_controllers
 
 
-def test_of_those_that_begin_together_one_compiles_and_the_others_wait_for_it(tmp_path: Path):
+def test_of_those_that_begin_together_one_compiles_and_the_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lock, all_have_come = fcntl.flock, threading.Barrier(5)
+
+    def come(*arguments: int) -> None:
+        threading.Thread(target=all_have_come.wait).start()
+        lock(*arguments)
+
+    monkeypatch.setattr("fcntl.flock", come)
     index = "control_utils.opspace_matrices-43.py{}{}.nbi".format(*sys.version_info[:2])
     compiled = []
 
     def compile_all() -> None:
-        time.sleep(0.2)  # so that the others come meanwhile
+        all_have_come.wait(60)
         compiled.append(index)
         (tmp_path / "utils_1").mkdir(exist_ok=True)
         (tmp_path / "utils_1" / index).touch()
