@@ -14,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -73,10 +73,27 @@ def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig]
         OmegaConf.set_struct(config, False)
         prepare(config)
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingConfigException as error:
+        raise _no_such_part(error, file) from error
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(f"{file.name}: {error}", "correct the file or the override") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _no_such_part(error: MissingConfigException, file: Path) -> UserError:
+    """A file of the defaults list, or of a group override, that is not there."""
+    part = (error.missing_cfg_file or "").removesuffix(".yaml")
+    group, _, name = part.rpartition("/")
+    roots = [root / group for root in (file.parent, CONFIG_DIR)]
+    places = " or ".join({str(root): 0 for root in roots if root.is_dir()}) or str(roots[0])
+    names = sorted({found.stem for root in roots for found in root.glob("*.yaml")} - {file.stem})
+    return UserError(
+        f"{file.name}: there is no {name}.yaml in {places}",
+        f"choose one of {', '.join(get_close_matches(name, names, n=3) or names)}"
+        if names
+        else f"correct the name in the defaults list, or put {part}.yaml beside {file.name}",
+    )
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:

@@ -15,6 +15,19 @@ _EVALUATION = (
     "evaluation runs every (task, trial) once, to its end or to env.eval.max_episode_steps",
     "remove it; env.eval.num_trials is the number of episodes per task",
 )
+_POLICY_SETUP = (
+    "it has no reader",
+    "remove it; env.*.init_params.control_mode names the controller of a ManiSkill task",
+)
+_INSIDE_PARAMS = (
+    "what a simulator is built with stands together",
+    "move it into env.*.init_params",
+)
+_CAMERA_SIZE = (
+    "images are square",
+    "remove it and set env.*.init_params.camera_size; the simulator's protocol has a size",
+)
+_IN_THE_FOLDER = ("config.json in the model's folder says it", "remove it")
 
 REFUSED: dict[str, tuple[str, str]] = {
     # Features this version does not have.
@@ -98,14 +111,104 @@ REFUSED: dict[str, tuple[str, str]] = {
     "env.eval.max_steps_per_rollout_epoch": _EVALUATION,
     "env.eval.use_fixed_reset_state_ids": _EVALUATION,
     "algorithm.n_eval_chunk_steps": _EVALUATION,
-    "env.*.policy_setup": ("it has no reader", "remove it"),
+    "env.*.policy_setup": _POLICY_SETUP,
+    "actor.model.policy_setup": _POLICY_SETUP,
+    "env.*.reset_gripper_open": (
+        "what the gripper does before an episode is part of the simulator's settings",
+        "remove it; the settings of LIBERO are env.*.init_params",
+    ),
+    "env.train.task_suite_name": _INSIDE_PARAMS,
+    "env.eval.task_suite_name": _INSIDE_PARAMS,
+    "env.train.reward_mode": _INSIDE_PARAMS,
+    "env.eval.reward_mode": _INSIDE_PARAMS,
+    "env.*.num_group": ("groups follow from total_num_envs and group_size", "remove it"),
+    "env.*.init_params.num_envs": (
+        "the simulator has as many sub-envs as its env worker",
+        "remove it and set env.*.total_num_envs",
+    ),
+    "env.*.init_params.max_episode_steps": (
+        "the step limit belongs to the episode",
+        "remove it and set env.*.max_episode_steps",
+    ),
+    "env.*.init_params.render_mode": (
+        "what is drawn follows from obs_mode and video_cfg",
+        "remove it",
+    ),
+    "env.*.init_params.sensor_configs": (
+        "the camera has keys of its own",
+        "remove it; env.*.init_params.shader names the shader pack, env.*.init_params.camera pose "
+        "and size",
+    ),
+    "env.*.init_params.sim_config": (
+        "the frequencies stand beside the task",
+        "remove it and set env.*.init_params.sim_freq and env.*.init_params.control_freq",
+    ),
+    "env.*.init_params.camera_heights": _CAMERA_SIZE,
+    "env.*.init_params.camera_widths": _CAMERA_SIZE,
+    "env.*.init_params.camera_names": (
+        "the views have another key",
+        "remove it and set env.*.init_params.cameras",
+    ),
     "runner.seq_length": ("sequence lengths follow from the model", "remove it"),
     "runner.max_prompt_length": ("sequence lengths follow from the model", "remove it"),
     "actor.tokenizer": ("the tokenizer belongs to the model's folder", "remove it"),
     "actor.model.trust_remote_code": ("no code of a model folder is ever run", "remove it"),
     "actor.model.low_cpu_mem_usage": ("weights are always loaded once", "remove it"),
+    "actor.model.vocab_size": _IN_THE_FOLDER,
+    "actor.model.hidden_size": _IN_THE_FOLDER,
+    "actor.model.max_prompt_length": ("sequence lengths follow from the model", "remove it"),
+    "actor.model.vh_mode": (
+        "the critic always reads the state of the first action token",
+        "remove it",
+    ),
+    "actor.model.use_wrist_image": (
+        "the number of views says it",
+        "remove it and set actor.model.num_images_in_input",
+    ),
+    "actor.model.use_film": (
+        "models with FiLM are not part of this version",
+        "remove it where it is false; a model that was fine-tuned with FiLM cannot be used",
+    ),
+    "actor.model.lora_alpha": (
+        "it is the same as lora_rank, and that of an adapter in lora_path its own",
+        "remove it",
+    ),
+    "actor.optim.num_cycles": ("the cosine is half a wave", "remove it"),
+    "rollout.sampling_params": (
+        "actions are drawn in one way by rollout and training",
+        "write it as algorithm.sampling_params",
+    ),
+    "runner.logger.wandb_proxy": (
+        "the writer's library reads it from the environment",
+        "remove it and export HTTPS_PROXY=ADDRESS",
+    ),
+    "runner.logger.swanlab_mode": (
+        "the writer's library reads it from the environment",
+        "remove it and export SWANLAB_MODE=MODE",
+    ),
+    "weight_syncer": ("weights reach the rollout in one way, through shared memory", "remove it"),
 }
 """Pattern -> (reason, fix)."""
+
+_PLANNED = "planned, not part of this version"
+_OUTSIDE = "not part of this version"
+
+ABSENT: dict[str, dict[str, str]] = {
+    "simulator_type": {
+        "isaaclab": _PLANNED,
+        "behavior": _PLANNED,
+        **dict.fromkeys(
+            ("robotwin", "metaworld", "calvin", "robocasa", "habitat", "genesis", "frankasim"),
+            _OUTSIDE,
+        ),
+    },
+    "model_type": {
+        "gr00t": _PLANNED,
+        "gr00t_n1_5": _PLANNED,
+        **dict.fromkeys(("openpi", "pi0", "pi05", "gr00t_n1_6", "cnn_policy"), _OUTSIDE),
+    },
+}
+"""Last part of a key -> names that other recipes have there, and where they stand here."""
 
 
 def take_refused(config: Tree) -> list[Problem]:

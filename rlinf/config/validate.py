@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rlinf.config import tree
+from rlinf.config.nearest import nearest, same_words
 from rlinf.config.problems import Problem
+from rlinf.config.refused import ABSENT
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
 
@@ -94,7 +95,10 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     allowed = context.get("expected") or context.get("expected_tags") or ""
     choices = re.findall(r"'([^']*)'", allowed)
     rule = f"must be {' or '.join(choices)}" if choices else _rule(details)
-    near = _nearest(str(value), choices)
+    absent = ABSENT.get(key.rpartition(".")[2], {}).get(str(value))
+    if absent and choices:
+        return Problem(f"{key} = {value}: {absent}", f"choose {' or '.join(choices)}")
+    near = nearest(str(value), choices)
     fix = f"did you mean {near}?" if near else f"give what it means: {description}"
     if len(choices) == 1:
         fix = f"set {key}={choices[0]}"
@@ -124,17 +128,11 @@ def _unknown(key: str) -> Problem:
         return Problem(f"{key}: the chosen simulator or model has no such key", "remove it")
     parent, _, name = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
-    near = _nearest(name, siblings)
+    near = nearest(name, siblings) or same_words(name, siblings)
     if near:
         return Problem(f"{key}: unknown key", f"did you mean {f'{parent}.{near}'.lstrip('.')}?")
-    elsewhere = [k for k in known if k.rpartition(".")[2] == name] or get_close_matches(
-        key, known, n=1, cutoff=0.8
-    )
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
     if elsewhere:
         return Problem(f"{key}: unknown key", f"did you mean {' or '.join(elsewhere)}?")
     listed = f"; {parent or 'the top level'} has {', '.join(siblings)}" if siblings else ""
     return Problem(f"{key}: unknown key{listed}", "remove it or correct its name")
-
-
-def _nearest(name: str, candidates: list[str]) -> str | None:
-    return next(iter(get_close_matches(name, candidates, n=1, cutoff=0.6)), None)

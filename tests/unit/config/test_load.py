@@ -153,7 +153,12 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("hydra.run.dir=x", ["runner.logger.log_path says where logs go"]),
         ("actor.seed", ["cannot read the override 'actor.seed'"]),
         ("actor.seed=${nothing}", ["nothing"]),
-        ("env@env.train=no_such_group", ["no_such_group"]),
+        ("env@env.train=no_such_group", ["there is no no_such_group.yaml in", "toy_reach"]),
+        ("env.train.num_envs=8", ["did you mean env.train.total_num_envs?"]),
+        ("env.train.simulator_type=isaaclab", ["isaaclab: planned, not part of this version"]),
+        ("actor.model.model_type=gr00t", ["gr00t: planned, not part of this version"]),
+        ("actor.model.model_type=openpi", ["openpi: not part of this version", "choose mlp or"]),
+        ("actor.model.use_film=true", ["models with FiLM are not part of this version"]),
         ("env@env.train=3", ["'env@env.train=3'", "the name of a file", "toy_reach"]),
     ],
 )
@@ -163,6 +168,26 @@ def test_a_wrong_override_names_key_value_and_fix(
     message = errors_of(override)
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "env.train.init_params.render_mode",
+        "env.train.init_params.sensor_configs",
+        "actor.model.vocab_size",
+        "actor.model.hidden_size",
+        "algorithm.loss_scale_type",
+        "env.train.observation_horizon",
+        "actor.optim.critic_lr",
+    ],
+)
+def test_a_key_that_resembles_another_by_chance_gets_no_suggestion(
+    errors_of: Errors, key: str
+) -> None:
+    message = errors_of(f"{key}=1")
+    assert key in message
+    assert "did you mean" not in message
 
 
 @pytest.mark.parametrize(
