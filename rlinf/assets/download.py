@@ -7,19 +7,20 @@ download that was cut off leaves nothing that a run would take for the asset.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from rlinf.assets.base import Archive, Asset, DataSet
+from rlinf.assets.hub import HUB, hub_endpoint, snapshot
 from rlinf.errors import UserError
 
-HUB, HUB_MIRROR = "https://huggingface.co", "https://hf-mirror.com"
 GITHUB, GITHUB_MIRROR = "https://github.com", "https://ghfast.top/https://github.com"
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT_S = 60.0  # without a single byte
@@ -70,11 +71,6 @@ def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
     return True
 
 
-def hub_endpoint(use_mirror: bool) -> str:
-    """Address of the Hugging Face hub."""
-    return os.environ.get("HF_ENDPOINT", HUB_MIRROR if use_mirror else HUB).rstrip("/")
-
-
 def address(url: str, use_mirror: bool) -> str:
     """`url`, or where a mirror has it."""
     if url.startswith(HUB):
@@ -100,34 +96,39 @@ def _unpack(source: Archive, scratch: Path, use_mirror: bool, say: Say) -> Path:
             archive.extractall(content)  # refuses paths that lead outside
     except zipfile.BadZipFile as error:
         raise OSError(f"{url} is not a zip file") from error
+    except (zlib.error, EOFError) as error:
+        raise OSError(f"{url} is a damaged zip file: {error}") from error
     inside = list(content.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else content
 
 
 def _fetch(url: str, file: Path) -> str:
-    """Downloads to a file; returns its SHA-256."""
-    digest = hashlib.sha256()
+    """Downloads to a file; returns its SHA-256.
+
+    Raises:
+        OSError: it did not arrive, or not all of it.
+    """
+    digest, arrived = hashlib.sha256(), 0
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, file.open("wb") as out:
+            announced = answer.headers.get("Content-Length")
             while block := answer.read(_BLOCK):
                 digest.update(block)
+                arrived += len(block)
                 out.write(block)
     except urllib.error.URLError as error:
         raise OSError(f"{url}: {error.reason}") from error
+    except HTTPException as error:  # no OSError: a connection cut inside a chunk, for example
+        raise OSError(f"{url}: the connection broke after {arrived:,} bytes") from error
+    # Reading block by block, a connection that is cut looks like the end of the file.
+    if announced is not None and arrived < int(announced):
+        raise OSError(f"{url}: the connection broke after {arrived:,} of {int(announced):,} bytes")
     return digest.hexdigest()
 
 
 def _snapshot(source: DataSet, scratch: Path, use_mirror: bool) -> Path:
     """Fetches a data set of the hub, or a folder of one; returns the folder with its content."""
-    from huggingface_hub import snapshot_download
-
-    snapshot_download(
-        source.repo,
-        repo_type="dataset",
-        local_dir=scratch,
-        endpoint=hub_endpoint(use_mirror),
-        allow_patterns=f"{source.inside}/*" if source.inside else None,
-    )
+    snapshot(source.repo, scratch, hub_endpoint(use_mirror), "dataset", source.inside)
     filled = scratch / source.inside
     if not filled.is_dir():
         raise OSError(f"the data set {source.repo} has no folder {source.inside}")

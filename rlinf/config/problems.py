@@ -38,3 +38,13 @@ def missing_packages(names: Sequence[str], extra: str) -> Iterator[Problem]:
             f"{extra} needs {', '.join(missing)}, not installed in this environment",
             f"run: bash requirements/install.sh embodied --model {extra.replace('_', '-')}",
         )
+
+
+def require_package(name: str, command: str) -> None:
+    """Stands before the import of a package that only some installations have.
+
+    Raises:
+        UserError: it is not installed; `command` does that.
+    """
+    if find_spec(name) is None:
+        raise UserError(f"the package {name} is not installed", f"run: {command}")

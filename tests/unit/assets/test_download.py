@@ -13,12 +13,30 @@ from pathlib import Path
 
 import pytest
 
-from rlinf.assets.base import Archive, Asset
+from rlinf.assets.base import Archive, Asset, DataSet
 from rlinf.assets.download import address, download
 from rlinf.errors import UserError
+from tests.hub import hub
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder; `/cut/...` and `/cut-chunk/...` end in the middle of 2,000 bytes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if not self.path.startswith("/cut"):
+            super().do_GET()
+            return
+        chunked = self.path.startswith("/cut-chunk/")
+        self.send_response(200)
+        self.send_header(
+            *(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "2000"))
+        )
+        self.end_headers()
+        self.wfile.write((b"7d0\r\n" if chunked else b"") + bytes(1000))
+        self.close_connection = True
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -29,7 +47,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     folder = tmp_path / "server"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         yield folder, f"http://127.0.0.1:{http.server_address[1]}"
         http.shutdown()
 
@@ -94,6 +112,68 @@ def test_what_is_wrong_with_a_download_is_said(
     with pytest.raises(UserError, match=message):
         download(asset(tmp_path / "robot", f"{url}/robot.zip", sha256), False, print)
     assert not list(tmp_path.glob(".download-*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("cut", "broke after 1,000 of 2,000 bytes"), ("cut-chunk", "the connection broke after")],
+)
+def test_a_connection_cut_in_the_middle_of_an_archive_is_said(
+    server: tuple[Path, str], tmp_path: Path, path: str, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        download(asset(tmp_path / "robot", f"{server[1]}/{path}/robot.zip"), False, print)
+    assert not (tmp_path / "robot").exists() and not list(tmp_path.glob(".download-*"))
+
+
+def test_a_damaged_archive_is_said(server: tuple[Path, str], tmp_path: Path) -> None:
+    """Its list of files is sound, what is compressed in it is not."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("robot/arm.txt", bytes(range(256)) * 8)
+    content = bytearray(memory.getvalue())
+    content[60:100] = b"\xff" * 40
+    (server[0] / "robot.zip").write_bytes(content)
+    with pytest.raises(UserError, match="could not be fetched"):
+        download(asset(tmp_path / "robot", f"{server[1]}/robot.zip"), False, print)
+
+
+@pytest.fixture
+def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asset:
+    """A folder of a data set on a hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's waits between tries
+    source = DataSet("owner/name", "carrot")
+    return Asset("objects", tmp_path / "objects", source, lambda place: [(place / "a.txt",)])
+
+
+def test_a_folder_of_a_data_set_arrives_alone(
+    objects: Asset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hub({"carrot/a.txt": b"long", "other/b.txt": b"soft"}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        assert download(objects, use_mirror=False, say=print)
+        assert not any("b.txt" in asked for asked in server.asked)
+    assert (objects.folder / "a.txt").read_bytes() == b"long"
+
+
+@pytest.mark.parametrize(
+    ("status", "cut", "words"),
+    [
+        (200, True, "owner/name could not be fetched"),
+        (404, False, "no dataset owner/name"),
+        (503, False, "owner/name could not be fetched"),
+    ],
+)
+def test_a_hub_that_fails_leaves_nothing_of_a_data_set(
+    objects: Asset, monkeypatch: pytest.MonkeyPatch, status: int, cut: bool, words: str
+) -> None:
+    with hub({"carrot/a.txt": bytes(2000)}) as server:
+        server.behave(status, "RepoNotFound" if status == 404 else "", cut)
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        with pytest.raises(UserError, match=words):
+            download(objects, use_mirror=False, say=print)
+    assert not objects.folder.exists() and not list(objects.folder.parent.glob(".download-*"))
 
 
 def test_a_source_out_of_reach_is_said(tmp_path: Path) -> None:

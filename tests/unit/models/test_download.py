@@ -1,72 +1,107 @@
-"""`rlinf download`, up to the request that leaves the machine."""
+"""`rlinf download` through the real clients, against a hub on this machine."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from rlinf.cli import main
 from rlinf.errors import UserError
-from rlinf.models.download import download
+from rlinf.models.download import Source, download
+from tests.hub import Hub, hub
+
+FILES = {"config.json": b'{"a": 1}', "nested/model.safetensors": bytes(range(256)) * 400}
+NAME = "owner/name"
 
 
-class Hub(HTTPServer):
-    """A hub without a single model, that remembers what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.asked: list[str] = []
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Hub)
-        self.server.asked.append(self.path)
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture(scope="module")
+def one_hub() -> Iterator[Hub]:
+    """ModelScope's client reads the address once in a process."""
+    with hub(FILES) as server:
+        yield server
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+def server(one_hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    """A hub that both clients ask."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
+    for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.setenv(variable, one_hub.address)
+    one_hub.behave()
+    return one_hub
 
 
-def run(*arguments: str, endpoint: str) -> subprocess.CompletedProcess[str]:
-    program = "import sys; from rlinf.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "download", *arguments]
-    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120)
+@pytest.fixture(params=["hf", "modelscope"])
+def source(request: pytest.FixtureRequest) -> str:
+    """Each hub whose client is installed."""
+    if request.param == "modelscope":
+        pytest.importorskip("modelscope")
+    return str(request.param)
 
 
-def test_a_name_is_asked_for_at_the_configured_hub(hub: Hub, tmp_path: Path):
-    address = f"http://127.0.0.1:{hub.server_port}"
-    found = run("openvla/openvla-7b", "--to", str(tmp_path), "--use-mirror", endpoint=address)
-    assert any(path.startswith("/api/models/openvla/openvla-7b") for path in hub.asked)
-    assert found.returncode == 2
-    assert "the hub has no model openvla/openvla-7b" in found.stderr, found.stderr
-    assert "Traceback" not in found.stderr
+def test_a_model_arrives_whole(source: Source, server: Hub, tmp_path: Path) -> None:
+    download(NAME, tmp_path / "model", source, use_mirror=False)
+    for name, content in FILES.items():
+        assert (tmp_path / "model" / name).read_bytes() == content
 
 
-def test_a_hub_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path):
-    found = run("openvla/openvla-7b", "--to", str(tmp_path), endpoint="http://127.0.0.1:9")
-    assert found.returncode == 2
-    assert "could not be fetched" in found.stderr and "Traceback" not in found.stderr
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (404, "RepoNotFound", "no model owner/name that you may read"),
+        (403, "GatedRepo", "no model owner/name that you may read"),
+        (401, "", "no model owner/name that you may read"),
+        (500, "", "owner/name could not be fetched: .*500"),
+    ],
+)
+def test_a_hub_that_refuses_is_told_in_a_sentence(
+    source: Source, server: Hub, tmp_path: Path, status: int, code: str, words: str
+) -> None:
+    server.behave(status, code)
+    with pytest.raises(UserError, match=words):
+        download(NAME, tmp_path / "model", source, use_mirror=False)
+    assert any(NAME in asked for asked in server.asked)
 
 
-@pytest.mark.parametrize("name", ["openvla-7b", "a/b/c", "/a", "openvla/", "./model"])
-def test_what_is_no_name_on_a_hub_is_refused(name: str, tmp_path: Path):
+def test_a_connection_cut_in_the_middle_of_a_file_is_told_in_a_sentence(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server.behave(cut=True)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's waits between tries
+    with pytest.raises(UserError, match="owner/name could not be fetched"):
+        download(NAME, tmp_path / "model", "hf", use_mirror=False)
+    assert not (tmp_path / "model/nested/model.safetensors").exists()
+
+
+def test_a_hub_out_of_reach_is_told_in_a_sentence(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"owner/name could not be fetched: .*refused"):
+        download(NAME, tmp_path / "model", "hf", use_mirror=False)
+
+
+def test_the_command_asks_the_configured_hub_and_not_the_mirror(
+    server: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["download", NAME, "--to", f"{tmp_path}/model", "--use-mirror"]) == 0
+    assert f"actor.model.model_path={tmp_path}/model" in capsys.readouterr().out
+
+
+def test_an_address_without_http_is_told_with_the_right_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "hub.example")
+    with pytest.raises(UserError, match=r"(?s)HF_ENDPOINT = hub\.example: .*=https://hub\.example"):
+        download(NAME, tmp_path, "hf", use_mirror=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["openvla-7b", "a/b/c", "/a", "openvla/", "./model", "a b/c", "a/.."]
+)
+def test_what_is_no_name_on_a_hub_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no name on a hub"):
         download(name, tmp_path, "hf", use_mirror=False)
