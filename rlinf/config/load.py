@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
 
 from rlinf.config import aliases, checks, derive, preflight
 from rlinf.config.compose import compose, locate
@@ -19,12 +16,11 @@ from rlinf.config.machine import Machine, this_machine
 from rlinf.config.model_folder import ADAPTER_FILE
 from rlinf.config.problems import error_of
 from rlinf.config.refused import take_refused
+from rlinf.config.run_folder import set_log_path
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree, get
 from rlinf.config.validate import validate
 
-LOG_ROOT = Path("logs")
-_STAMP = "%Y%m%d-%H%M%S"
 _MODEL = ("policy.json", "config.json")  # files of which a policy folder has one
 
 
@@ -58,7 +54,8 @@ def load(
     """
     file = locate(name_or_path)
     name = file.stem
-    plain = compose(file, overrides, lambda config: set_log_path(config, name, purpose))
+    chosen: list[str] = []
+    plain = compose(file, overrides, lambda c: chosen.extend(set_log_path(c, name, purpose)))
     notes, problems = aliases.apply(plain)
     problems += take_refused(plain)
     _set_video_folders(plain)
@@ -76,7 +73,7 @@ def load(
     warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
     notes += config.actor.model.notes()
     if learns:
-        notes += _recovery(config, plan)
+        notes += [*chosen, *_recovery(config, plan)]
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 
@@ -89,24 +86,6 @@ def _recovery(config: Config, plan: Plan) -> list[str]:
         "an actor that dies goes on from the newest checkpoint (runner.save_interval): its state "
         f"on a node, {size:.1f} GB, is more than runner.recovery_memory_gb"
     ]
-
-
-def set_log_path(config: DictConfig, name: str, purpose: str = "") -> None:
-    """Makes `runner.logger.log_path` absolute, before anything that refers to it is resolved.
-
-    Without one the run gets a new `logs/<date-time>-<name>`, with `-<purpose>` behind it where it
-    is no training; `runner.resume_dir: auto` takes the newest that exists.
-    """
-    given = OmegaConf.select(config, "runner.logger.log_path")
-    if given:
-        path = Path(str(given)).expanduser()
-    else:
-        purpose = "eval" if OmegaConf.select(config, "runner.only_eval") else purpose
-        name += f"-{purpose}" if purpose else ""
-        runs = sorted(LOG_ROOT.glob(f"????????-??????-{name}"))
-        continues = OmegaConf.select(config, "runner.resume_dir") == "auto" and runs
-        path = runs[-1] if continues else LOG_ROOT / f"{datetime.now().strftime(_STAMP)}-{name}"
-    OmegaConf.update(config, "runner.logger.log_path", str(path.resolve()), force_add=True)
 
 
 def _set_video_folders(plain: Tree) -> None:

@@ -13,8 +13,6 @@ from rlinf.config.machine import Machine
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 
-RUN_MARKS = ("metrics.jsonl", "checkpoints")
-"""A folder with one of these holds a run."""
 _OWNERS = {"openvla-7b-rlvla": "gen-robot", "openvla-7b": "openvla", "RLinf-": "RLinf"}
 """Beginnings of the names of published models -> who publishes them."""
 _SPARE_BYTES = 1_000_000_000
@@ -83,7 +81,7 @@ def _shared_memory(plan: Plan, machine: Machine) -> Iterator[str]:
 
 
 def _run_folder(config: Config) -> Iterator[Problem]:
-    logger, runner = config.runner.logger, config.runner
+    logger = config.runner.logger
     folder = logger.run_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -91,13 +89,6 @@ def _run_folder(config: Config) -> Iterator[Problem]:
         yield Problem(
             f"runner.logger.log_path = {logger.log_path}: {existing} {what}",
             "set runner.logger.log_path to a folder you may write",
-        )
-    holds_run = any((folder / mark).exists() for mark in RUN_MARKS)
-    if holds_run and runner.resume_dir is None and not runner.only_eval:
-        yield Problem(
-            f"runner.logger.log_path: {folder} already holds a run",
-            "continue it with runner.resume_dir=auto, or choose another log_path or "
-            "experiment_name",
         )
 
 

@@ -12,8 +12,8 @@ from rlinf import errors, registry
 from rlinf.cli import main
 from rlinf.config import aliases
 from rlinf.config.compose import compose, locate
-from rlinf.config.load import set_log_path
 from rlinf.config.refused import take_refused
+from rlinf.config.run_folder import set_log_path
 from rlinf.config.schema import Config
 from rlinf.config.validate import validate
 

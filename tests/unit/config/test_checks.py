@@ -226,15 +226,6 @@ def test_a_forced_resume_of_nothing_is_refused(errors_of: Errors) -> None:
     assert "set runner.resume_dir=auto" in errors_of("runner.resume_force=true")
 
 
-def test_a_folder_that_holds_a_run_needs_resume(
-    load_toy: Load, errors_of: Errors, tmp_path: Path
-) -> None:
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    assert "continue it with runner.resume_dir=auto" in errors_of()
-    load_toy("runner.resume_dir=auto")
-    load_toy("runner.only_eval=true")
-
-
 def test_too_little_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None:
     plan = load_toy().plan
     assert preflight.warnings(plan, laptop) == []

@@ -84,31 +84,6 @@ def test_files_of_the_user_may_use_the_shipped_groups(tmp_path: Path, laptop: Ma
     assert loaded.config.env.train.simulator_type == "toy_reach"
 
 
-def test_without_a_log_path_every_run_gets_its_own_folder(
-    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = load("toy_ppo_mlp", [], laptop).config.runner.logger.run_dir
-    assert folder.parent == tmp_path / "logs"
-    assert folder.name.endswith("-toy_ppo_mlp")
-    assert not folder.exists()
-
-
-def test_resuming_automatically_takes_the_newest_run_of_the_same_name(
-    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in (
-        "20260101-000000-toy_ppo_mlp",
-        "20260202-000000-toy_ppo_mlp",
-        "20260303-000000-toy_ppo_mlp-eval",
-        "20260404-000000-quickstart",
-    ):
-        (tmp_path / "logs" / name).mkdir(parents=True)
-    loaded = load("toy_ppo_mlp", ["runner.resume_dir=auto"], laptop)
-    assert loaded.config.runner.logger.run_dir.name == "20260202-000000-toy_ppo_mlp"
-
-
 def test_videos_go_into_the_run_folder_unless_told_otherwise(load_toy: Load) -> None:
     config = load_toy(
         "runner.logger.experiment_name=first",
