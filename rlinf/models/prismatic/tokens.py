@@ -131,9 +131,17 @@ class ActionScale(nn.Module):
         return torch.where(self.scaled, 0.5 * (centre + 1) * span + self.low, centre).float()
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """Token ids [..., A] int64 of actions [..., A] in the simulator's units."""
-        low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
-        span = np.maximum(high - low, 1e-8)
-        unit = np.where(self.scaled.cpu().numpy(), 2 * (actions - low) / span - 1, actions)
+        """Token ids [..., A] int64 of actions [..., A] in the simulator's units.
+
+        As the originals label their data: in float32, with 1e-8 added to every span, and a scaled
+        dimension that never changes (min = max) is 0 before it becomes a token. One that is not
+        scaled keeps its value, since that is what decodes to the demonstrated action.
+        """
+        numbers, scaled = self.numbers.cpu().numpy(), self.scaled.cpu().numpy()
+        low, high, least, most = numbers[:4]
+        span = (high - low + 1e-8).astype(np.float32)
+        actions = actions.astype(np.float32)
+        unit = np.where(scaled, 2 * (actions - low.astype(np.float32)) / span - 1, actions)
+        unit = np.where(scaled & (least == most), 0.0, unit)
         bins = np.digitize(np.clip(unit, -1.0, 1.0), _EDGES)
         return self.first + ACTION_BINS - bins

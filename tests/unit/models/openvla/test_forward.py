@@ -135,6 +135,37 @@ def test_encoding_an_action_gives_the_token_that_decodes_nearest():
     assert scale.encode(np.array([-9.0, 9.0])).tolist() == [31999, 31744]
 
 
+def test_labels_of_dimensions_that_never_change_are_the_originals():
+    # 0 lies between edges 127 (-1/255) and 128 (1/255) of linspace(-1, 1, 256), counted from 0:
+    # bin 128, token 32000 - 128. The last dimension varies at its ends alone, so q01 = q99.
+    statistics = {
+        "action": {
+            **{"q01": [0.5, 0.0, -1.0, 0.0], "q99": [0.5, 2.0, -1.0, 0.0]},
+            **{"min": [0.5, -1.0, -1.0, -3.0], "max": [0.5, 3.0, -1.0, 3.0]},
+            "mask": [True, True, False, True],
+        }
+    }
+    scale = ActionScale(statistics, text_vocabulary=32000, epsilon=0.0)
+    labels = scale.encode(np.array([0.5, 1.0, -1.0, 3.0]))
+    assert labels.tolist() == [31872, 31872, 31999, 31744]
+    assert scale.encode(np.array([0.4, 2.0, -1.0, 0.0])).tolist() == [31872, 31744, 31999, 31999]
+    # Not scaled: what decodes to the demonstrated -1, though it never changes either.
+    assert scale.decode(torch.tensor(labels))[2] == pytest.approx(-1 + 1 / 255)
+
+
+def test_an_action_on_the_upper_quantile_is_in_the_last_bin():
+    # As LIBERO's actions often are. In float32 1.875 + 1e-8 is 1.875 and the unit exactly 1, of
+    # which digitize makes 256; in float64 it would be below 1 and the token 31745.
+    statistics = {"action": {"q01": [-0.9375], "q99": [0.9375]}}
+    scale = ActionScale(statistics, text_vocabulary=32000, epsilon=0.0)
+    assert scale.encode(np.array([0.9375], np.float32)).tolist() == [31744]
+
+
+def test_without_min_and_max_no_dimension_counts_as_constant():
+    scale = ActionScale({"action": {"q01": [1.0], "q99": [1.0]}}, 32000, epsilon=0.0)
+    assert scale.encode(np.array([1.0])).tolist() == [31999]
+
+
 def test_a_constant_dimension_is_not_live_where_tokens_are_parallel(build: Build):
     from rlinf.data.statistics import ActionStatistics
 
