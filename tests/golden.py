@@ -72,6 +72,15 @@ def is_clear(logits: np.ndarray, tolerance: float) -> np.ndarray:
     return best[..., 1] - best[..., 0] > tolerance
 
 
+def best_tokens(logits: np.ndarray, first: int) -> np.ndarray:
+    """Best action token of each row of logits [..., 256] whose first column is token `first`.
+
+    The originals take the best of the whole vocabulary. Random weights may prefer another token
+    there, which says nothing of the action tokens.
+    """
+    return logits.argmax(axis=-1) + first
+
+
 def sets_with(file: str) -> list[Any]:
     """All sets that have this file, as pytest parameters; one skipped where there are none."""
     found = sorted(path.parent for path in ROOT.glob(f"*/{file}")) if ROOT.is_dir() else []

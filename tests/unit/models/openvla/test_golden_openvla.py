@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from rlinf.config.openvla import OpenVlaConfig
 from rlinf.data.random import Noise, derive
@@ -12,7 +13,16 @@ from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.prismatic.images import normalize, prepare, resize
-from tests.golden import GoldenSet, drawn_at, largest_difference, observe, sets_with
+from rlinf.models.prismatic.tokens import END
+from tests.golden import (
+    GoldenSet,
+    best_tokens,
+    drawn_at,
+    is_clear,
+    largest_difference,
+    observe,
+    sets_with,
+)
 
 TOLERANCE = 1e-3
 GREEDY = Sampling(greedy=True)
@@ -121,24 +131,58 @@ def test_hidden_states_and_full_logits_are_the_same_at_every_step(golden, policy
         assert largest_difference(logits, full) < TOLERANCE
 
 
-def test_greedy_tokens_and_actions_are_the_originals(golden, policy, single):
+@torch.inference_mode()
+def test_the_best_action_token_is_the_recorded_one_at_every_step(golden, policy, single):
     for sample in golden.samples:
-        chunk = policy.act(one(golden, sample), GREEDY, noise(1))
-        if golden.meta["min_margin"][sample] > TOLERANCE:
-            theirs = single[f"single_{sample}/action_token_ids"]
-            assert chunk.sampled[0, 0].tolist() == theirs.tolist()
-            assert largest_difference(chunk.actions, single[f"single_{sample}/actions"]) < 1e-6
+        tokens = torch.from_numpy(single[f"single_{sample}/action_token_ids"])[None, None]
+        hidden = policy._action_states(one(golden, sample), tokens, with_end=False)
+        ours = policy.network.logits(hidden[0], policy.scale.tokens).numpy()
+        theirs = single[f"single_{sample}/logits_full_vocab_decode"][:, policy.scale.tokens]
+        clear, first = is_clear(theirs, TOLERANCE), policy.scale.first
+        assert clear.any()
+        assert (best_tokens(ours, first) == best_tokens(theirs, first))[clear].all()
 
 
+def test_greedy_tokens_are_the_recorded_ones_as_long_as_those_are_action_tokens(
+    golden, policy, single
+):
+    for sample in golden.samples:
+        chosen = single[f"single_{sample}/action_token_ids"]
+        theirs = single[f"single_{sample}/logits_full_vocab_decode"][:, policy.scale.tokens]
+        best = best_tokens(theirs, policy.scale.first)
+        # A token is predicted from those before it, which have to be the originals'.
+        same = (best == chosen) & is_clear(theirs, TOLERANCE)
+        follows = np.concatenate(([True], same[:-1])).cumprod().astype(bool)
+        compared = follows & is_clear(theirs, TOLERANCE)
+        ours = policy.act(one(golden, sample), GREEDY, noise(1)).sampled[0, 0]
+        assert (ours == best)[compared].all()
+
+
+def test_actions_are_those_of_the_originals_tokens(golden, policy, single):
+    for sample in golden.samples:
+        tokens = torch.from_numpy(single[f"single_{sample}/action_token_ids"])
+        actions = single[f"single_{sample}/actions"]
+        assert largest_difference(policy.decode(tokens), actions) < 1e-6
+
+
+@torch.inference_mode()
 def test_a_padded_batch_gives_the_same_greedy_tokens_logprobs_and_values(golden, policy, batch):
-    chunk = policy.act(rl_observation(golden, batch), GREEDY, noise(len(golden.samples)))
-    margins = np.array(golden.meta["min_margin"])  # over the whole vocabulary
-    clear = (margins > TOLERANCE) & golden.meta["constrained_equals_unconstrained_greedy"]
-    assert clear.any()
-    theirs = {name: batch[f"rlinf_batch/greedy_{name}"][clear] for name in _GREEDY}
-    assert np.array_equal(chunk.sampled[clear], theirs["action_tokens"])
-    assert largest_difference(chunk.actions[clear], theirs["actions"]) < 1e-6
-    assert largest_difference(chunk.logprobs[clear], theirs["prev_logprobs_T1"]) < TOLERANCE
+    observation = rl_observation(golden, batch)
+    theirs = {name: batch[f"rlinf_batch/greedy_{name}"] for name in _GREEDY}
+    given = torch.from_numpy(theirs["action_tokens"])
+    hidden = policy._action_states(observation, given, with_end=False)
+    logits = policy.network.logits(hidden, policy.scale.tokens).numpy()
+    clear = is_clear(logits, TOLERANCE)  # [rows, steps]; the recorded tokens are its context
+    best = best_tokens(logits, policy.scale.first)
+    assert clear.any() and (best == theirs["action_tokens"][:, 0])[clear].all()
+    chunk, rows = policy.act(observation, GREEDY, noise(len(golden.samples))), clear.all(axis=1)
+    assert np.array_equal(chunk.sampled[rows], theirs["action_tokens"][rows])
+    for ours, name in ((chunk.actions, "actions"), (chunk.logprobs, "prev_logprobs_T1")):
+        found, recorded = ours[rows], theirs[name][rows].reshape(ours[rows].shape)
+        assert np.allclose(found, recorded, rtol=0, atol=1e-6 if name == "actions" else TOLERANCE)
+    assert largest_difference(policy.decode(given), theirs["actions"]) < 1e-6
+    judged = policy.evaluate(observation, theirs["action_tokens"], Sampling())
+    assert largest_difference(judged.logprobs, theirs["prev_logprobs_T1"]) < TOLERANCE
     assert largest_difference(chunk.values, batch["rlinf_batch/greedy_values"]) < TOLERANCE
 
 
@@ -176,16 +220,30 @@ def test_judge_gives_the_recorded_values(golden, policy, batch):
 def test_the_imitation_loss_is_the_originals(golden, policy, single):
     for sample in golden.samples:
         tokens = torch.from_numpy(single[f"single_{sample}/action_token_ids"])[None, None]
+        observation, recorded = one(golden, sample), float(single[f"single_{sample}/sft_loss"])
+        with torch.inference_mode():
+            hidden = policy._action_states(observation, tokens, with_end=True)[0]
+            labels = torch.cat((tokens.flatten(), torch.tensor([END])))
+            loss = cross_entropy(policy.network.logits(hidden), labels)
+        assert float(loss) == pytest.approx(recorded, abs=1e-3)
         actions = policy.decode(tokens).numpy()
-        compared = policy.imitate(one(golden, sample), actions, np.zeros(1, np.float32), 0.0)
-        loss = compared.token_loss.mean().detach()
-        assert float(loss) == pytest.approx(float(single[f"single_{sample}/sft_loss"]), abs=1e-3)
-        assert bool(compared.correct.all()) and float(compared.error.max()) < 1e-6
+        if policy.scale.encode(actions).tolist() != tokens.tolist():
+            continue  # no action has these tokens as its labels
+        compared = policy.imitate(observation, actions, np.zeros(1, np.float32), 0.0)
+        assert float(compared.token_loss.mean().detach()) == pytest.approx(recorded, abs=1e-3)
+        bins = single[f"single_{sample}/logits_full_vocab_decode"][:, policy.scale.tokens]
+        best = best_tokens(bins, policy.scale.first) == tokens[0, 0].numpy()
+        right, clear = compared.correct[0].bool().numpy(), is_clear(bins, TOLERANCE)
+        assert (right == best)[clear].all()
+        assert (compared.error[0, 0].numpy() < 1e-6)[best & clear].all()
 
 
-def test_an_empty_picture_changes_the_action(golden, policy):
+@torch.inference_mode()
+def test_an_empty_picture_changes_the_logits(golden, policy, single):
     # A model path that ignores the image would pass many other checks.
-    shown = policy.act(one(golden, 0), GREEDY, noise(1)).sampled
+    given = torch.from_numpy(single["single_0/action_token_ids"])[None, None]
     blank = observe(np.zeros_like(one(golden, 0).images[:, 0]), golden.meta["tasks"][:1])
-    changed = golden.meta["sensitivity_tokens_changed_blank_image"][0]
-    assert (policy.act(blank, GREEDY, noise(1)).sampled != shown).sum() >= changed / 2 > 0
+    hidden = policy._action_states(blank, given, with_end=False)
+    changed = policy.network.logits(hidden, policy.scale.tokens)[0]
+    shown = single["single_0/logits_full_vocab_decode"][:, policy.scale.tokens]
+    assert largest_difference(changed, shown) > 10 * TOLERANCE
