@@ -1,14 +1,15 @@
 """A benchmark: one policy evaluated on several sets of starts, with one table at the end.
 
 The policy is loaded once. Each set has a result file, and a set whose file says that it was made
-with the same policy and settings is not run again: an interrupted benchmark goes on where it was.
+with the same weights and settings is not run again: an interrupted benchmark goes on where it was.
+Weights are compared by content: in another folder they are the same, others in the same folder not.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -29,33 +30,41 @@ from rlinf.logging.outcomes import Outcome
 from rlinf.logging.results import wilson
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners.evaluate import open_evaluation, run_evaluation
+from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
+from rlinf.runners.warmup import start_weights
+
+Settings = Mapping[str, Mapping[str, Any]]  # of each set, see `_settings`
 
 
 def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
     """Runs the sets that have no result yet and writes `eval/table.md` and `eval/table.json`."""
-    configs = {part.name: configured(config, benchmark, part) for part in benchmark.sets}
-    problems = [problem for one in configs.values() for problem in missing_assets(one)]
+    parts = {part.name: configured(config, benchmark, part) for part in benchmark.sets}
+    problems = [problem for one in parts.values() for problem in missing_assets(one)]
     if problems:
         raise error_of(list(dict.fromkeys(problems)), benchmark.title)
     with open_run(config) as run, ExitStack() as stack:
-        folder = run.folder / "eval"
-        todo = [part for part in benchmark.sets if _read(folder, part, configs[part.name]) is None]
+        folder, code, settings = run.folder / "eval", 0, {}
         try:
+            with run.stop:
+                config = start_weights(config, plan, run)
+                policy = policy_of(config)
+            settings = {name: _settings(one, policy) for name, one in parts.items()}
+            todo = [part for part in benchmark.sets if _read(folder, part, settings) is None]
             if todo:
                 workers = open_evaluation(config, plan, run, stack, was_begun(run.folder))
             for number, part in enumerate(todo, start=1):
                 run.console.note(f"set {number} of {len(todo)}: {part.name}")
-                workers.use_evaluation(configs[part.name].env.eval)
-                _, episodes = run_evaluation(configs[part.name], run, workers, step=0)
-                _write(folder, part, configs[part.name], episodes)
+                workers.use_evaluation(parts[part.name].env.eval)
+                _, episodes = run_evaluation(parts[part.name], run, workers, step=0)
+                _write(folder, part, settings, episodes)
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: sets that were through are kept")
-            _write_table(run, benchmark, configs)
-            return stopped.exit_code
-        _write_table(run, benchmark, configs)
-    return 0
+            code = stopped.exit_code
+        if settings:  # otherwise it is not known yet whose results there are
+            _write_table(run, benchmark, settings)
+    return code
 
 
 def was_begun(folder: Path) -> bool:
@@ -82,16 +91,18 @@ def configured(config: Config, benchmark: Benchmark, part: BenchmarkSet) -> Conf
     return changed
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    """What a result depends on, apart from the code."""
+def _settings(config: Config, policy: Mapping[str, object]) -> dict[str, Any]:
+    """What a result depends on, apart from the code.
+
+    Args:
+        policy: see `identity.policy_of`.
+    """
     env = config.env.eval.model_dump(mode="json", exclude={"video_cfg", "num_processes"})
     return {
-        "policy": config.runner.ckpt_path,
-        "model": config.actor.model.model_dump(mode="json"),
+        "policy": dict(policy),
         "env": {key: value for key, value in env.items() if not key.endswith("timeout_s")},
         "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
         "repeats": config.algorithm.eval_rollout_epoch,
-        "seed": config.actor.seed,
     }
 
 
@@ -100,14 +111,14 @@ def _file(folder: Path, part: BenchmarkSet) -> Path:
 
 
 def _write(
-    folder: Path, part: BenchmarkSet, config: Config, episodes: Sequence[EpisodeResult]
+    folder: Path, part: BenchmarkSet, settings: Settings, episodes: Sequence[EpisodeResult]
 ) -> None:
     once = _outcome(part.name, [episode.success_once for episode in episodes])
     at_end = _outcome(part.name, [episode.success_at_end for episode in episodes])
     outcome = SetOutcome(part.name, part.group, once, at_end, tuple(part.remarks(episodes)))
     content = {
         **asdict(outcome),
-        "settings": _settings(config),
+        "settings": settings[part.name],
         "episodes": [
             {**asdict(episode), "start": episode.start._asdict()}
             for episode in sorted(episodes, key=lambda episode: episode.start)
@@ -117,13 +128,13 @@ def _write(
     write_atomically(_file(folder, part), (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _read(folder: Path, part: BenchmarkSet, config: Config) -> SetOutcome | None:
+def _read(folder: Path, part: BenchmarkSet, settings: Settings) -> SetOutcome | None:
     """The outcome of a set that was run with these settings."""
     file = _file(folder, part)
     if not file.is_file():
         return None
     found = json.loads(file.read_text())
-    if found["settings"] != _settings(config):
+    if found["settings"] != settings[part.name]:
         return None
     return SetOutcome(
         part.name,
@@ -140,9 +151,9 @@ def _outcome(label: str, solved: Sequence[bool]) -> Outcome:
     return Outcome(label, successes / count if count else math.nan, low, high, count)
 
 
-def _write_table(run: Run, benchmark: Benchmark, configs: dict[str, Config]) -> None:
+def _write_table(run: Run, benchmark: Benchmark, settings: Settings) -> None:
     folder = run.folder / "eval"
-    found = [_read(folder, part, configs[part.name]) for part in benchmark.sets]
+    found = [_read(folder, part, settings) for part in benchmark.sets]
     sets = [outcome for outcome in found if outcome is not None]
     rows = table(sets, benchmark.groups, benchmark.within)
     policy = run.config.runner.ckpt_path or "the weights a training would start from"

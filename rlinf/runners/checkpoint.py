@@ -70,13 +70,11 @@ def commit(building: Path, step: int, keep: int, score: float | None = None) -> 
             target.rename(root / f".{target.name}.{os.getpid()}.old")
         building.rename(target)
         _sync(root)
-        _write_text(root / LATEST, target.name + "\n")
+        point(root, target)
     finally:
         _remove_leftovers(root)
     present = folders(root)
     best = _best(present)
-    if best is not None:
-        _write_text(root / BEST, best.name + "\n")
     for old in present[keep:]:
         if old != best:
             shutil.rmtree(old)
@@ -112,7 +110,7 @@ def verify(folder: Path) -> str | None:
             return f"{name} is missing"
         if file.stat().st_size != expected["bytes"]:
             return f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}"
-        if _digest(file) != expected["sha256"]:
+        if sum_of(file) != expected["sha256"]:
             return f"{name} has another checksum than when it was written"
     return None
 
@@ -159,10 +157,32 @@ def step_of(folder: Path) -> int:
     return int(json.loads((folder / MANIFEST).read_text())["step"])
 
 
+def sums_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by name, as its manifest has them."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    return {name: entry["sha256"] for name, entry in files.items()}
+
+
 def folders(root: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
-    found = [(int(m[1]), p) for p in root.glob("global_step_*") if (m := _NAME.fullmatch(p.name))]
-    return [path for _, path in sorted(found, reverse=True)]
+    found = [path for path in root.glob("global_step_*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=number_of, reverse=True)
+
+
+def number_of(folder: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    match = _NAME.fullmatch(folder.name)
+    assert match is not None, folder
+    return int(match[1])
+
+
+def point(root: Path, newest: Path | None) -> None:
+    """Makes `latest` name `newest`, and `best` the best of the checkpoints there are."""
+    for pointer, named in ((LATEST, newest), (BEST, _best(folders(root)))):
+        if named is not None:
+            _write_text(root / pointer, named.name + "\n")
+        else:
+            (root / pointer).unlink(missing_ok=True)
 
 
 def _remove_leftovers(root: Path) -> None:
@@ -190,7 +210,7 @@ def _write_manifest(folder: Path, step: int, score: float | None) -> None:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _sync(path)
         name = path.relative_to(folder).as_posix()
-        files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        files[name] = {"bytes": path.stat().st_size, "sha256": sum_of(path)}
     content = {"step": step, "score": score, "files": files}
     _write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
     _sync(folder)
@@ -204,7 +224,8 @@ def _write_text(path: Path, text: str) -> None:
     building.rename(path)
 
 
-def _digest(path: Path) -> str:
+def sum_of(path: Path) -> str:
+    """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

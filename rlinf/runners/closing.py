@@ -10,12 +10,12 @@ from rlinf.config.schema import Config
 from rlinf.logging.report import write_report
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners import checkpoint
-from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.evaluate import read_history
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
 
 
-def close_run(config: Config, run: Run, workers: Workers, evaluator: Evaluator) -> None:
+def close_run(config: Config, run: Run, workers: Workers) -> None:
     """Exports the policy of the last checkpoint, writes `report.html`, prints the comparison and
     where everything is.
     """
@@ -23,8 +23,9 @@ def close_run(config: Config, run: Run, workers: Workers, evaluator: Evaluator) 
     report = run.folder / "report.html"
     records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
     write_report(report, config.runner.logger.run_name, records, config.to_yaml())
-    if len(evaluator.history) > 1:
-        first, last = evaluator.history[0][1], evaluator.history[-1][1]
+    history = read_history(run.folder)
+    if len(history) > 1:
+        first, last = history[0][1], history[-1][1]
         run.console.table(replace(first, label="before"), replace(last, label="after"))
     run.console.paths({**results(config, run.folder), "report": report})
 

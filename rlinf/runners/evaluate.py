@@ -19,18 +19,21 @@ from rlinf.logging.files import write_atomically
 from rlinf.logging.journal import read
 from rlinf.logging.outcomes import Outcome
 from rlinf.logging.results import EvalResult, evaluation
+from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.warmup import start_weights
 from rlinf.runners.workers import Workers
 
+JOURNAL = Path("eval", "episodes")
+"""Folder of the finished episodes, in that of a run."""
+
 
 class Evaluator:
-    """Evaluates the actor's present policy and keeps the outcomes of the run."""
+    """Evaluates the actor's present policy and writes the outcomes into the run's folder."""
 
     def __init__(self, config: Config, run: Run, workers: Workers) -> None:
         self.config, self.run, self.workers = config, run, workers
-        self.history: list[tuple[int, Outcome]] = read_history(run.folder)
 
     def evaluate(self, step: int, label: str, journal: Path | None = None) -> EvalResult:
         """Runs an evaluation and writes `eval/step_<step>.json`.
@@ -44,7 +47,6 @@ class Evaluator:
         groups = self.config.env.eval.init_params.task_groups()
         result = evaluation(label, episodes, tasks, groups)
         write_result(self.run.folder, step, result, tasks, episodes)
-        self.history = [row for row in self.history if row[0] < step] + [(step, result.overall)]
         self.run.console.evaluated(step, result.overall)
         return result
 
@@ -73,14 +75,13 @@ def open_evaluation(
     """Workers that can evaluate the start weights; `stack` closes them.
 
     Args:
+        config: with its start weights chosen.
         continues: the run's folder holds an evaluation that is continued; its metrics are written
             anew.
 
     Raises:
         Stopped: the run was to stop.
     """
-    with run.stop:
-        config = start_weights(config, plan, run)
     with run.console.phase("start", once=True):
         machines = stack.enter_context(cluster.start(config, plan.nodes))
         stack.enter_context(run.stop)
@@ -98,8 +99,11 @@ def evaluate(config: Config, plan: Plan) -> int:
     is continued: only what is missing is run.
     """
     with open_run(config) as run, ExitStack() as stack:
-        journal, continues = open_journal(config, run.folder)
+        journal = run.folder / JOURNAL
         try:
+            with run.stop:
+                config = start_weights(config, plan, run)
+                continues = open_journal(config, journal)
             workers = open_evaluation(config, plan, run, stack, continues)
             result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
         except Stopped as stopped:
@@ -115,13 +119,15 @@ def evaluate(config: Config, plan: Plan) -> int:
     return 0
 
 
-def open_journal(config: Config, folder: Path) -> tuple[Path, bool]:
-    """The folder of the finished episodes, and whether it holds an evaluation to be continued.
+def open_journal(config: Config, journal: Path) -> bool:
+    """Makes the folder of the finished episodes; whether it holds an evaluation to be continued.
+
+    Args:
+        config: with its start weights chosen.
 
     Raises:
         UserError: it is to be continued with another policy or other starts.
     """
-    journal = folder / "eval" / "episodes"
     about = journal / "about.json"
     now = json.dumps(_identity(config), indent=1)
     continues = config.runner.resume_dir is not None and about.is_file()
@@ -129,12 +135,13 @@ def open_journal(config: Config, folder: Path) -> tuple[Path, bool]:
         shutil.rmtree(journal, ignore_errors=True)
     elif about.read_text() != now:
         raise UserError(
-            f"runner.resume_dir: the evaluation in {folder} had another policy or other settings",
+            f"runner.resume_dir: the evaluation in {journal.parent} had another policy or other "
+            "settings",
             f"compare {about} with them, or leave runner.resume_dir out to begin anew",
         )
     journal.mkdir(parents=True, exist_ok=True)
     write_atomically(about, now.encode())
-    return journal, continues
+    return continues
 
 
 def _identity(config: Config) -> dict[str, object]:
@@ -142,14 +149,10 @@ def _identity(config: Config) -> dict[str, object]:
     env = config.env.eval.model_dump(
         mode="json", exclude={"total_num_envs", "num_processes", "step_timeout_s", "video_cfg"}
     )
-    path = config.runner.ckpt_path or config.actor.model.model_path
-    files = sorted(Path(path).expanduser().rglob("*")) if path else []
     return {
         "env": env,
         "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
-        "seed": config.actor.seed,
-        "model": config.actor.model.model_dump(mode="json"),
-        "weights": [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()],
+        "policy": policy_of(config),
     }
 
 

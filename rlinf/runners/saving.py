@@ -21,6 +21,7 @@ from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
 from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
+from rlinf.runners.branches import leave_branch
 from rlinf.runners.evaluate import read_history
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
@@ -66,6 +67,9 @@ class Saver:
             return 0
         self._load(folder)
         self.run.console.note(f"resumed from {folder}")
+        aside = leave_branch(self.run.folder, folder, self.step)
+        if aside is not None:
+            self.run.console.note(f"what followed it before is now in {aside}")
         return self.step
 
     def complete(self, step: int, episodes: Pending) -> None:

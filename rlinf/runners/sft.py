@@ -10,6 +10,7 @@ from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.runners import checkpoint
+from rlinf.runners.branches import leave_branch
 from rlinf.runners.demonstrations import data_folders, decode_pictures
 from rlinf.runners.learners import Learners
 from rlinf.runners.resuming import compare_with_checkpoint
@@ -115,6 +116,9 @@ class _Saver:
         self.learners.load(folder)
         self.step = self._saved = checkpoint.step_of(folder)
         self.run.console.note(f"resumed from {folder}")
+        aside = leave_branch(self.run.folder, folder, self.step)
+        if aside is not None:
+            self.run.console.note(f"what followed it before is now in {aside}")
         return self.step
 
     def save(self) -> bool:

@@ -165,4 +165,4 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
                 f"the last checkpoint could not be written below {run.checkpoints}",
                 "see the warning above, and continue with runner.resume_dir=auto",
             )
-        close_run(config, run, workers, training.evaluator)
+        close_run(config, run, workers)

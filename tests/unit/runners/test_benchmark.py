@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,18 @@ from rlinf.data.types import EpisodeResult, Start
 from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
 from rlinf.envs.maniskill.put_on_plate.benchmark import ood
 from rlinf.errors import UserError
-from rlinf.runners.benchmark import _read, _write, _write_table, configured, was_begun
+from rlinf.runners.benchmark import (
+    Settings,
+    _read,
+    _settings,
+    _write,
+    _write_table,
+    configured,
+    was_begun,
+)
+from rlinf.runners.identity import policy_of
 from rlinf.runners.run import open_run
+from rlinf.runners.warmup import given_weights
 
 SMALL = BenchmarkSet("small", "Size", {"obs_dim": 8}, lambda episodes: [f"{len(episodes)} seen"])
 TOYS = Benchmark("Toys", "toy_reach", (SMALL,), within="Size")
@@ -22,6 +33,12 @@ TOYS = Benchmark("Toys", "toy_reach", (SMALL,), within="Size")
 
 def toy(folder: Path, *overrides: str) -> Config:
     return load("toy_ppo_mlp", [f"runner.logger.log_path={folder}", *overrides]).config
+
+
+def settings_of(folder: Path, *overrides: str) -> Settings:
+    config = toy(folder, *overrides)
+    policy = policy_of(given_weights(config))
+    return {SMALL.name: _settings(configured(config, TOYS, SMALL), policy)}
 
 
 def episode(trial: int, once: bool, at_end: bool) -> EpisodeResult:
@@ -53,32 +70,45 @@ def test_an_interrupted_benchmark_goes_on_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_set_that_is_through_is_kept_until_policy_or_settings_are_others(tmp_path: Path) -> None:
-    config = configured(toy(tmp_path), TOYS, SMALL)
-    assert _read(tmp_path, SMALL, config) is None
+    settings = settings_of(tmp_path)
+    assert _read(tmp_path, SMALL, settings) is None
     episodes = [episode(0, True, False), episode(1, True, True), episode(2, False, False)]
-    _write(tmp_path, SMALL, config, episodes)
-    kept = _read(tmp_path, SMALL, config)
+    _write(tmp_path, SMALL, settings, episodes)
+    kept = _read(tmp_path, SMALL, settings)
     assert kept is not None
     assert (kept.once.success, kept.once.episodes) == (2 / 3, 3)
     assert kept.at_end.success == 1 / 3
     assert kept.remarks == ("3 seen",)
-    (tmp_path / "policy").mkdir()
-    for override in ("env.eval.num_trials=7", f"runner.ckpt_path={tmp_path}/policy"):
-        other = configured(toy(tmp_path, override), TOYS, SMALL)
-        assert _read(tmp_path, SMALL, other) is None
-    more_processes = configured(toy(tmp_path, "env.eval.num_processes=2"), TOYS, SMALL)
+    for override in ("env.eval.num_trials=7", "actor.seed=5"):
+        assert _read(tmp_path, SMALL, settings_of(tmp_path, override)) is None
+    more_processes = settings_of(tmp_path, "env.eval.num_processes=2")
     assert _read(tmp_path, SMALL, more_processes) == kept
+
+
+def test_results_are_those_of_the_weights_and_not_of_their_folder(tmp_path: Path) -> None:
+    weights = tmp_path / "policy" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"first weights")
+    _write(tmp_path, SMALL, settings_of(tmp_path, f"runner.ckpt_path={weights.parent}"), [])
+    moved = weights.parent.rename(tmp_path / "moved")
+    settings = settings_of(tmp_path, f"runner.ckpt_path={moved}")
+    assert _read(tmp_path, SMALL, settings) is not None
+    written = (moved / weights.name).stat()
+    (moved / weights.name).write_bytes(b"other weights")  # as long, and no younger
+    os.utime(moved / weights.name, ns=(written.st_atime_ns, written.st_mtime_ns))
+    settings = settings_of(tmp_path, f"runner.ckpt_path={moved}")
+    assert _read(tmp_path, SMALL, settings) is None
 
 
 def test_the_table_has_counts_and_intervals_and_says_what_was_not_run(tmp_path: Path) -> None:
     far = BenchmarkSet("far", "Distance", {"obs_dim": 8}, lambda episodes: [])
     two = Benchmark("Toys", "toy_reach", (SMALL, far), within="Size")
     config = toy(tmp_path, "runner.only_eval=true")
-    configs = {part.name: configured(config, two, part) for part in two.sets}
     solved = [episode(trial, once=trial < 3, at_end=trial < 1) for trial in range(4)]
     with open_run(config) as run:
-        _write(run.folder / "eval", SMALL, configs["small"], solved)
-        _write_table(run, two, configs)
+        settings = {part.name: settings_of(tmp_path)["small"] for part in two.sets}
+        _write(run.folder / "eval", SMALL, settings, solved)
+        _write_table(run, two, settings)
     numbers = json.loads((tmp_path / "eval/table.json").read_text())["table"]
     cell = numbers["success_once"]["Size"]
     assert (cell["success"], cell["episodes"]) == (0.75, 4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,3 +191,26 @@ def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_p
     assert not saver.finish()
     assert "checkpoint of step 7 not written" in warnings[0]
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_an_evaluation_of_an_abandoned_branch_gives_no_checkpoint_a_score(tmp_path: Path):
+    workers, notes = Workers(None), []
+    workers.updating = False
+    saver = saver_of(workers, tmp_path)
+    saver.save()
+    assert saver.finish()
+    overall = {"label": "", "success": 0.9, "low": 0.0, "high": 1.0, "episodes": 8}
+    (tmp_path / "eval").mkdir()
+    later = json.dumps({"step": 9, "overall": overall})
+    (tmp_path / "eval" / "step_9.json").write_text(later)
+    runner = saver.config.runner.model_copy(update={"resume_dir": "auto"})
+    saver.config = saver.config.model_copy(update={"runner": runner})
+    saver.run.console = SimpleNamespace(note=notes.append)
+    assert saver.resume() == 7
+    assert notes[-1] == f"what followed it before is now in {tmp_path}/abandoned/1"
+    saver.complete(9, workers.request_episodes())
+    saver.save()
+    assert saver.finish()
+    manifest = tmp_path / "checkpoints" / "global_step_9" / "manifest.json"
+    assert json.loads(manifest.read_text())["score"] is None
+    assert not (tmp_path / "checkpoints" / "best").exists()
