@@ -28,8 +28,10 @@ def weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             try:
                 files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise UserError(f"{index} is damaged: {error}", _AGAIN) from error
+            if not all(isinstance(file, str) and Path(file).name == file for file in files):
+                raise UserError(f"{index} names files outside its folder", _AGAIN)
             missing = [file for file in files if not (folder / file).is_file()]
             if missing:
                 raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}", _AGAIN)

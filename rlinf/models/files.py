@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import is_zipfile
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +28,36 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read: {error}",
             "The file is missing, truncated or damaged: copy or download it again.",
         ) from error
+
+
+def read_torch_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of `torch.save` (`.bin`, `.pt`), on the CPU.
+
+    Such a file is a pickle, which could run any code; this reads tensors and refuses the rest.
+
+    Raises:
+        UserError: if the file is missing, truncated, or holds more than tensors by name.
+    """
+    try:
+        mapped = is_zipfile(path)  # as torch has written them since 2020
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than tensors, or is damaged: it may run code, so it was not loaded",
+            "Save the tensors alone, as safetensors, or take the model from another source.",
+        ) from error
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}",
+            "The file is missing, truncated or damaged: copy or download it again.",
+        ) from error
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    ):
+        raise UserError(
+            f"{path} holds no tensors by name", "Take the file of weights that the model needs."
+        )
+    return found
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -17,9 +17,9 @@ from rlinf.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed import ProcessGroup
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
 
     from rlinf.models.base import Policy
+    from rlinf.models.shard_reader import DataReader
 
 FOLDER = "actor"
 """Of the shards, in a checkpoint."""
@@ -97,17 +97,23 @@ def read(state: State, folder: Path, alone: bool) -> None:
         alone: this process reads all of it; otherwise every rank takes part.
 
     Raises:
-        UserError: the state is that of another policy.
+        UserError: the state is that of another policy, or the files are damaged or hold anything
+            but data.
     """
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    reader = FileSystemReader(folder)
+    from rlinf.models.shard_reader import DataPlanner, DataReader, cause_of
+
+    reader = DataReader(folder)
     _check_fit(state[POLICY], reader, folder)
-    load(state, storage_reader=reader, no_dist=alone)
+    try:
+        load(state, storage_reader=reader, planner=DataPlanner(folder), no_dist=alone)
+    except CheckpointException as error:
+        raise cause_of(error) or error from error
 
 
-def _check_fit(weights: dict[str, Tensor], reader: FileSystemReader, folder: Path) -> None:
+def _check_fit(weights: dict[str, Tensor], reader: DataReader, folder: Path) -> None:
     """Names and shapes are those that were written."""
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 

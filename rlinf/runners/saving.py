@@ -8,9 +8,10 @@ config.json        the configuration
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -287,8 +288,18 @@ def unpack_states(path: Path) -> list[list[StageState]]:
             f"{path} is missing: this is no checkpoint of `rlinf train`",
             "to start from its policy set runner.ckpt_path",
         )
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _cut({name: file[name] for name in file.files})
+    except (OSError, ValueError, TypeError, LookupError, BadZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}",
+            "the checkpoint is damaged, or was changed after it was written: name another one",
+        ) from error
+
+
+def _cut(arrays: Mapping[str, np.ndarray]) -> list[list[StageState]]:
+    """The flat arrays of `pack_states`, by worker and stage."""
     actions = np.split(arrays["actions"], np.cumsum(arrays["lengths"])[:-1])
     states = [
         EnvState(Start(*map(int, start)), executed, bool(running))

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct
 
 from rlinf.config.libero import TRIALS, LiberoParams
 from rlinf.envs.libero.package import package_folder
 from rlinf.errors import UserError
+
+_ARRAYS: list[Any] = [
+    (_reconstruct, "numpy.core.multiarray._reconstruct"),  # its name when the files were written
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float64)),
+]
+"""All that a pickled array consists of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +35,14 @@ class Task:
 
     def init_states(self) -> np.ndarray:
         """[50, 1 + nq + nv] float64: time, joint positions and velocities of MuJoCo."""
-        # A pickle, and as trustworthy as the code it was installed with.
-        states = np.asarray(torch.load(self.states, weights_only=False))
+        try:
+            with torch.serialization.safe_globals(_ARRAYS):
+                states = np.asarray(torch.load(self.states, weights_only=True))
+        except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
+            raise UserError(
+                f"{self.states} holds more than numbers, or is damaged; it was not loaded",
+                "install hf-libero again: bash requirements/install.sh embodied --env libero",
+            ) from error
         if len(states) != TRIALS:
             raise UserError(
                 f"{self.states} has {len(states)} start states instead of {TRIALS}",

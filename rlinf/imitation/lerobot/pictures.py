@@ -19,11 +19,14 @@ from pathlib import Path
 
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rlinf.errors import UserError
 from rlinf.imitation.lerobot.read import DataSet
 
+_STILLS = ("PNG", "JPEG")  # Pillow would start a PostScript interpreter for others
+_VIDEO = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,webm"]
+"""Containers of pictures, and no playlists, which name other files or hosts."""
 FORMAT = 1  # raise it when the same data set would be decoded differently
 
 
@@ -58,7 +61,7 @@ def decoded(
             building.rename(path)
         finally:
             building.unlink(missing_ok=True)
-    found: np.ndarray = np.load(path, mmap_mode="r")
+    found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
 
 
@@ -103,13 +106,15 @@ def _decode_stills(encoded: Sequence[bytes], target: np.ndarray, where: str) -> 
 
     def one(index: int) -> None:
         try:
-            picture = np.asarray(Image.open(io.BytesIO(encoded[index])).convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+            with Image.open(io.BytesIO(encoded[index]), formats=_STILLS) as picture:
+                _check_size(picture.size[::-1], target.shape[1:3], where)  # before it is decoded
+                target[index] = np.asarray(picture.convert("RGB"))
+        except UserError:
+            raise
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(
                 f"picture {index} of {where} is damaged ({error})", "fetch the data set again"
             ) from error
-        _check_size(picture.shape[:2], target.shape[1:3], where)
-        target[index] = picture
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(one, range(len(encoded))))
@@ -127,7 +132,10 @@ def _decode_video(path: Path, parts: Sequence[tuple[int, int, int]], target: np.
     rows = {first + i: start + i for first, count, start in parts for i in range(count)}
     last = max(rows)
     stream = imageio_ffmpeg.read_frames(
-        str(path), pix_fmt="rgb24", output_params=["-fps_mode", "passthrough"]
+        str(path.absolute()),  # which no protocol is taken from
+        pix_fmt="rgb24",
+        input_params=_VIDEO,
+        output_params=["-fps_mode", "passthrough"],
     )
     number = -1
     with closing(stream):

@@ -1,12 +1,14 @@
 """Reads what a LeRobot data set says, v2.1 (a file per episode) or v3.0 (many episodes per file).
 
-Numbers are read here; pictures stay where they are until `pictures.py` decodes them.
+Numbers are read here; pictures stay where they are until `pictures.py` decodes them. Whatever the
+files hold, they are data: see `paths.py` for where they may lie.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
@@ -16,12 +18,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 
 from rlinf.errors import UserError
 from rlinf.imitation.lerobot import layout
+from rlinf.imitation.lerobot.paths import Folder, refusal
 
 V2 = ("v2.0", "v2.1")
 V3 = ("v3.0",)
+
+
+class _Feature(BaseModel):
+    dtype: str
+    shape: list[int]
+    names: Any = None
+
+
+class _Info(BaseModel):
+    """The part of `info.json` that is read."""
+
+    codebase_version: str
+    features: dict[str, _Feature]
+    fps: PositiveFloat
+    chunks_size: PositiveInt = layout.FILES_PER_CHUNK
+    data_path: str = layout.DATA
+    video_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +80,23 @@ class DataSet:
     def __init__(self, root: str) -> None:
         """Reads `meta`; raises UserError where it is missing, damaged or of another version."""
         self.root = Path(root).expanduser()
-        path = self.root / layout.INFO
+        self._folder = Folder(self.root)
+        path = self._file(layout.INFO)
         if not path.is_file():
             raise self._refuse(
                 f"{layout.INFO} is missing, so it is no LeRobot data set",
                 "name the folder that holds meta, data and videos; it has to be on this machine",
             )
         try:
-            self.info: dict[str, Any] = json.loads(path.read_text())
-            self.version, self.features = self.info["codebase_version"], self.info["features"]
-            self.fps = float(self.info["fps"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._refuse(f"{layout.INFO} is damaged ({error})", "fetch it again") from error
+            self._info = _Info.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise self._refuse(
+                f"{layout.INFO} is damaged ({where}: {first['msg']})", "fetch it again"
+            ) from error
+        self.version, self.fps = self._info.codebase_version, self._info.fps
+        self.features = {key: f.model_dump() for key, f in self._info.features.items()}
         if self.version not in (*V2, *V3):
             raise self._refuse(
                 f"it has layout {self.version}; {', '.join((*V2, *V3))} can be read",
@@ -99,11 +125,16 @@ class DataSet:
     def picture_shape(self, key: str) -> tuple[int, int]:
         """Height and width of a feature's pictures, whichever order `info.json` has them in."""
         feature = self.features[key]
-        sizes = list(feature["shape"])
-        names = feature.get("names") or []
+        sizes: list[int] = feature["shape"]
+        names = feature["names"] if isinstance(feature["names"], list) else []
+        if len(sizes) != 3 or min(sizes) < 1:
+            raise self._refuse(
+                f"{layout.INFO} gives {key} the shape {sizes}; pictures have three sizes",
+                "correct it, or fetch the data set again",
+            )
         channels_first = (names and str(names[0]).startswith("channel")) or sizes[0] == 3
         height, width = sizes[1:] if channels_first or names[:1] == ["c"] else sizes[:2]
-        return int(height), int(width)
+        return height, width
 
     def read_rows(self) -> Rows:
         """All steps; raises UserError where columns, files or steps are missing."""
@@ -118,11 +149,20 @@ class DataSet:
             if name in self.features
         ]
         names = [*wanted, "task_index"]
-        parts = [{name: _numbers(table[name]) for name in names} for _, table in self.tables(names)]
+        parts = [
+            {name: self._numbers(episode, name, table[name]) for name in names}
+            for episode, table in self.tables(names)
+        ]
 
         def join(name: str) -> np.ndarray:
             return np.concatenate([part[name] for part in parts])
 
+        task = join("task_index").astype(np.int64)
+        unknown = set(task.tolist()) - self.tasks.keys()
+        if unknown:
+            raise self._refuse(
+                f"its rows name task {min(unknown)}, its list of tasks does not", "fetch it again"
+            )
         actions = join(layout.ACTION).astype(np.float32)
         steps = len(actions)
         success = [
@@ -133,7 +173,7 @@ class DataSet:
             state=join(layout.STATE).astype(np.float32).reshape(steps, -1)
             if layout.STATE in wanted
             else np.zeros((steps, 0), np.float32),
-            task=join("task_index").astype(np.int64),
+            task=task,
             sample_start=join(layout.SAMPLE_START).astype(bool)
             if layout.SAMPLE_START in wanted
             else np.ones(steps, bool),
@@ -167,16 +207,26 @@ class DataSet:
         for episode, table in self.tables([key]):
             found = []
             for item in table[key].to_pylist():
-                if item["bytes"] is None and not item["path"]:
-                    raise self._refuse(f"{episode.data} has a step without {key}", "fetch it again")
-                found.append(item["bytes"] or (self.root / item["path"]).read_bytes())
+                found.append(self._picture(item, f"{key} of {episode.data}"))
             yield episode, found
+
+    def _picture(self, item: Any, where: str) -> bytes:
+        """The file of a picture that a row holds, or names."""
+        held, name = (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (item, "")
+        if isinstance(held, bytes) and held:
+            return held
+        if not isinstance(name, str) or not name:
+            raise self._refuse(f"{where}: a step has no picture", "fetch it again")
+        try:
+            return self._file(name).read_bytes()
+        except OSError as error:
+            raise self._refuse(f"{name} cannot be read: {error}", "fetch it again") from error
 
     def fingerprint(self) -> list[tuple[str, int, int]]:
         """Every file that rows and pictures come from: path, size, time of the last change."""
         files = {e.data for e in self.episodes}
         files |= {video.path for e in self.episodes for video in e.videos.values()}
-        found = [path.resolve() for path in (self.root / layout.INFO, *sorted(files))]
+        found = [path.resolve() for path in (self._file(layout.INFO), *sorted(files))]
         return [
             (str(path), path.stat().st_size, path.stat().st_mtime_ns)
             for path in found
@@ -184,61 +234,60 @@ class DataSet:
         ]
 
     def _read_tasks(self) -> dict[int, str]:
-        if self.version in V2:
-            rows = self._json_lines("meta/tasks.jsonl")
-            return {int(row["task_index"]): str(row["task"]) for row in rows}
-        table = self._parquet(self.root / layout.TASKS)
-        # The text is the table's index, which has a name in newer data sets only.
-        text = "task" if "task" in table.column_names else "__index_level_0__"
-        indices, texts = table["task_index"].to_pylist(), table[text].to_pylist()
-        return dict(zip(indices, texts, strict=True))
+        with self._reading("its list of tasks"):
+            if self.version in V2:
+                rows = self._json_lines("meta/tasks.jsonl")
+                return {int(row["task_index"]): str(row["task"]) for row in rows}
+            table = self._parquet(self._file(layout.TASKS))
+            # The text is the table's index, which has a name in newer data sets only.
+            text = "task" if "task" in table.column_names else "__index_level_0__"
+            indices, texts = table["task_index"].to_pylist(), table[text].to_pylist()
+            return {int(index): str(of) for index, of in zip(indices, texts, strict=True)}
 
     def _read_episodes(self) -> list[StoredEpisode]:
-        try:
+        with self._reading("its list of episodes"):
             found = list(self._episodes_v2() if self.version in V2 else self._episodes_v3())
-        except KeyError as error:
-            raise self._refuse(f"the list of episodes has no {error}", "fetch it again") from error
         if not found:
             raise self._refuse("it has no episodes", "collect or fetch some")
         return sorted(found, key=lambda episode: episode.index)
 
     def _episodes_v2(self) -> Iterator[StoredEpisode]:
+        videos = [k for k, f in self.features.items() if f["dtype"] == "video"]
         for row in self._json_lines("meta/episodes.jsonl"):
             index = int(row["episode_index"])
             place = {
-                "episode_chunk": index // int(self.info["chunks_size"]),
+                "episode_chunk": index // self._info.chunks_size,
                 "episode_index": index,
             }
-            videos = {
-                key: VideoPart(
-                    self.root / self.info["video_path"].format(video_key=key, **place), 0
-                )
-                for key, feature in self.features.items()
-                if feature["dtype"] == "video"
-            }
-            data = self.root / self.info["data_path"].format(**place)
-            yield StoredEpisode(index, int(row["length"]), data, videos)
+            yield StoredEpisode(
+                index,
+                int(row["length"]),
+                self._folder.fill_in(self._info.data_path, place),
+                {key: VideoPart(self._video({**place, "video_key": key}), 0) for key in videos},
+            )
 
     def _episodes_v3(self) -> Iterator[StoredEpisode]:
         videos = [k for k, f in self.features.items() if f["dtype"] == "video"]
         for path in sorted((self.root / "meta/episodes").glob("*/*.parquet")):
-            for row in self._parquet(path, without="stats/").to_pylist():
+            file = self._file(path.relative_to(self.root).as_posix())
+            for row in self._parquet(file, without="stats/").to_pylist():
                 yield StoredEpisode(
-                    index=row["episode_index"],
-                    length=row["length"],
-                    data=self._at("data_path", row, "data"),
+                    index=int(row["episode_index"]),
+                    length=int(row["length"]),
+                    data=self._folder.fill_in(self._info.data_path, _place(row, "data")),
                     videos={
                         key: VideoPart(
-                            self._at("video_path", row, f"videos/{key}", video_key=key),
+                            self._video({**_place(row, f"videos/{key}"), "video_key": key}),
                             self._first(row[f"videos/{key}/from_timestamp"], key),
                         )
                         for key in videos
                     },
                 )
 
-    def _at(self, template: str, row: dict[str, Any], prefix: str, **names: str) -> Path:
-        place = {name: row[f"{prefix}/{name}"] for name in ("chunk_index", "file_index")}
-        return self.root / self.info[template].format(**place, **names)
+    def _video(self, place: Mapping[str, int | str]) -> Path:
+        if self._info.video_path is None:
+            raise self._refuse(f"{layout.INFO} has no video_path", "fetch it again")
+        return self._folder.fill_in(self._info.video_path, place)
 
     def _first(self, seconds: float, key: str) -> int:
         """The picture of a video at a time; times are whole multiples of a picture's."""
@@ -253,7 +302,7 @@ class DataSet:
 
     def _json_lines(self, name: str) -> list[dict[str, Any]]:
         try:
-            lines = (self.root / name).read_text().splitlines()
+            lines = self._file(name).read_text().splitlines()
             return [json.loads(line) for line in lines if line.strip()]
         except (OSError, ValueError) as error:
             raise self._refuse(f"{name} cannot be read: {error}", "fetch it again") from error
@@ -265,13 +314,32 @@ class DataSet:
         except (OSError, pa.ArrowException) as error:
             raise self._refuse(f"{path} cannot be read: {error}", "fetch it again") from error
 
+    def _numbers(self, episode: StoredEpisode, name: str, column: pa.ChunkedArray) -> np.ndarray:
+        """A column of numbers, or of lists of equal length: [L] or [L, n]."""
+        with self._reading(f"{name} in {episode.data}"):
+            nested = pa.types.is_nested(column.type)
+            found = np.array(column.to_pylist()) if nested else np.asarray(column.to_numpy())
+            if found.dtype.kind not in "biuf":
+                raise TypeError("not numbers")
+            return found
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Refuses a data set of which something is not what the layout says."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._refuse(f"{what} is damaged ({error!r})", "fetch it again") from error
+
+    def _file(self, name: str) -> Path:
+        return self._folder.file(name)
+
     def _refuse(self, what: str, fix: str) -> UserError:
-        return UserError(f"imitation.data = {self.root}: {what}", fix)
+        return refusal(self.root, what, fix)
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of numbers, or of lists of equal length: [L] or [L, n]."""
-    if pa.types.is_nested(column.type):
-        return np.array(column.to_pylist())
-    found: np.ndarray = column.to_numpy()
-    return found
+def _place(row: Mapping[str, Any], prefix: str) -> dict[str, int | str]:
+    """Where the file of an episode is, by a row of the list of episodes."""
+    return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}

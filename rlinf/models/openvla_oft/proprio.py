@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from rlinf.errors import UserError
-from rlinf.models.files import read_tensors
+from rlinf.models.files import read_tensors, read_torch_tensors
 
 FILE = "proprio_projector.safetensors"
 _ORIGINAL = "proprio_projector--*_checkpoint.pt"  # as OpenVLA-OFT's training leaves it
@@ -55,7 +55,7 @@ class ProprioProjector(nn.Module):
         if (folder / FILE).is_file():
             state = read_tensors(folder / FILE)
         elif originals:
-            state = torch.load(originals[-1], map_location="cpu", weights_only=True)
+            state = read_torch_tensors(originals[-1])
         else:
             raise UserError(
                 f"actor.model.use_proprio = true: {folder} has neither {FILE} nor {_ORIGINAL}",

@@ -18,7 +18,7 @@ from rlinf.config.model_folder import STATISTICS_FILE, ModelFolder
 from rlinf.config.recipes import FOLDED, NOTED, Recipe
 from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
-from rlinf.models.files import read_tensors, write_tensors
+from rlinf.models.files import read_tensors, read_torch_tensors, write_tensors
 from rlinf.models.prismatic.network import Prismatic
 
 VALUE_HEAD_FILE = "value_head.safetensors"
@@ -125,10 +125,7 @@ def write_value_head(state: Mapping[str, Tensor], folder: Path) -> None:
 def _read_file(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}", _AGAIN) from error
+    return read_torch_tensors(path)
 
 
 def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder: Path) -> None:

@@ -176,6 +176,24 @@ def test_a_hub_that_fails_leaves_nothing_of_a_data_set(
     assert not objects.folder.exists() and not list(objects.folder.parent.glob(".download-*"))
 
 
+def test_an_archive_writes_nothing_outside_its_folder(
+    server: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, url = server
+    link = zipfile.ZipInfo("robot/link")
+    link.external_attr = 0o120777 << 16  # a symbolic link, in Unix's terms
+    with zipfile.ZipFile(folder / "robot.zip", "w") as archive:
+        archive.writestr("robot/arm.txt", "long")
+        archive.writestr("robot/../../../../upwards.txt", "")
+        archive.writestr(str(tmp_path / "absolute.txt"), "")
+        archive.writestr(link, str(tmp_path))
+        archive.writestr("robot/link/through.txt", "")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(UserError, match="could not be fetched"):
+        download(asset(tmp_path / "robot", f"{url}/robot.zip"), False, print)
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_a_source_out_of_reach_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be fetched"):
         download(asset(tmp_path / "robot", "http://127.0.0.1:9/robot.zip"), False, print)
