@@ -1,12 +1,16 @@
 """Other spellings of keys and values, in one place.
 
 Recipes in circulation spell several keys in two ways. One spelling is ours; the others are read
-as it, with a note. Both at once with different values is an error.
+as it, with a note. Both at once with different values is an error, unless one of them was told on
+the command line: then that one counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from rlinf.config import tree
 from rlinf.config.problems import Problem
@@ -49,6 +53,12 @@ NEGATED: dict[str, str] = {
 }
 """Old key -> our key, which says the opposite."""
 
+FOLLOWERS: dict[str, str] = {
+    "rollout.model.model_path": "actor.model.model_path",
+    "rollout.model.precision": "actor.model.precision",
+}
+"""Key -> the key whose value it must have; it gives way where that one is told."""
+
 _LEVELS = {"token_level": "token", "action_level": "action", "chunk_level": "chunk"}
 _PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}
 _PICTURES = {"rgb+segmentation": "rgb"}  # where a task needs the segmentation, it takes it
@@ -78,8 +88,36 @@ VALUES: dict[str, dict[str, str]] = {
 """Our key -> other spellings of its values."""
 
 
-def apply(config: Tree) -> tuple[list[str], list[Problem]]:
+def let_told_win(config: DictConfig, told: Set[str]) -> None:
+    """Makes values of the file that the command line spells otherwise follow it.
+
+    It happens before interpolations are resolved, so that what refers to a key follows too.
+
+    Args:
+        config: the composed configuration; changed in place.
+        told: dotted keys of the command line.
+    """
+    for old, new in RENAMED.items():
+        for winner, other in ((old, new), (new, old)):
+            if winner in told and other not in told and _holds(config, other):
+                OmegaConf.update(config, other, f"${{{winner}}}", merge=False)
+    for old, new in NEGATED.items():
+        value = OmegaConf.select(config, old)
+        if old in told and new not in told and isinstance(value, bool):
+            OmegaConf.update(config, new, not value, force_add=True)
+    for old, (new, factor) in PRODUCTS.items():
+        if old in told and new not in told and isinstance(OmegaConf.select(config, old), int):
+            known = OmegaConf.select(config, factor) is not None
+            product = f"${{multiply:${{{old}}},${{{factor}}}}}" if known else f"${{{old}}}"
+            OmegaConf.update(config, new, product, force_add=True)
+
+
+def apply(config: Tree, told: Set[str] = frozenset()) -> tuple[list[str], list[Problem]]:
     """Rewrites `config` in place to our spellings.
+
+    Args:
+        config: the resolved configuration.
+        told: dotted keys of the command line; each wins over the file's other spelling of it.
 
     Returns:
         A note per alias used, and the keys given twice with different values.
@@ -90,18 +128,39 @@ def apply(config: Tree) -> tuple[list[str], list[Problem]]:
         if tree.has(config, old):
             _replace(config, old, new, tree.take(config, old), notes, problems)
     for old, new in NEGATED.items():
-        if isinstance(tree.get(config, old), bool):
+        if isinstance(tree.get(config, old), bool) and not _outdone(config, old, new, told, notes):
             _replace(config, old, new, not tree.take(config, old), notes, problems)
     for old, (new, factor_key) in PRODUCTS.items():
         factor = 1 if tree.get(config, factor_key) is None else tree.get(config, factor_key)
-        if isinstance(tree.get(config, old), int) and isinstance(factor, int):
+        numbers = isinstance(tree.get(config, old), int) and isinstance(factor, int)
+        if numbers and not _outdone(config, old, new, told, notes):
             _replace(config, old, new, tree.take(config, old) * factor, notes, problems)
     for key in VALUES:
         value = tree.get(config, key)
         if _canonical(key, value) != value:
             tree.put(config, key, _canonical(key, value))
             notes.append(f"{key}: {value} is read as {_canonical(key, value)}")
+    ours = {RENAMED.get(key, key) for key in told}
+    for follower, leader in FOLLOWERS.items():
+        if leader in ours and follower not in ours:
+            _outdone(config, follower, leader, {leader}, notes)
     return notes, problems
+
+
+def _holds(config: DictConfig, key: str) -> bool:
+    """Whether the dotted key is there, be its value None; nothing is resolved."""
+    parent, _, name = key.rpartition(".")
+    section = OmegaConf.select(config, parent)
+    return isinstance(section, DictConfig) and name in section
+
+
+def _outdone(config: Tree, old: str, new: str, told: Set[str], notes: list[str]) -> bool:
+    """Removes the old key where the command line gives ours; returns whether it did."""
+    if new not in told or old in told or not tree.has(config, old):
+        return False
+    value = tree.take(config, old)
+    notes.append(f"{new} of the command line counts, not {old} = {value}")
+    return True
 
 
 def _canonical(key: str, value: Any) -> Any:

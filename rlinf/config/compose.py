@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import rlinf
+from rlinf.config import tree
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
 
@@ -109,6 +110,18 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
                 "\"key='value'\"",
             ) from error
     return parsed
+
+
+def told_keys(overrides: Sequence[str]) -> frozenset[str]:
+    """Dotted keys whose values the overrides give; of a section those inside it."""
+    told: set[str] = set()
+    for override in _parse(overrides):
+        key, value = override.key_or_group, override.value()
+        if isinstance(value, dict):
+            told |= set(tree.keys({str(name): inner for name, inner in value.items()}, key))
+        elif not override.is_delete() and override.package is None:
+            told.add(key)
+    return frozenset(told)
 
 
 def _forced(override: Override, folder: Path) -> str:

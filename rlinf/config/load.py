@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from rlinf.config import aliases, checks, derive, preflight
-from rlinf.config.compose import compose, locate
+from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
 from rlinf.config.model_folder import ADAPTER_FILE
@@ -54,9 +56,15 @@ def load(
     """
     file = locate(name_or_path)
     name = file.stem
+    told = told_keys(overrides)
     chosen: list[str] = []
-    plain = compose(file, overrides, lambda c: chosen.extend(set_log_path(c, name, purpose)))
-    notes, problems = aliases.apply(plain)
+
+    def prepare(composed: DictConfig) -> None:
+        chosen.extend(set_log_path(composed, name, purpose))
+        aliases.let_told_win(composed, told)
+
+    plain = compose(file, overrides, prepare)
+    notes, problems = aliases.apply(plain, told)
     problems += take_refused(plain)
     _set_video_folders(plain)
     _set_model_path(plain)

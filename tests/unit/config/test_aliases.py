@@ -12,7 +12,7 @@ from rlinf.config import aliases
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.config.refused import REFUSED, take_refused
-from rlinf.config.tree import put
+from rlinf.config.tree import get, put
 from rlinf.config.validate import schema_keys
 from rlinf.errors import UserError
 
@@ -103,11 +103,100 @@ def test_group_envs_count_groups_and_chunk_steps_count_chunks() -> None:
 
 
 def test_both_spellings_may_stand_together_only_with_one_value(load_toy: Load) -> None:
-    assert load_toy("algorithm.num_group_envs=256").config.env.train.total_num_envs == 256
+    both = "env.train.total_num_envs=256"
+    config = load_toy("algorithm.num_group_envs=256", both).config
+    assert config.env.train.total_num_envs == 256
     with pytest.raises(UserError) as caught:
-        load_toy("algorithm.num_group_envs=128")
+        load_toy("algorithm.num_group_envs=128", both)
     assert "env.train.total_num_envs = 256 differ" in str(caught.value)
     assert "keep only env.train.total_num_envs" in str(caught.value)
+
+
+# The file is in our spelling; a group of 8 makes 256 sub-envs of 32 groups.
+GROUPS = """
+defaults: [toy_ppo_mlp, _self_]
+env:
+  train: {group_size: 8, total_num_envs: 256, use_fixed_reset_state_ids: true,
+          max_steps_per_rollout_epoch: "${.max_episode_steps}"}
+actor: {model: {model_path: /a}, micro_batch_size: 20, global_batch_size: 20}
+rollout: {model: {model_path: /a}}
+algorithm: {sampling_params: {do_sample: true}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        (["algorithm.group_size=4"], {"env.train.group_size": 4, "env.train.total_num_envs": 256}),
+        (["algorithm={group_size: 4}"], {"env.train.group_size": 4}),
+        (["algorithm.num_group_envs=16"], {"env.train.total_num_envs": 128}),
+        (
+            ["algorithm.num_group_envs=16", "algorithm.group_size=4"],
+            {"env.train.total_num_envs": 64, "env.train.group_size": 4},
+        ),
+        # What refers to the key follows as well.
+        (
+            ["algorithm.max_episode_steps=20"],
+            {"env.train.max_episode_steps": 20, "env.train.max_steps_per_rollout_epoch": 20},
+        ),
+        (["algorithm.n_chunk_steps=10"], {"env.train.max_steps_per_rollout_epoch": 10}),
+        (
+            ["algorithm.sampling_params.use_greedy=true"],
+            {"algorithm.sampling_params.do_sample": False},
+        ),
+        (
+            ["actor.checkpoint_load_path=/x"],
+            {"actor.model.model_path": "/x", "rollout.model.model_path": None},
+        ),
+        (["actor.model.model_path=/x"], {"rollout.model.model_path": None}),
+    ],
+)
+def test_an_override_in_another_spelling_wins_over_the_file(
+    tmp_path: Path, laptop: Machine, overrides: list[str], found: dict[str, object]
+) -> None:
+    (tmp_path / "ours.yaml").write_text(GROUPS)
+    loaded = load(
+        str(tmp_path / "ours.yaml"), [f"runner.logger.log_path={tmp_path}", *overrides], laptop
+    )
+    tree = loaded.config.model_dump(mode="json")
+    assert {key: get(tree, key) for key in found} == found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        (["env.train.total_num_envs=32"], {"env.train.total_num_envs": 32}),
+        (
+            ["env.train.max_episode_steps=20", "algorithm.n_chunk_steps=20"],
+            {"env.train.max_episode_steps": 20},
+        ),
+        (
+            ["algorithm.sampling_params.do_sample=false"],
+            {"algorithm.sampling_params.do_sample": False},
+        ),
+    ],
+)
+def test_an_override_wins_over_the_other_spelling_of_the_file(
+    tmp_path: Path, laptop: Machine, overrides: list[str], found: dict[str, object]
+) -> None:
+    (tmp_path / "old.yaml").write_text(OLD_SPELLING)
+    loaded = load(
+        str(tmp_path / "old.yaml"),
+        [
+            f"runner.logger.log_path={tmp_path}",
+            *overrides,
+            "actor.micro_batch_size=32",
+            "actor.global_batch_size=32",
+        ],
+        laptop,
+    )
+    tree = loaded.config.model_dump(mode="json")
+    assert {key: get(tree, key) for key in found} == found
+
+
+def test_two_spellings_on_the_command_line_must_agree(load_toy: Load) -> None:
+    with pytest.raises(UserError, match=r"keep only env\.train\.group_size"):
+        load_toy("algorithm.group_size=4", "env.train.group_size=8")
 
 
 def test_spellings_of_one_value_do_not_differ() -> None:
