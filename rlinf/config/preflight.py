@@ -16,6 +16,7 @@ from rlinf.config.schema import Config
 _OWNERS = {"openvla-7b-rlvla": "gen-robot", "openvla-7b": "openvla", "RLinf-": "RLinf"}
 """Beginnings of the names of published models -> who publishes them."""
 _SPARE_BYTES = 1_000_000_000
+_BYTES_PER_REFERENCE = 4  # that is trained, in the reference policy of all checkpoints: fp32
 _BYTES_PER_PARAMETER = 12  # that is trained, in a checkpoint: weight and two Adam moments, fp32
 
 
@@ -135,7 +136,8 @@ def _disk(config: Config) -> Iterator[Problem]:
     checkpoint = _BYTES_PER_PARAMETER * config.actor.model.num_trainable()
     # One more than is kept: the new checkpoint is complete before the oldest goes.
     count = config.runner.keep_checkpoints + config.runner.keep_best + 1
-    need = _SPARE_BYTES + checkpoint * count
+    reference = _BYTES_PER_REFERENCE * config.actor.model.num_trainable()
+    need = _SPARE_BYTES + checkpoint * count + reference * (config.algorithm.kl_beta > 0)
     free = shutil.disk_usage(existing).free
     if free < need:
         yield Problem(

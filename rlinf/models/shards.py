@@ -1,7 +1,8 @@
 """Weights and optimizer on the disk, every rank writing what it holds (torch's distributed
 checkpoint). What one number of ranks wrote, any other number can read.
 
-Weights that no training changes are not in it: they come from where the run took them.
+Weights that no training changes are not in it: they come from where the run took them. The policy
+that training started from is in it where the loss has a KL term, whose reference policy it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = "actor"
 """Of the shards, in a checkpoint."""
+REFERENCE = "reference"
+"""Of the shards of the reference policy, in a checkpoint."""
 CONFIG_FILE = "config.json"
 """Of the configuration, in a checkpoint."""
 POLICY = "policy"
@@ -34,6 +37,12 @@ def weights_of(policy: Policy) -> dict[str, Tensor]:
     """What training changes, by name: trained parameters and buffers. No copies."""
     frozen = {name for name, p in policy.named_parameters() if not p.requires_grad}
     return {name: t for name, t in policy.state_dict().items() if name not in frozen}
+
+
+def trained_of(policy: Policy) -> dict[str, Tensor]:
+    """The trained parameters by name. No copies."""
+    trained = {name for name, p in policy.named_parameters() if p.requires_grad}
+    return {name: t for name, t in policy.state_dict().items() if name in trained}
 
 
 def begin_to_write(state: State, folder: Path, group: ProcessGroup | None) -> Future[Any]:
@@ -59,6 +68,11 @@ def begin_to_write(state: State, folder: Path, group: ProcessGroup | None) -> Fu
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder is a checkpoint, rather than a policy folder."""
     return (folder / FOLDER).is_dir()
+
+
+def has_reference(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds the reference policy of a KL term."""
+    return (checkpoint / REFERENCE).is_dir()
 
 
 def is_written(checkpoint: Path) -> bool:

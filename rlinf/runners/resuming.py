@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from rlinf.config.problems import error_of
+from rlinf.config.problems import Problem, error_of
 from rlinf.config.resume import changes
 from rlinf.config.schema import Config
-from rlinf.models.shards import CONFIG_FILE
+from rlinf.config.tree import Tree, get
+from rlinf.models.shards import CONFIG_FILE, has_reference
 from rlinf.runners import checkpoint
 from rlinf.runners.run import Run
+from rlinf.runners.warmup import given_weights
 
 
 def compare_with_checkpoint(config: Config, run: Run, imitates: bool = False) -> None:
@@ -38,12 +41,36 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
         return None
     found = changes(old, config, imitates)
     problems = list(found.problems(config.runner.resume_force))
+    if not imitates and not config.runner.resume_force:
+        problems += _other_reference(old, config, folder)
     if problems:
         raise error_of(problems, config.runner.logger.run_dir.name)
     told = [*found.task, *found.told]
     if not told:
         return None
     return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in told)])
+
+
+def _other_reference(old: Tree, config: Config, folder: Path) -> Iterator[Problem]:
+    """The reference policy of a new KL term cannot be found: training started elsewhere.
+
+    A checkpoint that was written without a KL term holds none. Then it is what the configuration
+    starts from, if the run has started from there.
+    """
+    if config.algorithm.kl_beta == 0 or has_reference(folder):
+        return
+    now = given_weights(config)
+    if now.imitation is not None and now.runner.ckpt_path is now.actor.model.model_path is None:
+        return  # of a warm-up, which has a name of its own for each content
+    new: Tree = now.model_dump(mode="json")
+    for key in ("runner.ckpt_path", "actor.model.model_path", "actor.model.lora_path"):
+        if get(old, key) != get(new, key):
+            yield Problem(
+                f"algorithm.kl_beta = {config.algorithm.kl_beta}: {folder} holds no reference "
+                f"policy, and training did not start from {key} = {get(new, key)}",
+                f"set {key}={get(old, key)}; or measure the KL from that policy all the same with "
+                "runner.resume_force=true",
+            )
 
 
 def _newest(config: Config) -> Path | None:

@@ -1,13 +1,17 @@
 """What a checkpoint of a training holds, and when one is written.
 
 actor/             trained weights, optimizer and number of updates, see models/shards.py
+reference/         the policy that training started from, where the loss has a KL term
 episodes.npz       the running episodes of every env, see `pack_states`
 config.json        the configuration
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +24,7 @@ from rlinf.config.schema import Config
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
-from rlinf.models.shards import CONFIG_FILE
+from rlinf.models.shards import CONFIG_FILE, REFERENCE, has_reference
 from rlinf.runners import checkpoint
 from rlinf.runners.branches import leave_branch
 from rlinf.runners.evaluate import read_history
@@ -42,6 +46,7 @@ class Saver:
         self.step = 0  # iterations completed
         self._saved: int | None = None  # the newest step on the disk
         self._resumed_from: Path | None = None
+        self._reference: Path | None = None  # the newest checkpoint that holds the reference policy
         self._episodes: Pending | None = None  # of the envs when `step` was complete
         self._kept: Pending | None = None  # the actor's state when `step` was complete
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -89,6 +94,8 @@ class Saver:
         otherwise it is the newest checkpoint, or the start of the run.
         """
         whole = not actor_lost or self._restore_actor()
+        if whole and actor_lost and self._reference is not None:
+            self.workers.load_reference(self._reference)
         if whole and self._restore_episodes():
             return
         self.finish()
@@ -131,6 +138,7 @@ class Saver:
         self._deal_out(unpack_states(folder / EPISODES_FILE))
         self.complete(checkpoint.step_of(folder), self.workers.request_episodes())
         self._saved, self._resumed_from = self.step, folder
+        self._reference = folder if has_reference(folder) else None
 
     def save(self) -> None:
         """Begins a checkpoint of the last complete iteration, if there is none yet.
@@ -145,13 +153,16 @@ class Saver:
         except OSError as error:
             self._warn(self.step, error)
             return
+        reference = self._reference
+        if reference is not None and not has_reference(reference):
+            reference = None  # of another run, which has removed it meanwhile
         try:
-            self.workers.begin_to_save_actor(building)
+            self.workers.begin_to_save_actor(building, with_reference=reference is None)
         except WorkerDied as error:
             checkpoint.abandon(building)
             self._warn(self.step, error)
             return
-        result = self._thread.submit(self._write, building, self.step, self._episodes)
+        result = self._thread.submit(self._write, building, self.step, self._episodes, reference)
         self._writing = self.step, result
 
     def rescue(self, new_ranks: bool) -> Path | None:
@@ -196,18 +207,23 @@ class Saver:
             step, result = self._writing
             self._writing = None
             try:
-                result.result()
+                written = result.result()
                 self._saved = step
+                self._reference = written if has_reference(written) else None
             except (OSError, WorkerDied) as error:
                 self._warn(step, error)
         return self._saved == self.step
 
-    def _write(self, building: Path, step: int, episodes: Pending | None) -> Path:
+    def _write(
+        self, building: Path, step: int, episodes: Pending | None, reference: Path | None
+    ) -> Path:
         """Runs in a thread of its own, so that the next iteration need not wait."""
         try:
             pack_states(episodes.result() if episodes else [], building / EPISODES_FILE)
             write_config(self.config, building)
             self.workers.wait_for_saved_actor(building)
+            if reference is not None:
+                share_files(reference / REFERENCE, building / REFERENCE)
             score = dict(read_history(self.run.folder)).get(step)
             return checkpoint.commit(
                 building,
@@ -234,6 +250,24 @@ class Saver:
             self.run.console.note("the number of sub-envs has changed: all episodes begin anew")
         else:
             self.workers.restore_episodes(regrouped)
+
+
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def share_files(source: Path, target: Path) -> None:
+    """Makes a folder with the files of another, which never change: they lie on the disk once.
+
+    Where the file system has no hard links, they are copied.
+    """
+    target.mkdir()
+    for file in source.iterdir():
+        try:
+            os.link(file, target / file.name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(file, target / file.name)
 
 
 def write_config(config: Config, folder: Path) -> None:

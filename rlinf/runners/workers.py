@@ -256,9 +256,13 @@ class Workers:
         self._actor.call("restore").result(timeout_s=limit)
         self.updating = self._asked_to_give_up = False
 
-    def begin_to_save_actor(self, folder: Path) -> None:
-        """Every rank copies its share of policy and optimizer and writes it in the background."""
-        self._actor.call("save", str(folder)).result()
+    def begin_to_save_actor(self, folder: Path, with_reference: bool) -> None:
+        """Every rank copies its share of policy and optimizer and writes it in the background.
+
+        Args:
+            with_reference: the reference policy of a KL term is written first.
+        """
+        self._actor.call("save", str(folder), with_reference).result()
 
     def wait_for_saved_actor(self, folder: Path) -> None:
         """Waits until all ranks have written; may be called from another thread.
@@ -292,6 +296,10 @@ class Workers:
     def load_actor(self, folder: Path) -> None:
         """Policy and optimizer on every rank."""
         self._wait(self._actor.call("load", str(folder)))
+
+    def load_reference(self, folder: Path) -> None:
+        """The reference policy of a KL term on every rank, if a checkpoint holds it."""
+        self._wait(self._actor.call("load_reference", str(folder)))
 
     def close(self) -> None:
         """Ends all processes; simulators end with the env worker that owns them."""

@@ -129,6 +129,30 @@ class ActorWorker(TrainingWorker):
         """
         self.passes.given_up.set()
 
+    def save(self, folder: str, with_reference: bool = False) -> None:
+        """See `TrainingWorker.save`.
+
+        Args:
+            with_reference: also the reference policy of the KL term, if there is one; training
+                waits for it. It never changes, so later checkpoints take it from this one.
+
+        Raises:
+            OSError: a disk is full or not writable.
+        """
+        if with_reference and self.start is not None:
+            self.start.write(Path(folder), self._saving_ranks)
+        super().save(folder)
+
+    def load(self, folder: str) -> None:
+        """See `TrainingWorker.load`; with the reference policy, if there is one."""
+        super().load(folder)
+        self.load_reference(folder)
+
+    def load_reference(self, folder: str) -> None:
+        """Takes the reference policy that a checkpoint holds: where training started."""
+        if self.start is not None and shards.has_reference(Path(folder)):
+            self.start.read(Path(folder))
+
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
             table = ObservationTable(self.fetch(batch.observations))

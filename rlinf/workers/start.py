@@ -1,13 +1,16 @@
-"""The policy that training started from, for the KL term."""
+"""The reference policy of the KL term: the one that training started from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
+from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.workers.sharding import Spread
 
@@ -32,6 +35,25 @@ class StartWeights:
             yield
         finally:
             self._swap()
+
+    def write(self, folder: Path, group: dist.ProcessGroup | None) -> None:
+        """Writes them to a checkpoint; every rank takes part.
+
+        Raises:
+            OSError: a disk is full or not writable.
+        """
+        with self.in_place():
+            weights = {shards.POLICY: shards.trained_of(self._policy)}
+            writing = shards.begin_to_write(weights, folder / shards.REFERENCE, group)
+        problem = shards.problem_of(writing)
+        if problem is not None:
+            raise OSError(problem)
+
+    def read(self, folder: Path) -> None:
+        """Takes those that a checkpoint holds; every rank takes part."""
+        with self.in_place():
+            weights = {shards.POLICY: shards.trained_of(self._policy)}
+            shards.read(weights, folder / shards.REFERENCE, alone=not dist.is_initialized())
 
     @torch.no_grad()
     def _swap(self) -> None:

@@ -30,7 +30,7 @@ def continue_with(tmp_path: Path) -> Continue:
             return load(name, [*own, *given]).config
 
         folder = tmp_path / "checkpoints" / "global_step_12"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / "checkpoints" / "global_step_2").mkdir()  # of nothing
         stored = config_of(*before).model_dump(mode="json")
         stored["runner"]["of_another_version"] = 1
@@ -94,6 +94,21 @@ def test_what_was_forced_is_told(continue_with: Continue):
     before, now = (f"{REWARD}=sparse",), (f"{REWARD}=dense", "runner.resume_force=true")
     (said,) = continue_with(*now, before=before, name="maniskill_ppo_mlp")
     assert f"{REWARD}: sparse -> dense" in said
+
+
+@pytest.mark.parametrize("holds_reference", [False, True])
+def test_a_new_kl_term_needs_the_policy_that_training_started_from(
+    continue_with: Continue, tmp_path: Path, holds_reference: bool
+):
+    (tmp_path / "export").mkdir()
+    before = (f"actor.model.model_path={tmp_path}/export",)
+    if holds_reference:
+        (tmp_path / "checkpoints" / "global_step_12" / "reference").mkdir(parents=True)
+        assert "kl_beta: 0.0 -> 0.1" in continue_with("algorithm.kl_beta=0.1", before=before)[0]
+        return
+    told = rf"holds no reference policy(.|\n)*set actor.model.model_path={tmp_path}/export"
+    with pytest.raises(UserError, match=told):
+        continue_with("algorithm.kl_beta=0.1", before=before)
 
 
 def test_without_a_checkpoint_there_is_nothing_to_compare(tmp_path: Path):

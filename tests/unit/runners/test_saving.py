@@ -95,7 +95,7 @@ class Workers:
         return Answer([])
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: self.done.append(name)
+        return lambda *_, **__: self.done.append(name)
 
 
 def saver_of(workers: Any, folder: Path) -> Saver:
@@ -181,7 +181,7 @@ def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_p
     workers = Workers(Answer())
     workers.updating, warnings = False, []
 
-    def die(_: Path) -> None:
+    def die(_: Path, with_reference: bool) -> None:
         raise WorkerDied("actor[1] died during save()")
 
     workers.begin_to_save_actor = die
@@ -214,3 +214,30 @@ def test_an_evaluation_of_an_abandoned_branch_gives_no_checkpoint_a_score(tmp_pa
     manifest = tmp_path / "checkpoints" / "global_step_9" / "manifest.json"
     assert json.loads(manifest.read_text())["score"] is None
     assert not (tmp_path / "checkpoints" / "best").exists()
+
+
+def test_the_reference_policy_is_written_once_and_part_of_every_checkpoint(tmp_path: Path):
+    workers, asked = Workers(Answer()), []
+    workers.updating = False
+
+    def save(folder: Path, with_reference: bool) -> None:
+        asked.append(with_reference)
+        if with_reference:
+            (folder / "reference").mkdir()
+            (folder / "reference" / "shard").write_text("where training started")
+
+    workers.begin_to_save_actor = save
+    saver = saver_of(workers, tmp_path)
+    for step in (7, 8, 9):
+        saver.complete(step, workers.request_episodes())
+        saver.save()
+        assert saver.finish()
+    assert asked == [True, False, False]
+    newest, before = checkpoint.folders(tmp_path / "checkpoints")  # two are kept
+    assert checkpoint.verify(newest) is None
+    shard = newest / "reference" / "shard"
+    assert shard.read_text() == "where training started"
+    assert shard.samefile(before / "reference" / "shard")
+    # New ranks started where their configuration says, which may be elsewhere after a resume.
+    saver.rewind(actor_lost=True)
+    assert workers.done[-3:] == ["restore_actor", "load_reference", "restore_episodes"]

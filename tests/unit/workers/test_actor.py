@@ -276,22 +276,26 @@ def test_groups_of_equal_returns_alone_leave_the_weights_as_they_are(
     assert np.array_equal(weights_of(actor), weights)
 
 
+KL = ("algorithm.kl_beta=0.1", "actor.global_batch_size=120", "algorithm.update_epoch=1")
+
+
 def test_the_divergence_is_measured_from_the_start_policy_also_after_a_resume(
     toy: Toy, stage_of: StageOf, actor_of: ActorOf, tmp_path: Path
 ):
-    config = toy("algorithm.kl_beta=0.1", "actor.global_batch_size=120", "algorithm.update_epoch=1")
+    config = toy(*KL)
     stage = stage_of(config)
     first, _ = make_samples(stage.collect(0, 0), config)
     second, _ = make_samples(stage.collect(1, 0), config)
     actor = actor_of(config)
     assert actor.update(first, 0).reduce()["train/actor/kl"] == pytest.approx(0.0, abs=1e-9)
-    actor.save(str(tmp_path / "saved"))
+    actor.save(str(tmp_path / "saved"), with_reference=True)
     wait_until_saved(actor)
     divergence = actor.update(second, 1).reduce()["train/actor/kl"]
     # Independently: the start policy is the one that acted, so its log-probs are the recorded ones.
     assert divergence > 0
-    resumed = actor_of(config)
+    resumed = actor_of(toy("actor.seed=77", *KL))  # it would start from other weights
     resumed.load(str(tmp_path / "saved"))
+    resumed.config = actor.config  # the order of the samples
     new = logprobs_of(resumed, second)
     log_ratio = (torch.from_numpy(second.logprobs) - new)[torch.from_numpy(second.mask)]
     level = log_ratio.sum(dim=-1)  # the toy's ratio is that of an action

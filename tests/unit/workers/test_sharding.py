@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +143,31 @@ def test_four_ranks_do_what_one_process_does(config_of: ConfigOf, tmp_path: Path
     for ranks, copies in zip(update_in_ranks(ways, tmp_path, 4), (1, 2, 4), strict=True):
         assert_equal(ranks, alone)
         assert sum(rank.held for rank in ranks) == copies * alone.held
+
+
+def test_a_reference_policy_that_two_ranks_wrote_is_read_by_one_that_started_elsewhere(
+    config_of: ConfigOf, tmp_path: Path
+):
+    config = config_of(MLP, 0.1)
+
+    def work(rank: int, tell: Any) -> bool:
+        actor = ActorWorker(config, rank, 2, 1, 8, list, str(tmp_path), 2)
+        actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        actor.update(batch_for(config), 0)
+        actor.save(str(tmp_path / "saved"), with_reference=True)
+        while not actor.saved()[0]:
+            time.sleep(0.01)
+        actor.ranks.leave()
+        return True
+
+    in_ranks(2, work)
+    actor = config.actor.model_copy(update={"seed": config.actor.seed + 1})
+    alone = ActorWorker(config.model_copy(update={"actor": actor}), 0, 1, 1, 8, list, str(tmp_path))
+    trained = dict(alone.policy.named_parameters())
+    expected = dict(build_policy(MLP, config.actor.seed).named_parameters())
+    alone.load(str(tmp_path / "saved"))
+    with alone.start.in_place():
+        assert all(torch.equal(trained[name], expected[name]) for name in trained)
 
 
 def test_two_ranks_gather_a_transformer_layer_by_layer(config_of: ConfigOf, tmp_path: Path):
