@@ -172,7 +172,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    _choose_waiting()
+    _prepare_imports()
     loaded = _load_to_run(arguments.config, arguments.overrides)
     from rlinf.runners.resuming import changes_since_checkpoint
 
@@ -183,7 +183,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _choose_waiting()
+    _prepare_imports()
     loaded = _load_to_run(arguments.config, ["runner.only_eval=true", *arguments.overrides])
     with _run_folder(loaded.config):
         if arguments.benchmark is not None:
@@ -197,7 +197,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _sft(arguments: argparse.Namespace) -> int:
-    _choose_waiting()
+    _prepare_imports()
     loaded = _load_to_run(arguments.config, arguments.overrides, "sft")
     from rlinf.runners.resuming import changes_since_checkpoint
 
@@ -208,7 +208,7 @@ def _sft(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    _choose_waiting()
+    _prepare_imports()
     loaded = _load_to_run(arguments.config, arguments.overrides, "collect")
     with _run_folder(loaded.config):
         from rlinf.runners.collect import collect
@@ -234,11 +234,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor(lambda line: print(line, flush=True))
 
 
-def _choose_waiting() -> None:
-    """Says how OpenMP threads wait, before anything imports torch."""
-    from rlinf.cluster.environment import WAITING
+def _prepare_imports() -> None:
+    """Settings of torch and Ray, which read them when they are imported."""
+    from rlinf.cluster.environment import BEFORE_RAY, WAITING
 
-    for name, value in WAITING.items():
+    for name, value in {**WAITING, **BEFORE_RAY}.items():
         os.environ.setdefault(name, value)
 
 

@@ -8,7 +8,7 @@
 set -euo pipefail
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
-if [ $# -eq 0 ] || [[ "$1" == *=* ]]; then
+if [ $# -eq 0 ] || { [[ "$1" == *=* ]] && [ ! -e "$1" ]; }; then
     echo "eval_embodiment.sh: the name of a configuration is missing" >&2
     echo "  fix: bash examples/embodiment/eval_embodiment.sh CONFIG [key=value ...]" >&2
     exit 2

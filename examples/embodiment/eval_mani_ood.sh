@@ -9,7 +9,8 @@
 set -euo pipefail
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
-if [ $# -lt 2 ] || [[ "$1" == *=* ]] || [[ "$2" == *=* ]]; then
+is_override() { [[ "$1" == *=* ]] && [ ! -e "$1" ]; }
+if [ $# -lt 2 ] || is_override "$1" || is_override "$2"; then
     echo "eval_mani_ood.sh: the name of a configuration or of a checkpoint is missing" >&2
     echo "  fix: bash examples/embodiment/eval_mani_ood.sh CONFIG CKPT [key=value ...]" >&2
     exit 2

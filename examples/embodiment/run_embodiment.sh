@@ -9,8 +9,8 @@ set -euo pipefail
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
 config=quickstart
-# A first argument with a "=" is already an override.
-if [ $# -gt 0 ] && [[ "$1" != *=* ]]; then
+# A first argument with a "=" is already an override, unless it is a file.
+if [ $# -gt 0 ] && { [[ "$1" != *=* ]] || [ -e "$1" ]; }; then
     config="$1"
     shift
 fi

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -67,18 +70,35 @@ def _knock(address: str) -> None:
         ) from error
 
 
+@contextmanager
+def _commands_a_raylet_can_read() -> Iterator[None]:
+    """Ray writes the commands of its workers as Windows wants them, and its raylet reads them as
+    POSIX does. The two differ in quotes and backslashes: a raylet of such a path never starts.
+    """
+    if not set(sys.executable) & set("'\"\\"):
+        yield
+        return
+    original = subprocess.list2cmdline
+    subprocess.list2cmdline = lambda seq: shlex.join(map(os.fsdecode, seq))
+    try:
+        yield
+    finally:
+        subprocess.list2cmdline = original
+
+
 def _init(address: str | None) -> None:
     """Connects to Ray, or starts it here, with a few more tries where the machine is too busy."""
     for attempt in range(START_ATTEMPTS):
         try:
-            ray.init(
-                address=address or "local",
-                # Ours need no CPU slots of Ray; for each it has, it would start an idle process.
-                num_cpus=None if address else 0,
-                include_dashboard=False,
-                log_to_driver=False,  # workers write their own log files
-                logging_level=logging.ERROR,
-            )
+            with _commands_a_raylet_can_read():
+                ray.init(
+                    address=address or "local",
+                    # Ours need no CPU slots; for each that Ray has, it would start an idle process.
+                    num_cpus=None if address else 0,
+                    include_dashboard=False,
+                    log_to_driver=False,  # workers write their own log files
+                    logging_level=logging.ERROR,
+                )
             return
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(

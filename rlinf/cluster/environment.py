@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,15 +27,24 @@ be woken for every operation of a small network, which then takes twice as long.
 one PyTorch comes with on Linux, can do the first for some microseconds and then the second.
 """
 
+BEFORE_RAY = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+"""To be said before Ray is imported: under `uv run` it would copy the working folder, whatever lies
+in it, to every worker.
+"""
+
 
 def runtime_environment(
-    placement: ProcessPlacement, threads: int, groups: Sequence[NodeGroup]
+    placement: ProcessPlacement,
+    threads: int,
+    groups: Sequence[NodeGroup],
+    launcher: str = sys.executable,
 ) -> dict[str, Any]:
     """Ray's `runtime_env` of a worker process.
 
     Args:
         threads: that the process may use.
         groups: what the configuration says of the node groups; it wins over our own variables.
+        launcher: the launcher's interpreter.
     """
     on_gpus = placement.kind == "accelerator"
     variables = {
@@ -46,6 +56,8 @@ def runtime_environment(
         DEVICES: ",".join(map(str, placement.resources)) if on_gpus else "",
     }
     python = interpreter_of(placement, groups)
+    if python is None and shlex.quote(launcher) != launcher:
+        python = launcher  # Ray hands its own to a shell without quotes
     return {"env_vars": variables} | ({"py_executable": shlex.quote(python)} if python else {})
 
 

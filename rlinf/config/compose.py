@@ -6,6 +6,7 @@ Nothing of Hydra's application side happens: no working folder, no log files.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,7 +68,7 @@ def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig]
     for name, function in _RESOLVERS.items():
         OmegaConf.register_new_resolver(name, function, replace=True)
     parsed = [_forced(override, file.parent) for override in _parse(overrides)]
-    search = f"hydra.searchpath=[file://{CONFIG_DIR}]"
+    search = f"hydra.searchpath=[{_quoted(f'file://{CONFIG_DIR}')}]"
     try:
         with initialize_config_dir(str(file.parent), version_base=None):
             config = hydra_compose(file.stem, [search, *parsed])
@@ -104,11 +105,14 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException as error:
-            raise UserError(
-                f"cannot read the override '{text}': {str(error).splitlines()[-1]}",
-                "write key=value, lists as key=[a,b], and quote values with special characters: "
-                "\"key='value'\"",
-            ) from error
+            key, _, value = text.partition("=")
+            spelt = _spelt(value)
+            if not value or spelt is None:
+                raise _unreadable(text, error) from error
+            try:
+                parsed.append(parser.parse_override(f"{key}={spelt}"))
+            except HydraException:  # it is the key
+                raise _unreadable(text, error) from error
     return parsed
 
 
@@ -122,6 +126,45 @@ def told_keys(overrides: Sequence[str]) -> frozenset[str]:
         elif not override.is_delete() and override.package is None:
             told.add(key)
     return frozenset(told)
+
+
+def _unreadable(text: str, error: HydraException) -> UserError:
+    return UserError(
+        f"cannot read the override '{text}': {str(error).splitlines()[-1]}",
+        "write key=value, lists as key=[a,b], and quote a text that begins with a bracket or a "
+        "quote: \"key='[text'\"",
+    )
+
+
+def _spelt(value: str) -> str | None:
+    """A value that Hydra's grammar cannot read, quoted: it is a text, or a list of texts.
+
+    The grammar wants quotes around parentheses, `=`, `#`, umlauts and much else that paths have.
+    None for a broken list, dictionary or quotation.
+    """
+    if value.startswith("[") and value.endswith("]"):
+        words = [word.strip() for word in value[1:-1].split(",")]
+        spelt = [word if _is_readable(word) else _spelt_text(word) for word in words]
+        return None if None in spelt else f"[{','.join(map(str, spelt))}]"
+    return _spelt_text(value)
+
+
+def _spelt_text(value: str) -> str | None:
+    return None if value.startswith(("[", "{", "'", '"')) else _quoted(value)
+
+
+def _is_readable(value: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(f"key={value}")
+    except HydraException:
+        return False
+    return True
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes, as Hydra's grammar reads it: whatever is in it stands for itself."""
+    inside = re.sub(r"(\\*)'", lambda found: 2 * found[1] + r"\'", text)
+    return "'" + re.sub(r"(\\+)$", lambda found: 2 * found[1], inside) + "'"
 
 
 def _forced(override: Override, folder: Path) -> str:
@@ -149,5 +192,5 @@ def _forced(override: Override, folder: Path) -> str:
         return text
     value = text.partition("=")[2]
     if override.is_sweep_override():
-        value = f"'{value}'"
+        value = _quoted(value)
     return f"++{key}={value}"

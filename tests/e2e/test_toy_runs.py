@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.e2e import held, runs
+from tests.e2e.places import Installation
 
 TOY = "toy_ppo_mlp"
 STEPS, SAVED = 16, 6
@@ -24,11 +25,35 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    runs.run("train", TOY, folder, *SETTINGS)
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Where no path is a plain word."""
+    return Installation(tmp_path_factory.mktemp("places"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(odd: Installation) -> Path:
+    """The folder of a run that nothing happened to, which its surroundings do not change."""
+    folder = odd.folder / "logs"
+    process = runs.start(
+        "train",
+        TOY,
+        folder,
+        *SETTINGS,
+        inside=odd.inside,
+        program=odd.program,
+        environment=odd.environment,
+    )
+    output = runs.output_of(process)
+    assert process.returncode == 0, output
     return folder
+
+
+def test_a_run_works_under_uv_and_in_folders_of_any_name(odd: Installation, undisturbed: Path):
+    """Its workers are of that installation, too, and none copied the folder that it started in."""
+    assert len(runs.metrics(undisturbed)) == STEPS
+    assert (undisturbed / "export" / "policy.safetensors").is_file()
+    said = [log.read_text() for log in (undisturbed / "workers").glob("*.log")]
+    assert len(said) >= 3 and all(f"starts in {odd.python}\n" in text for text in said)
 
 
 def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, undisturbed: Path):

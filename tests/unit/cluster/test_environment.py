@@ -42,3 +42,11 @@ def test_a_process_sees_the_devices_of_its_placement_and_no_others() -> None:
     assert runtime_environment(process(1), 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == "3,4"
     on_cpu = ProcessPlacement(0, 0, (0, 1), "cpu", "cluster")
     assert runtime_environment(on_cpu, 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_an_interpreter_whose_path_means_something_to_a_shell_is_quoted() -> None:
+    elsewhere = process(1, "cluster")
+    assert runtime_environment(elsewhere, 1, [], "/my (own) env/bin/python")["py_executable"] == (
+        "'/my (own) env/bin/python'"
+    )
+    assert "py_executable" not in runtime_environment(elsewhere, 1, [], "/env-1.0/bin/python")
