@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rlinf.config.problems import Problem
+from rlinf.data.conventions import ActionConvention
 
 
 def _off_or_positive(value: int) -> int:
@@ -84,6 +85,10 @@ class ModelConfig(Section):
     @abstractmethod
     def spaces(self) -> Spaces:
         """What the simulator has to show and to take."""
+
+    def emits(self) -> ActionConvention | None:
+        """What the numbers of its actions mean; None where they are the simulator's own."""
+        return None
 
     @abstractmethod
     def num_parameters(self) -> int:

@@ -14,6 +14,7 @@ from rlinf.config import derive, imitation_checks, placement_checks
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
 from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
+from rlinf.data.conventions import differences
 from rlinf.errors import UserError
 
 
@@ -245,6 +246,15 @@ def _env_and_model(part: str, env: EnvConfig, config: Config) -> Iterator[Proble
                 f"env.{part}.init_params has {name} {shown}, actor.model "
                 f"({config.actor.model.model_type}) needs {expected}",
                 "make them equal, or choose another model or observation mode",
+            )
+    emitted, taken = config.actor.model.emits(), env.init_params.takes()
+    if emitted is not None and taken is not None:
+        for difference in differences(emitted, taken):
+            yield Problem(
+                f"actor.model ({emitted.title}) and env.{part}.init_params ({taken.title}): "
+                f"{difference}",
+                "choose another control_mode or simulator; actor.model.action_convention=native "
+                "passes the model's numbers on as they are",
             )
 
 

@@ -20,6 +20,7 @@ from rlinf.config.schema import (
     EnvConfig,
     NodeGroup,
 )
+from rlinf.data.conventions import AS_IT_IS, Conversion, conversion
 
 Placement = Mapping[Component, tuple[ProcessPlacement, ...]]
 
@@ -36,6 +37,7 @@ class EnvPlan:
     per_worker: int  # E / W_e
     per_stage: int  # E / (W_e * P)
     simulator_processes: int  # per env worker, equally many of each stage; 0: they run inside it
+    conversion: Conversion = AS_IT_IS  # from the model's actions to the simulator's
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) 
     stages, processes = config.rollout.pipeline_stage_num, 0
     if env.init_params.uses_processes(placement["env"][0].kind == "accelerator"):
         processes = -(-min(per_worker, env.num_processes or cores) // stages) * stages
-    return EnvPlan(env.total_num_envs, per_worker, per_worker // stages, processes)
+    between = conversion(config.actor.model.emits(), env.init_params.takes())
+    return EnvPlan(env.total_num_envs, per_worker, per_worker // stages, processes, between)
 
 
 def _batch_plan(config: Config, actors: int) -> BatchPlan:

@@ -10,13 +10,14 @@ from pydantic import Field, model_validator
 from rlinf.assets import libero
 from rlinf.assets.base import describe_missing
 from rlinf.config.base import Count, Index, Spaces
+from rlinf.config.conventions import ROBOSUITE_OSC_POSE
 from rlinf.config.simulators import SimulatorParams
+from rlinf.data.conventions import ActionConvention
 
 Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
 ]
 Camera = Literal["agentview", "robot0_eye_in_hand"]
-Gripper = Literal["native", "openvla"]
 FixtureSeed = Literal["episode", "zero", "running"]
 ProtocolName = Literal["rlinf", "openvla_oft", "simplevla_rl"]
 
@@ -40,7 +41,6 @@ class Protocol:
     """What an evaluation of LIBERO has to fix beside suite and policy."""
 
     settle_steps: int  # steps without motion after a reset, before the first observation
-    gripper: Gripper  # what the last action dimension means, see `LiberoParams.gripper`
     rotate_180: bool  # turn the upside-down images of MuJoCo by 180 degrees
     camera_size: int  # pixels, side of the images; the policy resizes them as it was trained
     fixture_seed: FixtureSeed  # what the poses of cabinets, stoves and racks depend on
@@ -48,10 +48,9 @@ class Protocol:
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "rlinf": Protocol(15, "openvla", True, 256, "episode", _LONGEST),
+    "rlinf": Protocol(15, True, 256, "episode", _LONGEST),
     "openvla_oft": Protocol(
         10,
-        "openvla",
         True,
         256,
         "running",
@@ -63,7 +62,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
             "libero_10": 520,
         },
     ),
-    "simplevla_rl": Protocol(10, "openvla", True, 256, "zero", _LONGEST),
+    "simplevla_rl": Protocol(10, True, 256, "zero", _LONGEST),
 }
 
 
@@ -81,9 +80,6 @@ class LiberoParams(SimulatorParams):
     """Views of an observation, in this order: the scene from the front, and from the wrist."""
     settle_steps: Index | None = None
     """Steps without motion after a reset, gripper open, so that objects come to rest."""
-    gripper: Gripper | None = None
-    """Last action dimension. `native`: as robosuite takes it, -1 opens and +1 closes. `openvla`: 1
-    opens and 0 closes, cut at 0.5."""
     rotate_180: bool | None = None
     """Turn images by 180 degrees; MuJoCo's are upside down."""
     camera_size: Count | None = None
@@ -117,7 +113,6 @@ class LiberoParams(SimulatorParams):
             name: value
             for name in (
                 "settle_steps",
-                "gripper",
                 "rotate_180",
                 "camera_size",
                 "fixture_seed",
@@ -150,6 +145,9 @@ class LiberoParams(SimulatorParams):
     def spaces(self) -> Spaces:
         size = self.resolved().camera_size
         return Spaces("images", 8, (size, size), 7)
+
+    def takes(self) -> ActionConvention:
+        return ROBOSUITE_OSC_POSE
 
     def task_id(self) -> str:
         return self.task_suite_name

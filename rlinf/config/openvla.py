@@ -10,7 +10,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from rlinf.config import conventions
 from rlinf.config.base import Count, ModelConfig, Precision, Spaces
+from rlinf.config.conventions import ConventionName
 from rlinf.config.model_folder import (
     ADAPTER_FILE,
     ARCHITECTURE_7B,
@@ -21,6 +23,7 @@ from rlinf.config.model_folder import (
 from rlinf.config.problems import Problem, missing_packages
 from rlinf.config.recipes import FOLDED, NOTED, Recipe, resolve
 from rlinf.config.weight_files import check_files
+from rlinf.data.conventions import ActionConvention
 from rlinf.errors import UserError
 
 PACKAGES = ("transformers", "tokenizers", "peft", "simplejpeg")
@@ -39,6 +42,11 @@ class PrismaticConfig(ModelConfig):
     """Data set whose statistics scale the actions; one of `norm_stats` in the folder."""
     action_dim: Count = 7
     """A, size of one action; that of the statistics."""
+    action_convention: Literal["auto"] | ConventionName = "auto"
+    """What the numbers of an action mean; they are converted to what the simulator takes. `bridge`:
+    metres, radians, gripper 1 open and 0 closed; `libero`: 0.05 m, 0.5 rad, the same gripper;
+    `openvla`: that gripper, units not known, which are left as they are; `native`: everything is
+    the simulator's own already. `auto` follows `unnorm_key` and the statistics of the gripper."""
     image_path: Literal["auto", "pillow", "tensor", "jpeg"] = "auto"
     """How a camera image becomes the model's: `pillow` resizes as the original processor does,
     `tensor` as torchvision resizes uint8 tensors, `jpeg` compresses and resizes with Lanczos as the
@@ -89,6 +97,22 @@ class PrismaticConfig(ModelConfig):
             image_path=found.image_path if self.image_path == "auto" else self.image_path,
             center_crop=found.center_crop if self.center_crop is None else self.center_crop,
         )
+
+    def emits(self) -> ActionConvention | None:
+        return conventions.DATA_SETS.get(self.resolved_convention())
+
+    def resolved_convention(self) -> ConventionName:
+        """The given convention, or else that of the data set the model was trained on."""
+        if self.action_convention != "auto":
+            return self.action_convention
+        key, lowest = self.unnorm_key, 0.0
+        try:
+            key, statistics = self.folder().statistics_of(self.unnorm_key)
+            action = statistics["action"]
+            lowest = float(action.get("min", action["q01"])[-1])
+        except (UserError, KeyError, TypeError, IndexError):  # reported by `problems`
+            pass
+        return conventions.of_data_set(key, lowest, self.action_dim)
 
     def notes(self) -> list[str]:
         if not Path(self.model_path).expanduser().exists():

@@ -149,6 +149,10 @@ REFUSED: dict[str, tuple[str, str]] = {
         "the views have another key",
         "remove it and set env.*.init_params.cameras",
     ),
+    "env.*.init_params.gripper": (
+        "the simulator takes its own numbers, and those of the model are converted to them",
+        "remove it; actor.model.action_convention says what the numbers of OpenVLA mean",
+    ),
     "runner.seq_length": ("sequence lengths follow from the model", "remove it"),
     "runner.max_prompt_length": ("sequence lengths follow from the model", "remove it"),
     "actor.tokenizer": ("the tokenizer belongs to the model's folder", "remove it"),

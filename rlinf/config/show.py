@@ -12,7 +12,8 @@ from rlinf.cluster.placement import plural
 from rlinf.config import show_placement
 from rlinf.config.derive import EnvPlan, Memory, Plan
 from rlinf.config.load import Loaded
-from rlinf.config.schema import Config
+from rlinf.config.schema import Config, EnvConfig
+from rlinf.data.conventions import explain
 
 
 def render(loaded: Loaded) -> RenderableType:
@@ -25,6 +26,8 @@ def render(loaded: Loaded) -> RenderableType:
         show_placement.render(config, plan),
         "",
         _evaluation(config, plan) if config.runner.only_eval else _arithmetic(config, plan),
+        "",
+        *(_actions(config, env) for env in _environments(config)),
         "",
         _memory(plan),
         *messages(loaded),
@@ -124,6 +127,28 @@ def _simulators(plan: Plan, part: EnvPlan) -> tuple[str, str]:
     if processes == 0:
         return "-", "all sub-envs of a stage in one simulator inside the env worker"
     return f"{processes * len(plan.placement['env'])}", f"sub-processes, {processes} per env worker"
+
+
+def _environments(config: Config) -> list[EnvConfig]:
+    """Training and evaluation, or one of them where they take the same actions."""
+    train, evaluation = config.env.train, config.env.eval
+    if config.runner.only_eval:
+        return [evaluation]
+    same = train.init_params.takes() == evaluation.init_params.takes()
+    return [train] if same else [train, evaluation]
+
+
+def _actions(config: Config, env: EnvConfig) -> Table:
+    """What each number of an action means to the model and to the simulator."""
+    emits, takes = config.actor.model.emits(), env.init_params.takes()
+    model = config.actor.model.model_type + (f" ({emits.title})" if emits else "")
+    simulator = takes.title if takes else env.init_params.task_id() or env.simulator_type
+    table = Table(title="actions", title_justify="left", box=None, pad_edge=False)
+    for header in ("", f"from {model}", f"to {simulator}", "conversion"):
+        table.add_column(header)
+    for row in explain(emits, takes):
+        table.add_row(*row)
+    return table
 
 
 def _interval(interval: int) -> str:

@@ -9,7 +9,9 @@ from pydantic import model_validator
 
 from rlinf.assets import maniskill
 from rlinf.assets.base import describe_missing
+from rlinf.config import conventions
 from rlinf.config.base import Count, Positive, Section, Spaces
+from rlinf.data.conventions import ActionConvention
 
 Vector3 = tuple[float, float, float]
 
@@ -20,6 +22,10 @@ class SimulatorParams(Section):
     @abstractmethod
     def spaces(self) -> Spaces:
         """Observations and actions, as far as the configuration tells."""
+
+    def takes(self) -> ActionConvention | None:
+        """What the numbers of an action mean; None where it is not declared."""
+        return None
 
     @abstractmethod
     def uses_processes(self, on_accelerator: bool) -> bool:
@@ -121,6 +127,9 @@ class ManiskillParams(SimulatorParams):
         if self.obs_mode == "state":
             return Spaces("state", None, None, None)
         return Spaces("images", None, self._picture_size(), 7 if self._of_the_plate else None)
+
+    def takes(self) -> ActionConvention | None:
+        return conventions.maniskill(self.id, self.control_mode)
 
     def _picture_size(self) -> tuple[int, int] | None:
         if self.image_size is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class ActionStatistics:
-    """One number per action dimension: [A] float32 each, env units."""
+    """One number per action dimension: [A] float32 each, model units."""
 
     q01: np.ndarray  # 1 % quantile
     q99: np.ndarray  # 99 % quantile

@@ -69,7 +69,7 @@ class Observation:
 class ActionChunk:
     """The policy's answer to an observation of B envs."""
 
-    actions: np.ndarray  # [B, C, A] float32, in the env's own action units
+    actions: np.ndarray  # [B, C, A] float32, as the model emits them (`data/conventions.py`)
     sampled: np.ndarray  # [B, C, A] what `Policy.evaluate` needs again: token ids, or the draw
     logprobs: np.ndarray  # [B, C, A] float32, of `sampled` under the behaviour policy
     values: np.ndarray  # [B, C] (action level), [B, 1] (chunk level) or [B, 0] (no value head)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from rlinf.data.conventions import AS_IT_IS, Conversion
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation, Start
 from rlinf.envs.episode import EnvBatch
@@ -16,13 +17,21 @@ _ROLLOUTS = 6  # keeps the noise apart from that of training and evaluation
 
 
 def roll_out(
-    batch: EnvBatch, policy: Policy, sampling: Sampling, starts: Sequence[Start], seed: int
+    batch: EnvBatch,
+    policy: Policy,
+    sampling: Sampling,
+    starts: Sequence[Start],
+    seed: int,
+    conversion: Conversion = AS_IT_IS,
 ) -> Iterator[Episode]:
     """Runs every start once, as many at a time as there are envs; yields episodes as they end.
 
     The envs execute one action at a time, so that every step shows itself; the policy chooses C at
     a time, as in training. Noise belongs to (seed, start, step): the number of envs changes none
     of the episodes, only the order in which they end.
+
+    Args:
+        conversion: from the policy's actions to the simulator's, which are what is recorded.
     """
     size = batch.num_envs
     queues = [list(starts[env::size]) for env in range(size)]
@@ -37,7 +46,8 @@ def roll_out(
         if due.any():
             keys = [derive(seed, _ROLLOUTS, *current[r], len(recordings[r])) for r in rows[due]]
             seen = shown.take(np.flatnonzero(due))
-            plans[rows[due]] = policy.act(seen, sampling, Noise(np.array(keys))).actions
+            chosen = policy.act(seen, sampling, Noise(np.array(keys))).actions
+            plans[rows[due]] = conversion(chosen)
         actions = np.zeros((size, 1, policy.action_dim), np.float32)
         for place, row in enumerate(rows):
             actions[row, 0] = plans[row, len(recordings[row]) % policy.chunk]

@@ -154,7 +154,7 @@ class Imitation:
     token_loss: Tensor  # [N, K] cross-entropy of each learned token, with gradient
     value_loss: Tensor  # [N, V] squared error of the critic, with gradient; [N, 0] without critic
     correct: Tensor  # [N, k] 1 where the most likely action token is the demonstrated one, else 0
-    error: Tensor  # [N, C, a] |most likely action - demonstrated| of the live dimensions, env units
+    error: Tensor  # [N, C, a] |most likely - demonstrated action|, live dimensions, model units
 
 
 pytree.register_dataclass(Imitation)  # so that sharding finds the tensors it must watch
@@ -182,7 +182,7 @@ class ImitablePolicy(Policy):
         """Compares the policy with N demonstrated chunks.
 
         Args:
-            actions: [N, C, A] float32, env units; past an episode's end its last action.
+            actions: [N, C, A] float32, as the model emits them; past an episode's end its last.
             values: [N] float32, discounted returns of the demonstrations, for the critic.
             smoothing: standard deviation of the labels in bins; 0 for hard labels.
         """

@@ -117,7 +117,8 @@ def _policy_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterat
             len(batch.tasks),
             batch.num_trials,
         )
-        for episode in roll_out(batch, policy, sampling, starts, config.actor.seed):
+        seed, between = config.actor.seed, plan.train.conversion
+        for episode in roll_out(batch, policy, sampling, starts, seed, between):
             run.stop.check()  # also where nothing succeeds
             yield episode
     finally:

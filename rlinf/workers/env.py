@@ -62,7 +62,15 @@ class EnvWorker:
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""
         self.training = [
-            TrainStage(self.config, batch, self.policy, first, self.interrupted, self.spans)
+            TrainStage(
+                self.config,
+                batch,
+                self.policy,
+                first,
+                self.interrupted,
+                self.spans,
+                self.plan.train.conversion,
+            )
             for first, batch in self._batches("train")
         ]
         return list(self.training[0].batch.tasks)
@@ -75,7 +83,15 @@ class EnvWorker:
         """
         if not self.evaluating:
             self.evaluating = [
-                EvalStage(self.config, batch, self.policy, first, self.interrupted, self.spans)
+                EvalStage(
+                    self.config,
+                    batch,
+                    self.policy,
+                    first,
+                    self.interrupted,
+                    self.spans,
+                    self.plan.eval.conversion,
+                )
                 for first, batch in self._batches("eval")
             ]
         batch = self.evaluating[0].batch

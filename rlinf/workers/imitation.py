@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config, OptimConfig
+from rlinf.data.conventions import conversion
 from rlinf.data.random import derive
 from rlinf.errors import UserError
 from rlinf.imitation.demonstrations import Demonstrations
@@ -65,6 +67,9 @@ class ImitationWorker(TrainingWorker):
         cache = Path(settings.cache_dir).expanduser()
         data = Demonstrations.load(folders, settings.image_keys, cache, lambda *_: None)
         check_fit(data, config, ", ".join(folders))
+        # Demonstrations have the simulator's actions; the policy learns what it will emit.
+        to_policy = conversion(config.env.train.init_params.takes(), config.actor.model.emits())
+        data = replace(data, actions=to_policy(data.actions))
         self.learned, self.held_out = data.split(settings.holdout, settings.seed)
         policy = imitable(start_policy(config), config)
         if settings.statistics == "data":

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlinf.config.schema import Config
+from rlinf.data.conventions import AS_IT_IS, Conversion
 from rlinf.data.random import derive
 from rlinf.data.recording import Recording
 from rlinf.data.types import (
@@ -72,16 +73,18 @@ class Stage:
         first_env: int,
         interrupted: Event | None = None,
         spans: Spans | None = None,
+        conversion: Conversion = AS_IT_IS,
     ) -> None:
         """
         Args:
             first_env: global index of the first sub-env.
             interrupted: set by another thread, it ends what the stage does with `Interrupted`.
             spans: of the worker, where the stage notes what it does.
+            conversion: from the policy's actions to the simulator's.
         """
         self.spans = spans or Spans("env")
         self.lane = f"envs {first_env} to {first_env + batch.num_envs - 1}"
-        self.batch, self.policy = batch, policy
+        self.batch, self.policy, self.conversion = batch, policy, conversion
         self.envs = first_env + np.arange(batch.num_envs)  # global indices
         self.active = np.zeros(batch.num_envs, bool)
         self.offloaded = False  # its simulator has left the accelerator
@@ -124,7 +127,7 @@ class Stage:
         return ref, rows, reply, result
 
     def _actions(self, rows: np.ndarray, chunk: ActionChunk) -> np.ndarray:
-        """The policy's actions for all envs, zero for those that did not ask: [B, C, A] float32.
+        """The simulator's actions for all envs, zero for those that did not ask: [B, C, A] float32.
 
         Raises:
             NumericsError: one is not finite, so it must not reach the simulator.
@@ -144,7 +147,7 @@ class Stage:
                 "lower actor.optim.lr"
             )
         actions = np.zeros((self.batch.num_envs, *chunk.actions.shape[1:]), np.float32)
-        actions[rows] = chunk.actions
+        actions[rows] = self.conversion(chunk.actions)
         return actions
 
 
@@ -194,8 +197,9 @@ class TrainStage(Stage):
         first_env: int,
         interrupted: Event | None = None,
         spans: Spans | None = None,
+        conversion: Conversion = AS_IT_IS,
     ) -> None:
-        super().__init__(batch, policy, first_env, interrupted, spans)
+        super().__init__(batch, policy, first_env, interrupted, spans, conversion)
         self.env, self.seed = config.env.train, config.actor.seed
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
@@ -348,8 +352,9 @@ class EvalStage(Stage):
         first_env: int,
         interrupted: Event | None = None,
         spans: Spans | None = None,
+        conversion: Conversion = AS_IT_IS,
     ) -> None:
-        super().__init__(batch, policy, first_env, interrupted, spans)
+        super().__init__(batch, policy, first_env, interrupted, spans, conversion)
         self.seed = config.actor.seed
         self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 

@@ -13,6 +13,7 @@ import pytest
 
 from rlinf.config.libero import LiberoParams
 from rlinf.config.simulators import Camera, ManiskillParams
+from rlinf.data.conventions import ActionConvention
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
@@ -40,7 +41,6 @@ LIBERO = LiberoParams(
     cameras=("agentview", "robot0_eye_in_hand"),
     camera_size=32,
     settle_steps=1,
-    gripper="native",
     fast_rendering=True,
 )
 
@@ -58,6 +58,9 @@ class Case:
     # Builds the simulator of some envs in a sub-process; None where runs do not use any.
     build: Callable[[int], Simulator] | None = None
     modules: Sequence[str] = ()  # shared by the sub-processes
+    takes: ActionConvention | None = None
+    # Data set of a published model whose actions the expert can do with; `tests/published.py`.
+    data_set: str = ""
 
     @property
     def a(self) -> Start:
@@ -85,7 +88,36 @@ def _solve_toy(simulator: Simulator) -> Callable[[], np.ndarray]:
 
 def _pick_state() -> Case:
     maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
-    return Case(maniskill.ManiSkillCpu(NUM_ENVS, PICK_STATE), (0, 0, 0, 3), 42, None)
+    return Case(
+        maniskill.ManiSkillCpu(NUM_ENVS, PICK_STATE),
+        (0, 0, 0, 3),
+        42,
+        _solve_pick,
+        takes=PICK_STATE.takes(),
+        data_set="bridge_orig",
+    )
+
+
+def _solve_pick(simulator: Simulator) -> Callable[[], np.ndarray]:
+    """Over the cube, down, close, and with it to the goal; the tool's steps are of 0.1 m at 1."""
+    env = simulator._envs[0]
+    closed = 0  # steps since the fingers began to close
+
+    def act() -> np.ndarray:
+        nonlocal closed
+        tool, cube, goal = (
+            thing.pose.p[0].numpy() for thing in (env.agent.tcp, env.cube, env.goal_site)
+        )
+        away = cube - tool
+        above = np.linalg.norm(away[:2]) > 0.01
+        closed += bool(closed or np.linalg.norm(away) < 0.01)
+        if closed:
+            move = goal - cube if closed > 3 else np.zeros(3)
+        else:
+            move = away + np.array([0, 0, 0.08 * above])
+        return np.array([*np.clip(move / 0.1, -1, 1), 0, 0, 0, -1 if closed else 1], np.float32)
+
+    return act
 
 
 def _push_image() -> Case:
@@ -99,6 +131,8 @@ def _push_image() -> Case:
         _solve_push,
         build=build,
         modules=SHARED_MODULES["maniskill"],
+        takes=PUSH_IMAGE.takes(),
+        data_set="bridge_orig",
     )
 
 
@@ -126,6 +160,8 @@ def _libero() -> Case:
         _solve_libero,
         build=build,
         modules=SHARED_MODULES["libero"],
+        takes=LIBERO.takes(),
+        data_set="libero_spatial_no_noops",
     )
 
 

@@ -14,6 +14,7 @@ from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.vector import ProcessBatch
 from tests.contract.conftest import NUM_ENVS, SHORT, Case
+from tests.published import PublishedModel
 
 ALL = np.arange(NUM_ENVS)
 EVERYONE = np.ones(NUM_ENVS, bool)
@@ -210,6 +211,25 @@ def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case) ->
     np.testing.assert_array_equal(found[:count], rewards)
     assert not found[count:].any()
     assert_same(results[-1].final, last)
+
+
+def test_the_expert_succeeds_through_the_tokens_of_a_published_model(
+    case: Case, tmp_path: Path
+) -> None:
+    """What a model of that data set would emit, decoded and converted, moves the robot as meant."""
+    if case.expert is None or not case.data_set:
+        pytest.skip("no expert for this task")
+    model = PublishedModel(tmp_path / "model", case.data_set)
+    case.simulator.reset(ALL[:1], [case.a])
+    act = case.expert(case.simulator)
+    for _ in range(160):
+        emitted = model.emit(act(), case.takes)
+        assert round(float(emitted[6]), 3) in (0.0, 0.996)
+        taken = model.received(emitted, case.takes)
+        result = case.simulator.step(np.repeat(taken[None], NUM_ENVS, 0), ALL == 0)
+        if result.success[0]:
+            return
+    pytest.fail("the expert did not succeed")
 
 
 def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(case: Case) -> None:

@@ -1,25 +1,11 @@
-"""Conventions of policies on LIBERO: the gripper's sign, and the 8 numbers of proprioception."""
+"""Conventions of policies on LIBERO: how to stand still, and the 8 numbers of proprioception."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from rlinf.config.libero import Gripper
-
 HOLD = np.array([0, 0, 0, 0, 0, 0, -1], np.float64)
 """The action of settling: no motion, gripper open."""
-
-
-def to_native(actions: np.ndarray, gripper: Gripper) -> np.ndarray:
-    """Actions [..., 7] as robosuite takes them: gripper -1 opens, +1 closes.
-
-    With `openvla` the last dimension is 1 for open and 0 for closed; it is cut at 0.5, so that
-    exactly 0.5 gives 0, as in OpenVLA's evaluation (2g - 1, sign, times -1).
-    """
-    native = np.array(actions, np.float64)
-    if gripper == "openvla":
-        native[..., -1] = -np.sign(2 * native[..., -1] - 1)
-    return native
 
 
 def proprioception(position: np.ndarray, quaternion: np.ndarray, fingers: np.ndarray) -> np.ndarray:

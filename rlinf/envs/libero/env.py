@@ -31,7 +31,6 @@ class LiberoEnv:
         package.prepare(params.renderer)
         self.num_envs = num_envs
         self._params, self._protocol = params, params.resolved()
-        self.gripper = self._protocol.gripper
         self._listed = tasks_of(params)
         self.tasks: Sequence[str] = tuple(task.instruction for task in self._listed)
         self._states: dict[int, np.ndarray] = {}  # of the tasks used so far

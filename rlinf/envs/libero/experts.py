@@ -90,9 +90,9 @@ def pick_place(
     simulator: Simulator, settings: ImitationConfig, rng: np.random.Generator
 ) -> PickPlaceExpert:
     """The expert of one episode in env 0."""
-    if not isinstance(simulator, LiberoEnv) or simulator.gripper != "native":
+    if not isinstance(simulator, LiberoEnv):
         raise UserError(
-            "imitation.expert = libero_pick_place: its gripper actions are robosuite's own",
-            "set env.train.init_params.gripper=native",
+            "imitation.expert = libero_pick_place: it steers a robot of LIBERO",
+            "set env.train.simulator_type=libero",
         )
     return PickPlaceExpert(simulator.scene(0))

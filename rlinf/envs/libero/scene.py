@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from rlinf.config.libero import Protocol
-from rlinf.envs.libero.conventions import HOLD, proprioception, to_native
+from rlinf.envs.libero.conventions import HOLD, proprioception
 from rlinf.envs.libero.physics import one_pass
 from rlinf.envs.libero.snapshots import Snapshot
 
@@ -71,7 +71,7 @@ class Scene:
 
     def step(self, action: np.ndarray) -> bool:
         """Executes an action [7] for 50 ms; whether the goal holds now."""
-        return self._move(to_native(action, self._protocol.gripper))
+        return self._move(np.array(action, np.float64))
 
     def images(self) -> np.ndarray:
         """[V, S, S, 3] uint8, what the policy sees; rendered now."""

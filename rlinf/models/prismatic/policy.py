@@ -175,7 +175,7 @@ class PrismaticPolicy(ImitablePolicy):
         return drawn + self.scale.first, tokens.token_logprobs(logdist, drawn)
 
     def decode(self, sampled: Tensor) -> Tensor:
-        """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
+        """Actions [..., A] float32 in the data set's units of token ids [..., A]."""
         return self.scale.decode(sampled)
 
     def _seen(self, pixels: Tensor, observation: Observation) -> Tensor:

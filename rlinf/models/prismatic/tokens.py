@@ -69,7 +69,7 @@ class Prompts:
 
 
 class ActionScale(nn.Module):
-    """From action tokens to the simulator's units and back, by the statistics of a data set.
+    """From action tokens to the units of a data set and back, by the statistics of a data set.
 
     The statistics are a buffer, so that checkpoints hold them beside the weights.
     """
@@ -124,14 +124,14 @@ class ActionScale(nn.Module):
         return {"mask": self.scaled.tolist(), **known}
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Actions [..., A] float32 in the simulator's units of token ids [..., A]."""
+        """Actions [..., A] float32 in the data set's units of token ids [..., A]."""
         index = (self.first + ACTION_BINS - 1 - tokens).clamp(0, len(self.centres) - 1)
         centre = self.centres[index]
         span = self.high - self.low + self.epsilon
         return torch.where(self.scaled, 0.5 * (centre + 1) * span + self.low, centre).float()
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """Token ids [..., A] int64 of actions [..., A] in the simulator's units.
+        """Token ids [..., A] int64 of actions [..., A] in the data set's units.
 
         As the originals label their data: in float32, with 1e-8 added to every span, and a scaled
         dimension that never changes (min = max) is 0 before it becomes a token. One that is not

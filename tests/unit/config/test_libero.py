@@ -72,7 +72,6 @@ def test_each_protocol_has_its_published_values():
     rlinf, oft, simple = (PROTOCOLS[n] for n in ("rlinf", "openvla_oft", "simplevla_rl"))
     assert (rlinf.settle_steps, oft.settle_steps, simple.settle_steps) == (15, 10, 10)
     assert set(rlinf.episode_steps.values()) == set(simple.episode_steps.values()) == {512}
-    assert {p.gripper for p in (rlinf, oft, simple)} == {"openvla"}
     assert {p.camera_size for p in (rlinf, oft, simple)} == {256}
     assert all(p.rotate_180 for p in (rlinf, oft, simple))
     assert [p.fixture_seed for p in (rlinf, oft, simple)] == ["episode", "running", "zero"]

@@ -80,12 +80,14 @@ def test_two_iterations_of_a_shipped_configuration(name: str, tmp_path: Path):
         *(("algorithm.filter_rewards=false",) if "libero_10_grpo" in name else ()),
         *(("env.train.max_steps_per_rollout_epoch=8",) if "ppo" in name else ()),
     )
-    config = load(name, [*SMALL, *(LIBERO if "libero" in name else MANISKILL), *own]).config
+    loaded = load(name, [*SMALL, *(LIBERO if "libero" in name else MANISKILL), *own])
+    config = loaded.config
     acting = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
     learning = ActorWorker(config, 0, 1, 1, 100, lambda refs: refs, str(tmp_path))
     final = config.algorithm.bootstrap if config.algorithm.critic else "none"
     batch = make_batch(config.env.train, 2, 0, final, 0, tmp_path / "env.log")
-    stage = TrainStage(config, batch, LocalPolicy(acting), 0)
+    between = loaded.plan.train.conversion
+    stage = TrainStage(config, batch, LocalPolicy(acting), 0, conversion=between)
     for step in range(2):
         trajectories = stage.collect(step, version=step)
         reward_one_episode(trajectories)

@@ -28,7 +28,6 @@ def env() -> Iterator[LiberoEnv]:
             task_ids=(STOVE,),
             cameras=("agentview", "robot0_eye_in_hand"),
             camera_size=SIZE,
-            gripper="native",
             settle_steps=1,
         ),
     )

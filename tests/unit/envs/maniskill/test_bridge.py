@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
 from rlinf.errors import UserError
+from tests.published import PublishedModel
 
 pytest.importorskip("mani_skill")
 
@@ -55,3 +58,39 @@ def test_the_carrot_task_has_24_starts_and_draws_them_on_its_photo_again_and_aga
     assert (play(12)[1] != first).any()
     assert simulator.frames(ONLY).shape[3] == 3
     simulator.close()
+
+
+@pytest.mark.slow
+def test_the_carrot_is_put_on_the_plate_by_what_a_bridge_model_emits(tmp_path: Path) -> None:
+    """Every token goes through `Policy.decode`; the gripper is 0.0 for closed, 0.996 for open."""
+    if (missing := CARROT.missing_assets()) is not None:
+        pytest.skip(missing[0])
+    model = PublishedModel(tmp_path / "model", "bridge_orig")
+    simulator = ManiSkillCpu(1, CARROT)
+    simulator.reset(ONLY, [Start(0, 0, 3)])
+    env = simulator._envs[0]
+    carrot, plate = (env.objs[name].pose.p[0].numpy() for name in env.obj_names)
+    target = env.agent.robot.links_map["ee_gripper_link"].pose.p[0].numpy().copy()
+    over = plate - carrot
+    solved = False
+    for place, opened, wait in (  # metres from the carrot, and steps to stand still
+        ((0, 0, 0.07), True, 3),
+        ((0, 0, 0.0), True, 3),
+        ((0, 0, 0.0), False, 4),
+        ((0, 0, 0.09), False, 1),
+        ((over[0], over[1], 0.09), False, 2),
+        ((over[0], over[1], 0.02), False, 1),
+        ((over[0], over[1], 0.02), True, 4),
+    ):
+        goal = carrot + place
+        while wait > 0:
+            move = np.clip(goal - target, -0.025, 0.025)
+            wait -= bool(np.abs(goal - target).max() < 1e-3)
+            # The robot's base looks along -x of the world.
+            native = np.array([-move[0], -move[1], move[2], 0, 0, 0, 1 if opened else -1])
+            taken = model.received(model.emit(native, CARROT.takes()), CARROT.takes())
+            target += taken[:3] * [-1, -1, 1]
+            result = simulator.step(taken[None], ON)
+            solved |= bool(result.success[0])
+    simulator.close()
+    assert solved and result.rewards[0] == pytest.approx(1.2)  # held, held steadily, and on it

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from tests.published import PublishedModel
 from tests.unit.envs.maniskill.put_on_plate import golden
 from tests.unit.envs.maniskill.put_on_plate.golden import needs_recordings
 
@@ -130,6 +132,38 @@ def test_recorded_actions_give_the_recorded_episode(name: str, scenes: tuple) ->
                 np.testing.assert_allclose(ours, theirs, atol=1e-3, err_msg=f"step {step}")
     np.testing.assert_allclose(rewards, recorded["reward_abs"], atol=1e-6)
     np.testing.assert_array_equal(success, recorded["success"])
+
+
+@needs_recordings
+@pytest.mark.slow
+def test_the_recorded_success_is_one_as_a_bridge_model_emits_it(
+    scenes: tuple, tmp_path: Path
+) -> None:
+    """The gripper is 0.0 for closed and 0.996 for open; taken as it is, the fingers never close."""
+    recorded = golden.rollout("rollout_success_train")
+    model = PublishedModel(tmp_path / "model", "bridge_orig")
+    takes = params(str(recorded["env_id"])).takes()
+    simulator = simulator_of(scenes, str(recorded["env_id"]), str(recorded["obj_set"]))
+
+    def play(convert: bool) -> tuple[bool, bool]:
+        """Whether the object was held, and lies on the plate."""
+        simulator.reset(ONLY, [Start(0, int(recorded["episode_id"]), 7)])
+        missing = np.zeros(6, np.float32)  # what tokens cannot say is said in the next step
+        grippers, held, solved = set(), False, False
+        for action in recorded["action"][:45]:
+            wanted = np.concatenate([action[:6] + missing, action[6:]]).astype(np.float32)
+            emitted = model.emit(wanted, takes)
+            grippers.add(round(float(emitted[6]), 3))
+            taken = model.received(emitted, takes) if convert else emitted
+            missing = wanted[:6] - taken[:6]
+            result = simulator.step(taken[None], ON)
+            held |= bool(result.rewards[0] >= 0.1)
+            solved |= bool(result.success[0])
+        assert grippers == {0.0, 0.996}
+        return held, solved
+
+    assert play(convert=True) == (True, True)
+    assert play(convert=False) == (False, False)
 
 
 @needs_recordings
