@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from rlinf.config.dialect import Dialect
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
 from rlinf.registry import ASSETS, BENCHMARKS, resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rlinf.config.load import Loaded
     from rlinf.config.schema import Config
 
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_download(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -150,6 +154,52 @@ def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         action="store_true",
         help="fetch from the mirror for mainland China; HF_ENDPOINT names another one",
     )
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "turn a configuration of the published RLinf into one of this package"
+    command = commands.add_parser("convert", help=description, description=description)
+    command.set_defaults(run=_convert)
+    command.add_argument("theirs", metavar="THEIRS.yaml", help="its main file")
+    command.add_argument(
+        "-o", "--output", metavar="OURS.yaml", help="file to write; the default is the terminal"
+    )
+    command.add_argument(
+        "--dialect",
+        choices=get_args(Dialect),
+        help="version it is for; the default is guessed from its keys",
+    )
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.config.convert.convert import convert
+
+    converted = convert(Path(arguments.theirs).expanduser(), arguments.dialect)
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for problem in converted.open:
+        print(f"before it runs: {problem.message}\n  fix: {problem.fix}", file=sys.stderr)
+    if arguments.output is None:
+        print(converted.text, end="")
+        return 0
+    _write_new(Path(arguments.output).expanduser(), converted.text)
+    print(
+        f"{arguments.output} sets {converted.kept} values; {converted.left_out} keys are left out, "
+        f"for reasons at its end\nnext: rlinf check {arguments.output}"
+    )
+    return 0
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}", "name a file that does not exist yet"
+        ) from error
 
 
 def _check(arguments: argparse.Namespace) -> int:

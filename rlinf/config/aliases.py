@@ -137,9 +137,9 @@ def apply(config: Tree, told: Set[str] = frozenset()) -> tuple[list[str], list[P
             _replace(config, old, new, tree.take(config, old) * factor, notes, problems)
     for key in VALUES:
         value = tree.get(config, key)
-        if _canonical(key, value) != value:
-            tree.put(config, key, _canonical(key, value))
-            notes.append(f"{key}: {value} is read as {_canonical(key, value)}")
+        if canonical(key, value) != value:
+            tree.put(config, key, canonical(key, value))
+            notes.append(f"{key}: {value} is read as {canonical(key, value)}")
     ours = {RENAMED.get(key, key) for key in told}
     for follower, leader in FOLLOWERS.items():
         if leader in ours and follower not in ours:
@@ -163,7 +163,8 @@ def _outdone(config: Tree, old: str, new: str, told: Set[str], notes: list[str])
     return True
 
 
-def _canonical(key: str, value: Any) -> Any:
+def canonical(key: str, value: Any) -> Any:
+    """Our spelling of a value of our key."""
     return VALUES.get(key, {}).get(str(value), value)
 
 
@@ -174,7 +175,7 @@ def _replace(
     present = tree.get(config, new)
     if value is None and tree.has(config, new):
         return
-    if present is not None and _canonical(new, present) != _canonical(new, value):
+    if present is not None and canonical(new, present) != canonical(new, value):
         problems.append(
             Problem(
                 f"{old} (read as {new} = {value}) and {new} = {present} differ",

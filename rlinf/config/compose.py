@@ -57,6 +57,12 @@ def locate(name_or_path: str) -> Path:
     )
 
 
+def register_resolvers() -> None:
+    """Makes the arithmetic known to OmegaConf."""
+    for name, function in _RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, function, replace=True)
+
+
 def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig], None]) -> Tree:
     """Composes `file` with its defaults list and the overrides.
 
@@ -65,8 +71,7 @@ def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig]
         overrides: `key=value` in Hydra's grammar; keys need not be in the YAML file.
         prepare: fills in values that interpolations refer to, before they are resolved.
     """
-    for name, function in _RESOLVERS.items():
-        OmegaConf.register_new_resolver(name, function, replace=True)
+    register_resolvers()
     parsed = [_forced(override, file.parent) for override in _parse(overrides)]
     search = f"hydra.searchpath=[{_quoted(f'file://{CONFIG_DIR}')}]"
     try:

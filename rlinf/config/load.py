@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rlinf.config import aliases, checks, derive, preflight
+from rlinf.config import aliases, checks, derive, dialect, preflight
 from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
@@ -55,6 +55,7 @@ def load(
         UserError: with every problem found.
     """
     file = locate(name_or_path)
+    dialect.refuse(file)
     name = file.stem
     told = told_keys(overrides)
     chosen: list[str] = []

@@ -12,12 +12,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from rlinf.config.validate import schema_keys
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("environments.md", "environments.zh-CN.md")
+MIGRATING = ("migrating.md", "migrating.zh-CN.md")
 
 
 def code(page: str) -> str:
@@ -96,3 +98,19 @@ def test_every_path_on_the_pages_exists():
             r"`((?:rlinf|tests|examples|requirements)/[\w/.]+)`", (DOCS / page).read_text()
         ):
             assert (root / path).exists(), path
+
+
+def keys_that_change(page: str) -> list[tuple[list[str], list[str]]]:
+    """Names in the first two columns of the table, row by row."""
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| .* \|$", (DOCS / page).read_text(), re.M)
+    return [
+        (re.findall(r"`([\w.]+)", theirs), re.findall(r"`(\w+\.[\w.]+)", ours))
+        for theirs, ours in rows
+    ]
+
+
+def test_both_languages_name_the_same_keys_that_change_and_ours_exist():
+    english, chinese = (keys_that_change(page) for page in MIGRATING)
+    assert english == chinese
+    assert {key for _, ours in english for key in ours} <= set(schema_keys())
+    assert len(english) > 10

@@ -1,0 +1,1 @@
+"""Configurations of the published RLinf (v0.1 to v0.3) become configurations of this package."""

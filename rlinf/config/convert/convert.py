@@ -1,0 +1,147 @@
+"""`rlinf convert`: a configuration of the published RLinf as one of ours, by its meaning."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlinf.config import aliases, checks, dialect, tree
+from rlinf.config.convert.draft import Draft
+from rlinf.config.convert.learning import convert_learning
+from rlinf.config.convert.leftovers import leave_the_rest
+from rlinf.config.convert.policy import convert_policy
+from rlinf.config.convert.read import Foreign, read
+from rlinf.config.convert.run import assumed_nodes, convert_run
+from rlinf.config.convert.tasks import convert_tasks
+from rlinf.config.convert.write import chosen_groups, group_content, leaves, render
+from rlinf.config.dialect import Dialect
+from rlinf.config.problems import Problem
+from rlinf.config.schema import Config
+from rlinf.config.tree import Tree
+from rlinf.config.validate import validate
+from rlinf.errors import UserError
+
+_REFERRED_TO = "algorithm.reward_type"
+"""A key that the group files of models refer to, so it has to stand in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A configuration of ours."""
+
+    text: str  # the file
+    kept: int  # keys that it sets
+    left_out: int  # keys of theirs that it does not need
+    notes: tuple[str, ...]  # what was assumed
+    open: tuple[Problem, ...]  # what is still to be decided before it runs
+
+
+def convert(file: Path, version: Dialect | None = None) -> Converted:
+    """Converts a main file with its groups.
+
+    Args:
+        file: main YAML file; its groups lie in folders beside it, or are known by name.
+        version: of the published RLinf that it is for; None guesses by the keys.
+
+    Raises:
+        UserError: it is none of theirs, or holds what cannot be converted.
+    """
+    main = dialect.read_yaml(file)
+    if not dialect.is_foreign(main):
+        raise UserError(
+            f"{file.name} is no configuration of the published RLinf",
+            f"it needs no conversion: rlinf check {file}",
+        )
+    foreign = read(file)
+    guessed = dialect.guess(foreign.plain)
+    draft = Draft(deepcopy(foreign.plain), version or guessed)
+    known = [convert_policy(draft), convert_tasks(draft)]
+    if all(known):
+        convert_learning(draft)
+    if draft.lost:
+        raise _cannot(file, draft, foreign)
+    convert_run(draft)
+    leave_the_rest(draft)
+    aliases.apply(draft.ours)
+    if draft.lost:
+        raise _cannot(file, draft, foreign)
+    notes = _notes(foreign, version, draft)
+    return _written(file, draft, notes)
+
+
+def _cannot(file: Path, draft: Draft, foreign: Foreign) -> UserError:
+    lines = [f"{file.name} cannot be converted:"]
+    for number, (what, advice) in enumerate(dict.fromkeys(draft.lost), start=1):
+        lines += [f"  {number}. {what}", f"     fix: {advice}"]
+    if foreign.missing:
+        lines.append(f"  Not beside the file, and not known: {', '.join(foreign.missing)}")
+    return UserError("\n".join(lines))
+
+
+def _notes(foreign: Foreign, version: Dialect | None, draft: Draft) -> list[str]:
+    notes = (
+        [] if version else [f"read as {draft.dialect}, by its keys; `--dialect` decides otherwise"]
+    )
+    if foreign.by_name:
+        notes.append(
+            f"not beside the file, taken as they are usually: {', '.join(foreign.by_name)}"
+        )
+    if foreign.missing:
+        notes.append(
+            f"not beside the file and not known, so nothing of it is here: "
+            f"{', '.join(foreign.missing)}"
+        )
+    if foreign.unresolved:
+        notes.append(
+            f"refers to something that is not there, and was left out: "
+            f"{', '.join(foreign.unresolved)}"
+        )
+    if draft.unknown:
+        notes.append(f"not known, so look whether they matter: {', '.join(sorted(draft.unknown))}")
+    return notes
+
+
+def _written(file: Path, draft: Draft, notes: list[str]) -> Converted:
+    groups = chosen_groups(draft.ours)
+    base = group_content(groups)
+    config = validate(_whole(draft.ours, base))
+    problems = (
+        config
+        if isinstance(config, list)
+        else checks.check(config, assumed_nodes(draft.ours), updates=not config.runner.only_eval)
+    )
+    short = _short(draft.ours, base, config if isinstance(config, Config) else None)
+    title = [f"Converted from {file.name} of the published RLinf by `rlinf convert`:", *notes]
+    return Converted(
+        text=render(title, groups, short, draft),
+        kept=sum(1 for _ in leaves(short)),
+        left_out=len(draft.left_out),
+        notes=tuple(notes),
+        open=tuple(problems),
+    )
+
+
+def _whole(ours: Tree, base: Tree) -> Tree:
+    """Our values over those of the groups, as composing the file gives them."""
+    whole = deepcopy(base)
+    level = tree.get(ours, "algorithm.reward_type")
+    if tree.has(whole, "actor.model.value_type"):
+        tree.put(whole, "actor.model.value_type", level or "action")
+    for key, value in leaves(ours):
+        tree.put(whole, key, value)
+    return whole
+
+
+def _short(ours: Tree, base: Tree, config: Config | None) -> Tree:
+    """Values that differ from the group's, or else from the default; in the order of the schema."""
+    differs = config.model_dump(mode="json", exclude_defaults=True) if config else ours
+    order = [key for key, _ in leaves(config.model_dump(mode="json"))] if config else []
+    values = dict(leaves(ours))
+    short: Tree = {}
+    for key in sorted(values, key=lambda k: order.index(k) if k in order else len(order)):
+        in_group = tree.has(base, key)
+        same = tree.get(base, key) == values[key] if in_group else not tree.has(differs, key)
+        if not same or key == _REFERRED_TO:
+            tree.put(short, key, values[key])
+    return short
