@@ -128,8 +128,9 @@ def _fetch(url: str, file: Path) -> str:
 
 def _snapshot(source: DataSet, scratch: Path, use_mirror: bool) -> Path:
     """Fetches a data set of the hub, or a folder of one; returns the folder with its content."""
-    snapshot(source.repo, scratch, hub_endpoint(use_mirror), "dataset", source.inside)
-    filled = scratch / source.inside
+    content = scratch / "content"  # with the umask's rights, unlike a temporary folder
+    snapshot(source.repo, content, hub_endpoint(use_mirror), "dataset", source.inside)
+    filled = content / source.inside
     if not filled.is_dir():
         raise OSError(f"the data set {source.repo} has no folder {source.inside}")
     return filled

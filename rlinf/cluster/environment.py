@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rlinf.cluster.placement import ProcessPlacement, parse_ranks
@@ -19,6 +20,7 @@ _KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(16 * 2**20),
 }
 
+_SECRET = re.compile("KEY|TOKEN|PASS|SECRET|CREDENTIAL|AUTH", re.IGNORECASE)
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
 """How the OpenMP threads of a process wait for work; to be said before torch is imported.
 
@@ -61,6 +63,18 @@ def runtime_environment(
     return {"env_vars": variables} | ({"py_executable": shlex.quote(python)} if python else {})
 
 
+def split_secrets(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables that a process may start with, and those that go to it alone.
+
+    Ray writes the first into its log files, which every user of the machine can read.
+    """
+    secret = {name for name in variables if _SECRET.search(name)}
+    return (
+        {name: value for name, value in variables.items() if name not in secret},
+        {name: value for name, value in variables.items() if name in secret},
+    )
+
+
 def interpreter_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> str | None:
     """The Python of a process; None where it is the one that Ray was started with."""
     found = [told.python_interpreter_path for told in _told(placement, groups)]
@@ -70,7 +84,7 @@ def interpreter_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> 
 def variables_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> dict[str, str]:
     """The environment variables that the configuration gives a process."""
     pairs = [pair for told in _told(placement, groups) for pair in told.env_vars.items()]
-    return {name: str(value) for name, value in pairs}
+    return {name: value.get_secret_value() for name, value in pairs}
 
 
 def _told(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> Iterator[NodeEnvironment]:

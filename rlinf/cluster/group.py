@@ -8,6 +8,7 @@ policy, do without torch.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rlinf.cluster.environment import split_secrets
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.cluster.service import Caller, serve
 from rlinf.data.types import ActReply, Observation, Purpose
@@ -42,7 +44,10 @@ class _Host:
     Ray loads the class of an actor wherever a handle of it arrives, so this one loads fast.
     """
 
-    def __init__(self, worker: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, worker: str, arguments: Mapping[str, Any], secrets: Mapping[str, str]
+    ) -> None:
+        os.environ.update(secrets)
         self._worker = imported(worker)(**arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -142,14 +147,16 @@ class WorkerGroup:
         remote_class: Any = ray.remote(concurrency_groups={_MEANWHILE: 1})(named)
 
         def launch(placement: ProcessPlacement) -> Any:
+            told = dict(environment(placement))
+            told["env_vars"], secrets = split_secrets(told["env_vars"])
             return remote_class.options(
                 num_cpus=0,
                 max_concurrency=threads,
-                runtime_env=dict(environment(placement)),
+                runtime_env=told,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
                 ),
-            ).remote(worker, arguments(placement.rank))
+            ).remote(worker, arguments(placement.rank), secrets)
 
         self._launch, self._placements = launch, list(placements)
         self.handles: list[Any] = [launch(placement) for placement in placements]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from rlinf.config.problems import Problem
 from rlinf.data.conventions import ActionConvention
@@ -32,6 +32,26 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _below(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ValueError("must be a name, or a path without a leading / and without ..")
+    return value
+
+
+Below = Annotated[str, AfterValidator(_below)]
+"""A path that does not lead out of the folder it is in."""
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) in (int, float) else value
+
+
+Hidden = Annotated[SecretStr, BeforeValidator(_as_text)]
+"""A text or number that may be a secret: it is used, and shown and written as `HIDDEN`."""
+HIDDEN = str(SecretStr("?"))
 
 Level = Literal["token", "action", "chunk"]
 """Of what there is one number: an action token [B,C,A], an action [B,C] or a whole chunk [B]."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rlinf.cluster.environment import DEVICES, ranks_of
 from rlinf.cluster.placement import parse_ranks
+from rlinf.config.base import HIDDEN
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, NodeGroup
@@ -38,6 +39,12 @@ def _environments(group: NodeGroup, key: str) -> Iterator[Problem]:
                     f"{key}.node_ranks = {told.node_ranks}: node {outside[0]} is not in the group "
                     f"(node_ranks: {group.node_ranks})",
                     "name nodes of the group, or leave node_ranks out for all of them",
+                )
+        for name, value in told.env_vars.items():
+            if value.get_secret_value() == HIDDEN:
+                yield Problem(
+                    f"{key}.env_vars.{name}: its value was hidden when the file was written",
+                    f"give it again, for example as ${{oc.env:{name}}}",
                 )
         if DEVICES in told.env_vars:
             yield Problem(

@@ -13,9 +13,11 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from rlinf.config.base import (
+    Below,
     Count,
     Finite,
     Fraction,
+    Hidden,
     Index,
     Level,
     Limit,
@@ -52,8 +54,8 @@ class NodeEnvironment(Section):
     python_interpreter_path: str | None = None
     """Python that runs the processes, with rlinf and the same version of Ray in it; None takes the
     one that Ray was started with."""
-    env_vars: Annotated[dict[str, str | int | float], BeforeValidator(_one_map)] = Field({})
-    """Environment variables of the processes."""
+    env_vars: Annotated[dict[str, Hidden], BeforeValidator(_one_map)] = Field({})
+    """Environment variables of the processes. Their values may be secrets: nothing shows them."""
 
 
 class NodeGroup(Section):
@@ -115,7 +117,7 @@ class LoggerConfig(Section):
     """Folder of the logs; empty makes a new `logs/<date-time>-<config>`. Absolute after loading."""
     project_name: str = "rlinf"
     """Project of wandb and swanlab."""
-    experiment_name: str | None = None
+    experiment_name: Below | None = None
     """Sub-folder of `log_path` that holds this run, and its name; None uses `log_path` itself."""
     logger_backends: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ("tensorboard",)
     """Writers beside `metrics.jsonl`, which is always written."""
@@ -534,5 +536,5 @@ class Config(Section):
         )
 
     def to_yaml(self) -> str:
-        """The resolved tree as YAML, which loads to an equal tree."""
+        """The resolved tree as YAML, which loads to an equal tree, but for what is `Hidden`."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

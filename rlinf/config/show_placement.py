@@ -123,12 +123,12 @@ def _working(row: Sequence[_Resource], names: Sequence[Component]) -> str:
 
 
 def _group(group: NodeGroup) -> str:
-    """`node group sim: nodes 1-2, python /opt/sim/bin/python, OMNI_KIT_ACCEPT_EULA=1`."""
+    """`node group sim: nodes 1-2, python /opt/sim/bin/python, sets OMNI_KIT_ACCEPT_EULA`."""
     told = [
         ("" if part.node_ranks is None else f"on {part.node_ranks}: ")
         + ", ".join(
             [f"python {part.python_interpreter_path}"] * (part.python_interpreter_path is not None)
-            + [f"{name}={value}" for name, value in part.env_vars.items()]
+            + [f"sets {', '.join(part.env_vars)}"] * bool(part.env_vars)
         )
         for part in group.env_configs
     ]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rlinf.config import tree
+from rlinf.config.base import HIDDEN
 from rlinf.config.nearest import nearest, same_words
 from rlinf.config.problems import Problem
 from rlinf.config.refused import ABSENT
@@ -91,7 +92,7 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     description = _description(key)
     if _lacks_key(details) or details["type"] == "union_tag_not_found":
         return Problem(f"{key}: missing", f"set it: {description}")
-    value = tree.get(plain, key)
+    value = HIDDEN if "env_vars" in key.split(".") else tree.get(plain, key)
     allowed = context.get("expected") or context.get("expected_tags") or ""
     choices = re.findall(r"'([^']*)'", allowed)
     rule = f"must be {' or '.join(choices)}" if choices else _rule(details)

@@ -64,4 +64,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes a safetensors file; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = path.stat().st_mode  # as the umask says; safetensors leaves files to their owner alone
     save_file(whole, path, metadata={"format": "pt"})
+    path.chmod(mode)

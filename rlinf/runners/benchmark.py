@@ -88,7 +88,7 @@ def configured(config: Config, benchmark: Benchmark, part: BenchmarkSet) -> Conf
     changed = validate(plain)
     if not isinstance(changed, Config):
         raise error_of(changed, part.name)
-    return changed
+    return config.with_evaluation(changed.env.eval)
 
 
 def _settings(config: Config, policy: Mapping[str, object]) -> dict[str, Any]:

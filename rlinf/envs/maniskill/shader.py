@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import sapien
 from mani_skill.render import PREBUILT_SHADER_CONFIGS, ShaderConfig, set_shader_pack
@@ -53,8 +53,8 @@ def _written(shader: str) -> Path:
     folder = cache_folder() / f"maniskill/shaders-{sapien.__version__}"
     if not folder.is_dir():
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+            scratch = folder.with_name(f".{uuid4().hex}")  # with the umask's rights, others read it
+            scratch.mkdir(parents=True)
         except OSError as error:
             raise UserError(
                 f"ManiSkill's shaders cannot be written to {folder.parent}: {error.strerror}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rlinf.cluster.environment import interpreter_of, runtime_environment
+import pytest
+
+from rlinf.cluster.environment import interpreter_of, runtime_environment, split_secrets
+from rlinf.cluster.group import _Host
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.schema import NodeEnvironment, NodeGroup
 
@@ -36,6 +39,20 @@ def test_processes_elsewhere_have_none_of_it() -> None:
     told = runtime_environment(process(1, "cluster"), 1, [GROUP])
     assert "py_executable" not in told and "PORT" not in told["env_vars"]
     assert interpreter_of(process(1, "cluster"), [GROUP]) is None
+
+
+def test_variables_that_sound_like_secrets_stay_out_of_what_ray_writes_down() -> None:
+    names = ("WANDB_API_KEY", "HF_TOKEN", "PGPASSWORD", "aws_secret_access_key", "http_auth")
+    given = {**dict.fromkeys(names, "x"), "NCCL_DEBUG": "INFO", "LD_PRELOAD": "a.so"}
+    started_with, alone = split_secrets(given)
+    assert started_with == {"NCCL_DEBUG": "INFO", "LD_PRELOAD": "a.so"}
+    assert tuple(alone) == names
+
+
+def test_a_worker_has_its_secrets_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "of the launcher")
+    host = _Host("os:getenv", {"key": "HF_TOKEN"}, {"HF_TOKEN": "x"})
+    assert host._worker == "x"
 
 
 def test_a_process_sees_the_devices_of_its_placement_and_no_others() -> None:

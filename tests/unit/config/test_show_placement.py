@@ -111,7 +111,7 @@ def test_a_node_group_has_resources_interpreter_and_variables_of_its_own(
     assert "node 0 GPU 0-1 rollout 0-1 actor 0-1" in lines
     assert "node 1 CPU slot 0-3 env 0-3 idle" in lines
     assert "node 2 CPU slot 0-3 env 4-7 idle" in lines
-    assert lines[-1] == "node group sim: nodes 1-2; python /opt/sim/bin/python, A=1, B=x"
+    assert lines[-1] == "node group sim: nodes 1-2; python /opt/sim/bin/python, sets A, B"
 
 
 def test_ranges_are_short() -> None:
