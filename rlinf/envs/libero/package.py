@@ -8,8 +8,10 @@ decided before the first import here.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +25,9 @@ from rlinf.envs.libero import opengl
 from rlinf.envs.libero.compiled import compile_controllers
 from rlinf.errors import UserError
 
+NEWER_MUJOCO = (3, 3, 3)
+"""The first version that is not used; `pyproject.toml` says the same."""
+
 
 def prepare(renderer: str) -> None:
     """Makes LIBERO importable in this process, for good: one renderer per process.
@@ -35,6 +40,7 @@ def prepare(renderer: str) -> None:
     """
     if "libero.libero" in sys.modules:
         return
+    check_mujoco(version("mujoco"))
     root, folder = package_folder(), assets_folder()
     keep_caches_together()
     os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(_cache(), root, folder))
@@ -49,6 +55,22 @@ def prepare(renderer: str) -> None:
     opengl.give_display_to_robosuite()
     libero.libero._assets_path_cache = str(folder)  # the key `assets` of the file is not read
     compile_controllers(Path(os.environ["NUMBA_CACHE_DIR"]))
+
+
+def check_mujoco(found: str) -> None:
+    """Raises UserError for a MuJoCo that draws, or lets things fall, as in no published result.
+
+    From 3.3.3 on it reads the chunk `sRGB` of a texture, which makes LIBERO's floors and walls
+    darker; from 3.4 on the bowl of one task slides off before the first action.
+    """
+    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:3])
+    if numbers >= NEWER_MUJOCO:
+        newer = ".".join(map(str, NEWER_MUJOCO))
+        raise UserError(
+            f"env.*.simulator_type = libero: MuJoCo {found} is installed, which draws its textures "
+            "darker than what models were trained on",
+            f"install an older one: pip install 'mujoco<{newer}'",
+        )
 
 
 def keep_caches_together() -> None:
