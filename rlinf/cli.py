@@ -222,20 +222,15 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    _prepare_imports()
-    loaded = _load_to_run(arguments.config, arguments.overrides)
-    from rlinf.runners.resuming import changes_since_checkpoint
-
-    with _run_folder(loaded.config, changes_since_checkpoint):
+    with _begun(arguments.config, arguments.overrides, refuse=_refuse_to_resume) as loaded:
         from rlinf.runners.train import train
 
         return train(loaded.config, loaded.plan)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _prepare_imports()
-    loaded = _load_to_run(arguments.config, ["runner.only_eval=true", *arguments.overrides])
-    with _run_folder(loaded.config):
+    overrides = ["runner.only_eval=true", *arguments.overrides]
+    with _begun(arguments.config, overrides) as loaded:
         if arguments.benchmark is not None:
             from rlinf.runners.benchmark import run_benchmark
 
@@ -247,23 +242,24 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _sft(arguments: argparse.Namespace) -> int:
-    _prepare_imports()
-    loaded = _load_to_run(arguments.config, arguments.overrides, "sft")
-    from rlinf.runners.resuming import changes_since_checkpoint
-
-    with _run_folder(loaded.config, partial(changes_since_checkpoint, imitates=True)):
+    refuse = partial(_refuse_to_resume, imitates=True)
+    with _begun(arguments.config, arguments.overrides, "sft", refuse) as loaded:
         from rlinf.runners.sft import sft
 
         return sft(loaded.config, loaded.plan)
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    _prepare_imports()
-    loaded = _load_to_run(arguments.config, arguments.overrides, "collect")
-    with _run_folder(loaded.config):
+    with _begun(arguments.config, arguments.overrides, "collect") as loaded:
         from rlinf.runners.collect import collect
 
         return collect(loaded.config, loaded.plan)
+
+
+def _refuse_to_resume(config: Config, imitates: bool = False) -> None:
+    from rlinf.runners.resuming import changes_since_checkpoint
+
+    changes_since_checkpoint(config, imitates)
 
 
 def _download(arguments: argparse.Namespace) -> int:
@@ -292,7 +288,38 @@ def _prepare_imports() -> None:
         os.environ.setdefault(name, value)
 
 
-def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
+@contextmanager
+def _begun(
+    name: str,
+    overrides: Sequence[str],
+    purpose: str = "",
+    refuse: Callable[[Config], None] = lambda config: None,
+) -> Iterator[Loaded]:
+    """A run whose folder is its own; where it must not begin, all folders stay as they were.
+
+    Args:
+        refuse: raises an error where the run must not begin.
+    """
+    from rlinf.config.run_folder import Reservation
+
+    _prepare_imports()
+    reserved = Reservation()
+    try:
+        loaded = _load_to_run(name, overrides, purpose, reserved.take)
+        refuse(loaded.config)
+    except BaseException:
+        reserved.give_up()
+        raise
+    with _run_folder(loaded.config):
+        yield loaded
+
+
+def _load(
+    name: str,
+    overrides: Sequence[str],
+    purpose: str = "",
+    take: Callable[[Path], bool] = lambda folder: True,
+) -> Loaded:
     from rich.console import Console
 
     from rlinf.config import show, show_imitation
@@ -300,17 +327,19 @@ def _load(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
 
     renderers = {"sft": show_imitation.render_sft, "collect": show_imitation.render_collect}
     render = renderers.get(purpose, show.render)
-    loaded = load(name, overrides, purpose=purpose)
+    loaded = load(name, overrides, purpose=purpose, take=take)
     Console(highlight=False, soft_wrap=True).print(render(loaded))
     return loaded
 
 
-def _load_to_run(name: str, overrides: Sequence[str], purpose: str = "") -> Loaded:
+def _load_to_run(
+    name: str, overrides: Sequence[str], purpose: str, take: Callable[[Path], bool]
+) -> Loaded:
     """Loads a configuration; what model and simulators need must be on this machine."""
     from rlinf.config.preflight import lacking, missing_assets
     from rlinf.config.problems import error_of
 
-    loaded = _load(name, overrides, purpose)
+    loaded = _load(name, overrides, purpose, take)
     problems = lacking(loaded.config)
     if not purpose:  # imitation and collecting find out for themselves
         problems += missing_assets(loaded.config)
@@ -320,15 +349,11 @@ def _load_to_run(name: str, overrides: Sequence[str], purpose: str = "") -> Load
 
 
 @contextmanager
-def _run_folder(
-    config: Config, refuse: Callable[[Config], object] = lambda config: None
-) -> Iterator[None]:
-    """Makes the folder of the run, writes its configuration, and keeps other runs out of it.
-
-    Args:
-        refuse: raises an error where the run must not begin; then nothing is written.
-    """
+def _run_folder(config: Config) -> Iterator[None]:
+    """Makes the folder of the run, writes its configuration, and keeps other runs out of it."""
     import fcntl
+
+    from rlinf.config.run_folder import note_beginning
 
     folder = config.runner.logger.run_dir
     try:
@@ -353,6 +378,6 @@ def _run_folder(
                 "nobody notices a second run in the same folder",
                 file=sys.stderr,
             )
-        refuse(config)
         (folder / "config.yaml").write_text(config.to_yaml())
+        note_beginning(folder)
         yield

@@ -5,7 +5,7 @@ compose (Hydra) -> our spellings -> refuse dead keys -> typed tree -> rules -> m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,16 @@ def load(
     overrides: Sequence[str] = (),
     machine: Machine | None = None,
     purpose: str = "",
+    take: Callable[[Path], bool] = lambda folder: True,
 ) -> Loaded:
-    """Loads and checks a configuration; starts nothing and writes nothing.
+    """Loads and checks a configuration; starts nothing, and writes nothing but what `take` does.
 
     Args:
         name_or_path: a name in `examples/embodiment/config`, or a YAML file.
         overrides: `key=value`, in Hydra's grammar.
         machine: what to check against; None for this machine.
         purpose: stands behind the name of a new run's folder where it is no training.
+        take: whether a new folder is this run's; see `run_folder.Reservation.take`.
 
     Raises:
         UserError: with every problem found.
@@ -61,7 +63,7 @@ def load(
     chosen: list[str] = []
 
     def prepare(composed: DictConfig) -> None:
-        chosen.extend(set_log_path(composed, name, purpose))
+        chosen.extend(set_log_path(composed, name, purpose, take))
         aliases.let_told_win(composed, told)
 
     plain = compose(file, overrides, prepare)
@@ -81,8 +83,9 @@ def load(
     plan = derive.plan(config, nodes)
     warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
     notes += config.actor.model.notes()
+    notes += chosen
     if learns:
-        notes += [*chosen, *_recovery(config, plan)]
+        notes += _recovery(config, plan)
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 

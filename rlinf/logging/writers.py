@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,6 +115,7 @@ class MetricWriters:
             "swanlab": lambda: uploader("swanlab"),
         }
         self._writers: list[Writer] = []
+        before = set(folder.iterdir()) if folder.is_dir() else set()
         try:
             with folder_must_be_writable(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,9 @@ class MetricWriters:
                     self._writers.append(makers[backend]())
         except UserError:
             self.close(completed=False)
+            for path in (metrics_file, folder / "tensorboard"):  # or they would look like a run
+                if path.exists() and path not in before:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -7,11 +7,17 @@ with the same step. The lines of `metrics.jsonl` after that step are dropped whe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from rlinf.errors import UserError
+from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners import checkpoint
+from rlinf.runners.run import Run
 
 ABANDONED = "abandoned"
+RESULTS = (METRICS_FILE, "tensorboard", "wandb", "swanlab", "trace.json", "eval")
+"""What a run writes before its first checkpoint."""
 _EVALUATION = re.compile(r"step_(\d+)\.json")
 
 
@@ -34,13 +40,49 @@ def leave_branch(folder: Path, origin: Path, step: int) -> Path | None:
     after += [path for path in (folder / "eval").glob("step_*.json") if _step_of(path) > step]
     if not after:
         return None
+    aside = _move_aside(folder, after)
+    checkpoint.point(root, origin if step >= 0 else None)
+    return aside
+
+
+def checkpoint_to_continue(run: Run, asked: str | None) -> Path | None:
+    """The good checkpoint that a run goes on from; None where it begins.
+
+    A run that was cut off before its first checkpoint begins anew: what it has written is moved
+    into a folder below `RUN/abandoned`.
+
+    Args:
+        asked: `runner.resume_dir`.
+
+    Raises:
+        UserError: the checkpoint named is damaged, or each that the run has.
+    """
+    if asked is None:
+        return None
+    folder, damaged = checkpoint.find(run.checkpoints, asked)
+    if folder is None and damaged:
+        raise UserError(
+            f"runner.resume_dir = {asked}: no checkpoint of {run.folder} is whole: "
+            + "; ".join(damaged),
+            "begin a new run in another runner.logger.log_path, or move these checkpoints away",
+        )
+    for warning in damaged:
+        run.console.warn(warning)
+    if folder is None:
+        written = [run.folder / name for name in RESULTS if (run.folder / name).exists()]
+        before = f"; what it wrote is now in {_move_aside(run.folder, written)}" if written else ""
+        run.console.note(f"{run.checkpoints} holds no checkpoint: the run begins anew{before}")
+    return folder
+
+
+def _move_aside(folder: Path, paths: Iterable[Path]) -> Path:
+    """Moves parts of a run's folder below a new folder in `RUN/abandoned`, and returns that."""
     number = 1 + len(list((folder / ABANDONED).glob("*")))
     aside = folder / ABANDONED / str(number)
-    for path in after:
+    for path in paths:
         target = aside / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    checkpoint.point(root, origin if step >= 0 else None)
     return aside
 
 

@@ -26,7 +26,7 @@ from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerDied
 from rlinf.models.shards import CONFIG_FILE, REFERENCE, has_reference
 from rlinf.runners import checkpoint
-from rlinf.runners.branches import leave_branch
+from rlinf.runners.branches import checkpoint_to_continue, leave_branch
 from rlinf.runners.evaluate import read_history
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
@@ -62,14 +62,8 @@ class Saver:
             UserError: the folder holds a run that nobody asked to continue, or the checkpoint
                 asked for is damaged.
         """
-        asked = self.config.runner.resume_dir
-        if asked is None:
-            return 0
-        folder, warnings = checkpoint.find(self.run.checkpoints, asked)
-        for warning in warnings:
-            self.run.console.warn(warning)
+        folder = checkpoint_to_continue(self.run, self.config.runner.resume_dir)
         if folder is None:
-            self.run.console.note(f"nothing to resume in {self.run.checkpoints}: a new run")
             return 0
         self._load(folder)
         self.run.console.note(f"resumed from {folder}")

@@ -10,7 +10,7 @@ from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.runners import checkpoint
-from rlinf.runners.branches import leave_branch
+from rlinf.runners.branches import checkpoint_to_continue, leave_branch
 from rlinf.runners.demonstrations import data_folders, decode_pictures
 from rlinf.runners.learners import Learners
 from rlinf.runners.resuming import compare_with_checkpoint
@@ -99,14 +99,8 @@ class _Saver:
 
     def resume(self) -> int:
         """Continues the newest good checkpoint, if one is asked for; returns its steps."""
-        asked = self.config.runner.resume_dir
-        if asked is None:
-            return 0
-        folder, warnings = checkpoint.find(self.run.checkpoints, asked)
-        for warning in warnings:
-            self.run.console.warn(warning)
+        folder = checkpoint_to_continue(self.run, self.config.runner.resume_dir)
         if folder is None:
-            self.run.console.note(f"nothing to resume in {self.run.checkpoints}: a new run")
             return 0
         if is_of_training(folder):
             raise UserError(

@@ -100,6 +100,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(
     assert "runner.logger.log_path" in capsys.readouterr().err
 
 
+def test_a_start_that_is_refused_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "toy_ppo_mlp", "actor.model.model_path=nowhere"]) == 2
+    assert "nowhere: there is no such file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_resume_that_is_refused_leaves_the_folder_as_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

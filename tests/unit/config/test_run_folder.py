@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
+from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
+from rlinf.config.run_folder import Reservation
 from rlinf.logging.events import EventFile
 
 Start = Callable[..., Loaded]
@@ -103,3 +106,57 @@ def test_resuming_without_a_log_path_takes_the_newest_run_of_the_same_name(
     ):
         (tmp_path / "here" / "logs" / name).mkdir(parents=True)
     assert folder(start("runner.resume_dir=auto")).name == "20260202-000000-toy_ppo_mlp"
+
+
+def note(run: Path, began: float, has_checkpoint: bool) -> None:
+    """What a run leaves that matters to resume."""
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"began": began}))
+    (run / "metrics.jsonl").touch()
+    if has_checkpoint:
+        (run / "checkpoints/global_step_3").mkdir(parents=True)
+        (run / "checkpoints/global_step_3/manifest.json").touch()
+
+
+@pytest.mark.parametrize("given", [[], ["runner.logger.log_path=logs"]])
+def test_resuming_goes_by_the_runs_own_records_and_takes_one_with_a_checkpoint(
+    start: Start, tmp_path: Path, given: list[str]
+):
+    """The clock of the folders' names is another in each time zone."""
+    logs = tmp_path / "here" / "logs"
+    names = [f"2026010{day}-000000-toy_ppo_mlp" for day in (3, 2, 1)]
+    note(logs / names[0], 1000, has_checkpoint=True)
+    note(logs / names[1], 2000, has_checkpoint=True)
+    note(logs / names[2], 3000, has_checkpoint=False)
+    loaded = start(*given, "runner.resume_dir=auto")
+    assert folder(loaded).name == names[1]
+    assert f"{names[2]} has no checkpoint, so logs/{names[1]} is continued" in loaded.notes[0]
+    (logs / names[2] / "checkpoints/global_step_1").mkdir(parents=True)
+    (logs / names[2] / "checkpoints/global_step_1/manifest.json").touch()
+    loaded = start(*given, "runner.resume_dir=auto")
+    assert folder(loaded).name == names[2] and loaded.notes == ()
+
+
+def test_a_configuration_whose_name_is_a_pattern_finds_its_own_runs(
+    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a[1].yaml").write_text((CONFIG_DIR / "toy_ppo_mlp.yaml").read_text())
+    note(Path("logs/20260101-000000-a[1]"), 1000, has_checkpoint=True)
+    note(Path("logs/20260101-000000-a1"), 2000, has_checkpoint=True)
+    loaded = load("a[1].yaml", ["runner.resume_dir=auto"], laptop)
+    assert folder(loaded).name == "20260101-000000-a[1]"
+
+
+def test_runs_that_begin_in_the_same_moment_get_a_folder_each(
+    tmp_path: Path, laptop: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    """Each has its folder before it looks at anything else; one that is refused gives it back."""
+    monkeypatch.chdir(tmp_path)
+    reservations = [Reservation() for _ in range(3)]
+    chosen = [folder(load("toy_ppo_mlp", [], laptop, take=r.take)) for r in reservations]
+    assert len({*chosen}) == 3 and all(path.is_dir() for path in chosen)
+    assert not reservations[0].take(chosen[2])  # as where another was faster
+    for reservation in (*reservations[1:], reservations[0]):  # that one has made `logs`, too
+        reservation.give_up()
+    assert list(tmp_path.iterdir()) == []

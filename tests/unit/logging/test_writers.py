@@ -84,6 +84,23 @@ def test_a_new_run_does_not_touch_the_metrics_of_another(tmp_path):
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
 
 
+def test_a_service_that_refuses_leaves_nothing_that_looks_like_a_run(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UserError("no key")
+
+    monkeypatch.setattr("rlinf.logging.writers.Uploader", refuse)
+    (tmp_path / "run.log").touch()
+    with pytest.raises(UserError, match="no key"):
+        make_writers(tmp_path, ["tensorboard", "wandb"])
+    assert [path.name for path in tmp_path.iterdir()] == ["run.log"]
+    monkeypatch.undo()
+    write_steps(tmp_path, [1], ["tensorboard"])
+    monkeypatch.setattr("rlinf.logging.writers.Uploader", refuse)
+    with pytest.raises(UserError, match="no key"):
+        make_writers(tmp_path, ["tensorboard", "wandb"], resume_step=1)
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1 and scalars(tmp_path, "env/return")
+
+
 def test_a_folder_that_cannot_be_made_is_a_user_error_naming_the_key(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"runner\.logger\.log_path = .*/run: cannot be written"):
