@@ -70,6 +70,8 @@ def read_yaml(file: Path) -> Tree:
     Raises:
         UserError: it is no YAML, or no map.
     """
+    if file.suffix != ".yaml":
+        raise UserError(f"{file}: the name of a configuration ends in .yaml", "rename the file")
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -103,7 +105,8 @@ def defaults(plain: Tree) -> list[str]:
     for entry in entries if isinstance(entries, list) else []:
         for key, name in entry.items() if isinstance(entry, dict) else [(entry, "")]:
             text = str(key).removeprefix("override ").removeprefix("optional ")
-            texts.append(f"{text}: {name}" if name else text)
+            if name is not None:
+                texts.append(f"{text}: {name}" if name else text)
     return texts
 
 

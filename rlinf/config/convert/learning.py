@@ -99,6 +99,8 @@ def _convert_sampling(draft: Draft) -> None:
         value = draft.take(f"{ours}.{key}", f"rollout.sampling_params.{key}")
         if key == "top_k" and value is not None:
             value = max(value, 0)
+        if key == "do_sample" and value is None:
+            value = True
         if not is_mlp:
             chosen = key == "top_k" and value
             draft.put(f"{ours}.{key}", value, _TOP_K if chosen else "")

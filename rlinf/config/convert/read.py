@@ -18,10 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlinf.config.compose import register_resolvers
 from rlinf.config.convert.groups import known
+from rlinf.config.dialect import defaults, read_yaml
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
-
-_MOST_GROUPS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +40,65 @@ def read(file: Path) -> Foreign:
         UserError: it cannot be read.
     """
     register_resolvers()
-    with tempfile.TemporaryDirectory() as stand_ins:
-        by_name: list[str] = []
-        missing: list[str] = []
-        for _ in range(_MOST_GROUPS):
-            try:
-                config = _compose(file, stand_ins)
-                break
-            except MissingConfigException as error:
-                part = (error.missing_cfg_file or "").removesuffix(".yaml")
-                if not part or part in (*by_name, *missing):
-                    raise _unreadable(file, error) from error
-                content = known(part)
-                (missing if content is None else by_name).append(part)
-                _write(Path(stand_ins) / f"{part}.yaml", content or {})
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-                raise _unreadable(file, error) from error
-        else:
-            raise UserError(f"{file.name} names more than {_MOST_GROUPS} groups that are missing")
+    with tempfile.TemporaryDirectory() as folder:
+        stand_ins = _StandIns(Path(folder))
+        for part in _parts(file):
+            if not (file.parent / f"{part}.yaml").exists():
+                stand_ins.add(part)
+        config = _compose(file, stand_ins)
     unresolved: list[str] = []
     plain = _resolved(config, "", unresolved)
-    return Foreign(plain, tuple(by_name), tuple(missing), tuple(unresolved))
+    return Foreign(plain, tuple(stand_ins.by_name), tuple(stand_ins.missing), tuple(unresolved))
 
 
-def _compose(file: Path, stand_ins: str) -> DictConfig:
-    """The main file over its groups, as it was composed there; its search path stays unused."""
+class _StandIns:
+    """A folder with what is known of group files that are missing; an empty file otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_name: list[str] = []
+        self.missing: list[str] = []
+
+    def add(self, part: str) -> bool:
+        """Writes the stand-in of a group file; False where there is one already."""
+        if part in (*self.by_name, *self.missing):
+            return False
+        content = known(part)
+        (self.missing if content is None else self.by_name).append(part)
+        path = self.folder / f"{part}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content or {}))
+        return True
+
+
+def _parts(file: Path) -> list[str]:
+    """Group files that the main file names, as paths below its folder without `.yaml`."""
+    entries = (e.partition("@")[0] for e in defaults(read_yaml(file)) if e != "_self_")
+    parts = (entry.replace(": ", "/") for entry in entries if not entry.startswith("hydra/"))
+    return list(dict.fromkeys(parts))
+
+
+def _compose(file: Path, stand_ins: _StandIns) -> DictConfig:
+    """The main file over its groups. A group file may name another one that is missing."""
+    while True:
+        try:
+            return _compose_once(file, stand_ins.folder)
+        except MissingConfigException as error:
+            part = (error.missing_cfg_file or "").removesuffix(".yaml")
+            if not part or not stand_ins.add(part):
+                raise _unreadable(file, error) from error
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise _unreadable(file, error) from error
+
+
+def _compose_once(file: Path, stand_ins: Path) -> DictConfig:
+    """As it was composed there; its own search path stays unused."""
     with (
         warnings.catch_warnings(),
         initialize_config_dir(str(file.parent.absolute()), version_base=None),
     ):
         warnings.filterwarnings("ignore", "(?s).*_self_.*")
         return compose(file.stem, [f"hydra.searchpath=[file://{stand_ins}]"])
-
-
-def _write(path: Path, content: Tree) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content))
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:

@@ -37,6 +37,9 @@ def _convert_runner(draft: Draft) -> None:
     kind = draft.take("runner.task_type")
     if kind not in (None, "embodied"):
         draft.lose(f"runner.task_type = {kind}: not part of this version", "choose embodied")
+    for key in ("reward.use_reward_model", "critic.use_critic_model"):
+        if draft.look(key):
+            draft.lose(f"{key} = true: not part of this version", "set it to false")
     for key in _LIMITS:
         draft.carry(f"runner.{key}")
     draft.put("runner.only_eval", draft.take("runner.only_eval") or None)

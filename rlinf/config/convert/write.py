@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import yaml
@@ -47,10 +49,15 @@ def _fits(group: str, given: Tree, content: Tree) -> bool:
     return all(same) and any(tree.get(content, key) is not None for key in keys)
 
 
-def _shipped(group: str) -> Iterator[tuple[str, Tree]]:
-    for file in sorted((CONFIG_DIR / group).glob("*.yaml")):
-        if file.stem not in _SHORTENED:
-            yield file.stem, yaml.safe_load(file.read_text(encoding="utf-8"))
+@cache
+def _shipped(group: str) -> tuple[tuple[str, Tree], ...]:
+    """Name and content of the shipped files of a group, not to be changed."""
+    files = sorted((CONFIG_DIR / group).glob("*.yaml"))
+    return tuple(
+        (file.stem, yaml.safe_load(file.read_text(encoding="utf-8")))
+        for file in files
+        if file.stem not in _SHORTENED
+    )
 
 
 def group_content(groups: dict[str, str]) -> Tree:
@@ -58,8 +65,7 @@ def group_content(groups: dict[str, str]) -> Tree:
     content: Tree = {}
     for group, section in _GROUPS:
         if section in groups:
-            file = CONFIG_DIR / group / f"{groups[section]}.yaml"
-            tree.put(content, section, yaml.safe_load(file.read_text(encoding="utf-8")))
+            tree.put(content, section, deepcopy(dict(_shipped(group))[groups[section]]))
     return content
 
 
