@@ -124,6 +124,9 @@ def apply(config: Tree, told: Set[str] = frozenset()) -> tuple[list[str], list[P
     """
     notes: list[str] = []
     problems: list[Problem] = []
+    for key in [key for key in tree.keys(config) if tree.get(config, key) == "None"]:
+        tree.put(config, key, None)
+        notes.append(f"{key}: None is read as null")
     for old, new in RENAMED.items():
         if tree.has(config, old):
             _replace(config, old, new, tree.take(config, old), notes, problems)

@@ -58,6 +58,12 @@ Level = Literal["token", "action", "chunk"]
 Precision = Literal["fp32", "bf16"]
 
 
+def nearest_multiples(value: int, step: int) -> str:
+    """The multiples of `step` around `value`, as words: `8 or 12`."""
+    below = value // step * step
+    return f"{below} or {below + step}" if below else str(step)
+
+
 class Section(BaseModel):
     """One section of the tree: unknown keys are refused, values never change after loading.
 
@@ -76,6 +82,7 @@ class Spaces(NamedTuple):
     obs_dim: int | None  # size of the state vector
     image_size: tuple[int, int] | None  # height, width in pixels
     action_dim: int | None
+    num_views: int | None = None  # pictures of one observation
 
 
 class ModelConfig(Section):
@@ -83,6 +90,8 @@ class ModelConfig(Section):
 
     draws_tokens: ClassVar[bool]
     """Whether actions are tokens, to which top-k and top-p apply."""
+    views_key: ClassVar[str] = ""
+    """The field that says how many pictures of an observation are read."""
 
     model_type: str
     """Name of the policy class."""

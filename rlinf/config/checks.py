@@ -10,20 +10,22 @@ from collections.abc import Iterator, Sequence
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Node, parse, plural
-from rlinf.config import derive, imitation_checks, placement_checks
+from rlinf.config import derive, env_checks, imitation_checks, placement_checks
+from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
-from rlinf.config.schema import AlgorithmConfig, Config, EnvConfig
-from rlinf.data.conventions import differences
+from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.errors import UserError
 
 
-def check(config: Config, nodes: Sequence[Node], updates: bool = True) -> list[Problem]:
+def check(config: Config, nodes: Sequence[Node], purpose: str = "") -> list[Problem]:
     """All problems of a configuration on the given nodes.
 
     Args:
-        updates: it is for reinforcement learning, so that samples are dealt out to updates.
+        purpose: as for `load`; empty for a training or an evaluation.
     """
+    parts = env_checks.used_parts(config, purpose)
+    updates = learns(config, purpose)
     problems = [
         *_runner(config),
         *_algorithm(config),
@@ -31,27 +33,42 @@ def check(config: Config, nodes: Sequence[Node], updates: bool = True) -> list[P
         *_critic(config),
         *_sampling(config),
         *_rollout_model(config),
-        *_rollout_steps(config),
+        *(_rollout_steps(config) if updates else ()),
         *imitation_checks.check(config),
-        *_env_and_model("train", config.env.train, config),
-        *_env_and_model("eval", config.env.eval, config),
+        *(problem for part in parts for problem in env_checks.check(config, part)),
     ]
     try:
         placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
         problems += placement_checks.check(config, placement)
     except UserError as error:
         return [*problems, Problem(error.message, error.fix)]
+    # Experts and policies that collect have simulators of their own.
+    check_placed = env_checks.simulator if purpose else env_checks.check_placed
     return [
         *problems,
-        *_envs_per_stage(config, placement),
+        *(problem for part in parts for problem in check_placed(config, part, placement)),
         *(_batches(config, placement) if updates else ()),
         *_sharding(config, placement),
     ]
 
 
-def warnings(config: Config, placement: Placement) -> list[str]:
+def learns(config: Config, purpose: str) -> bool:
+    """Whether it is for reinforcement learning, so that samples are dealt out to updates."""
+    return not purpose and not config.runner.only_eval
+
+
+def warnings(config: Config, placement: Placement, purpose: str = "") -> list[str]:
     """What is allowed but probably not meant."""
     found = []
+    if learns(config, purpose) and not config.runner.evaluates:
+        found += [
+            "no evaluation is asked for (runner.val_check_interval), and `rlinf eval` would refuse "
+            f"it: {problem.message}"
+            for problem in (
+                *env_checks.check(config, "eval"),
+                *env_checks.check_placed(config, "eval", placement),
+            )
+        ]
     sampling = config.algorithm.sampling_params
     if sampling.do_sample and sampling.temperature_eval != sampling.temperature_train:
         found.append(
@@ -78,12 +95,6 @@ def _without_effect(algorithm: AlgorithmConfig) -> Iterator[str]:
         value = getattr(algorithm, name)
         if not has_effect and value != type(algorithm).model_fields[name].default:
             yield f"algorithm.{name} = {value} has no effect with {because}"
-
-
-def nearest_multiples(value: int, step: int) -> str:
-    """The multiples of `step` around `value`, as words: `8 or 12`."""
-    below = value // step * step
-    return f"{below} or {below + step}" if below else str(step)
 
 
 def _runner(config: Config) -> Iterator[Problem]:
@@ -235,43 +246,6 @@ def _rollout_steps(config: Config) -> Iterator[Problem]:
             f"{key} = {steps}: must be a multiple of actor.model.num_action_chunks = {chunk}",
             f"try {nearest_multiples(steps, chunk)}",
         )
-
-
-def _env_and_model(part: str, env: EnvConfig, config: Config) -> Iterator[Problem]:
-    """The simulator shows what the model reads, in the same sizes."""
-    given, wanted = env.init_params.spaces(), config.actor.model.spaces()
-    for name, shown, expected in zip(given._fields, given, wanted, strict=True):
-        if shown is not None and expected is not None and shown != expected:
-            yield Problem(
-                f"env.{part}.init_params has {name} {shown}, actor.model "
-                f"({config.actor.model.model_type}) needs {expected}",
-                "make them equal, or choose another model or observation mode",
-            )
-    emitted, taken = config.actor.model.emits(), env.init_params.takes()
-    if emitted is not None and taken is not None:
-        for difference in differences(emitted, taken):
-            yield Problem(
-                f"actor.model ({emitted.title}) and env.{part}.init_params ({taken.title}): "
-                f"{difference}",
-                "choose another control_mode or simulator; actor.model.action_convention=native "
-                "passes the model's numbers on as they are",
-            )
-
-
-def _envs_per_stage(config: Config, placement: Placement) -> Iterator[Problem]:
-    workers, stages = len(placement["env"]), config.rollout.pipeline_stage_num
-    for part, env, group in (
-        ("train", config.env.train, config.env.train.group_size),
-        ("eval", config.env.eval, 1),
-    ):
-        unit = workers * stages * group
-        if env.total_num_envs % unit:
-            groups = f" x group_size {group}" if group > 1 else ""
-            yield Problem(
-                f"env.{part}.total_num_envs = {env.total_num_envs}: must be a multiple of {unit} "
-                f"({plural(workers, 'env worker')} x rollout.pipeline_stage_num {stages}{groups})",
-                f"try {nearest_multiples(env.total_num_envs, unit)}",
-            )
 
 
 def _batches(config: Config, placement: Placement) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rlinf.config.maniskill_tasks import TASKS
 from rlinf.data.conventions import ActionConvention, Dimension, Gripper, end_effector
 
 OPENVLA_GRIPPER = Gripper(open=1, closed=0)
@@ -30,12 +31,7 @@ ROBOSUITE_OSC_POSE = end_effector(
 WIDOWX = end_effector("WidowX", 1, 1, OPENS_UP, "Euler xyz")
 
 PANDA_TASKS = frozenset(
-    {
-        *("LiftPegUpright-v1", "PegInsertionSide-v1", "PickClutterYCB-v1", "PickCube-v1"),
-        *("PickSingleYCB-v1", "PlaceSphere-v1", "PlugCharger-v1", "PokeCube-v1", "PullCube-v1"),
-        *("PullCubeTool-v1", "PushCube-v1", "RollBall-v1", "StackCube-v1", "StackPyramid-v1"),
-        *("TurnFaucet-v1", "AssemblingKits-v1"),
-    }
+    name for name, task in TASKS.items() if task.robot in ("panda", "panda_wristcam")
 )
 """ManiSkill tasks whose robot is a Panda with its gripper."""
 _FINGERS = Dimension("gripper", relative=False, gripper=OPENS_UP)

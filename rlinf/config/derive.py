@@ -176,10 +176,15 @@ def kept_bytes(config: Config, placement: Placement) -> int:
     return size if size <= config.runner.recovery_memory_gb * 1e9 else 0
 
 
+def in_processes(env: EnvConfig, placement: Placement) -> bool:
+    """Whether sub-envs have processes of their own, with one simulator for each."""
+    return env.init_params.uses_processes(placement["env"][0].kind == "accelerator")
+
+
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
     per_worker = env.total_num_envs // len(placement["env"])
     stages, processes = config.rollout.pipeline_stage_num, 0
-    if env.init_params.uses_processes(placement["env"][0].kind == "accelerator"):
+    if in_processes(env, placement):
         processes = -(-min(per_worker, env.num_processes or cores) // stages) * stages
     between = conversion(config.actor.model.emits(), env.init_params.takes())
     return EnvPlan(env.total_num_envs, per_worker, per_worker // stages, processes, between)
@@ -240,7 +245,7 @@ def _memory(
             ("train", train, config.env.train.init_params),
             ("eval", evaluation, config.env.eval.init_params),
         )
-        if part == "eval" or trains
+        if (config.runner.evaluates if part == "eval" else trains)
     )
     shards, trained = shard_size(config, placement), model.num_trainable()
     frozen = (count - trained) * _BYTES[model.precision]

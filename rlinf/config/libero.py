@@ -144,7 +144,10 @@ class LiberoParams(SimulatorParams):
 
     def spaces(self) -> Spaces:
         size = self.resolved().camera_size
-        return Spaces("images", 8, (size, size), 7)
+        return Spaces("images", 8, (size, size), 7, len(self.cameras))
+
+    def num_starts(self) -> int:
+        return TRIALS
 
     def takes(self) -> ActionConvention:
         return ROBOSUITE_OSC_POSE

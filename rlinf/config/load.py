@@ -76,15 +76,15 @@ def load(
         raise error_of([*problems, *config], name)
     machine = machine or this_machine()
     nodes = derive.cluster_nodes(config, machine.node)
-    learns = not purpose and not config.runner.only_eval
-    problems += [*checks.check(config, nodes, updates=learns), *preflight.check(config)]
+    problems += [*checks.check(config, nodes, purpose), *preflight.check(config)]
     if problems:
         raise error_of(problems, name)
     plan = derive.plan(config, nodes)
-    warnings = [*checks.warnings(config, plan.placement), *preflight.warnings(plan, machine)]
+    warnings = checks.warnings(config, plan.placement, purpose)
+    warnings += preflight.warnings(plan, machine)
     notes += config.actor.model.notes()
     notes += chosen
-    if learns:
+    if checks.learns(config, purpose):
         notes += _recovery(config, plan)
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 

@@ -52,6 +52,7 @@ class TinyVlaConfig(ModelConfig):
     """
 
     draws_tokens = True
+    views_key = "num_views"
 
     model_type: Literal["tiny_vla"]
     """Name of the policy class."""
@@ -75,7 +76,8 @@ class TinyVlaConfig(ModelConfig):
         return self
 
     def spaces(self) -> Spaces:
-        return Spaces("images", None, (self.image_size, self.image_size), self.action_dim)
+        size = (self.image_size, self.image_size)
+        return Spaces("images", None, size, self.action_dim, self.num_views)
 
     def num_parameters(self) -> int:
         width, grid = self.width, (self.image_size // 16) ** 2

@@ -33,6 +33,7 @@ class PrismaticConfig(ModelConfig):
     """What OpenVLA and OpenVLA-OFT have in common."""
 
     draws_tokens: ClassVar[bool] = True
+    views_key: ClassVar[str] = "num_images_in_input"
 
     model_path: str
     """Folder in the layout of openvla/openvla-7b: config.json, weights, tokenizer."""
@@ -167,7 +168,7 @@ class PrismaticConfig(ModelConfig):
             )
 
     def spaces(self) -> Spaces:
-        return Spaces("images", None, None, self.action_dim)
+        return Spaces("images", None, None, self.action_dim, self.num_images_in_input)
 
     def observation_bytes(self, shown: Spaces) -> int:
         height, width = shown.image_size or (self.architecture().image_size,) * 2

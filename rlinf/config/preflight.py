@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlinf.config.derive import Plan
+from rlinf.config.env_checks import used_parts
 from rlinf.config.machine import Machine
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
@@ -32,7 +33,7 @@ def check(config: Config) -> list[Problem]:
 
 def missing_assets(config: Config) -> list[Problem]:
     """Files of the simulators that are not on this machine; a check needs none, a run all."""
-    parts = [config.env.eval] if config.runner.only_eval else [config.env.train, config.env.eval]
+    parts = [getattr(config.env, part) for part in used_parts(config)]
     found = dict.fromkeys(env.init_params.missing_assets() for env in parts)
     return [Problem(*missing) for missing in found if missing is not None]
 

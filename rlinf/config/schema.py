@@ -181,6 +181,11 @@ class RunnerConfig(Section):
     logger: LoggerConfig = LoggerConfig()
     """Where results go."""
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether any evaluation is asked for."""
+        return self.only_eval or self.val_check_interval > 0
+
 
 # --- env -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -11,6 +13,8 @@ from rlinf.assets import maniskill
 from rlinf.assets.base import describe_missing
 from rlinf.config import conventions
 from rlinf.config.base import Count, Positive, Section, Spaces
+from rlinf.config.maniskill_tasks import CONTROLLERS, TASKS
+from rlinf.config.problems import Problem
 from rlinf.data.conventions import ActionConvention
 
 Vector3 = tuple[float, float, float]
@@ -30,6 +34,24 @@ class SimulatorParams(Section):
     @abstractmethod
     def uses_processes(self, on_accelerator: bool) -> bool:
         """Whether sub-envs live in sub-processes of the env worker."""
+
+    def problems(self, key: str, on_accelerator: bool, num_envs: int) -> Iterator[Problem]:
+        """What the simulator would refuse.
+
+        Args:
+            key: of this section.
+            on_accelerator: whether its process owns an accelerator.
+            num_envs: sub-envs of one simulator.
+        """
+        yield from ()
+
+    def controllers_of(self, action_dim: int) -> tuple[str, ...]:
+        """Controllers whose actions have so many numbers, where there is a choice."""
+        return ()
+
+    def num_starts(self) -> int:
+        """Numbered starts of each task; 0 where any seed is one, or where it is not known."""
+        return 0
 
     def task_id(self) -> str:
         """The simulator's name of the task; empty where there is only one."""
@@ -78,8 +100,8 @@ class ManiskillParams(SimulatorParams):
     """Registered task name, for example `PushCube-v1`."""
     obs_mode: Literal["state", "rgb"] = "rgb"
     """`state`: the task's flat state vector; `rgb`: camera images and robot state."""
-    control_mode: str = "pd_ee_delta_pose"
-    """Controller the actions go to."""
+    control_mode: str | None = "pd_ee_delta_pose"
+    """Controller the actions go to; None takes the robot's own."""
     sim_backend: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: gpu batching where the env worker owns an accelerator, else CPU sub-processes."""
     reward_mode: Literal["sparse", "dense", "normalized_dense", "staged", "raw"] = "sparse"
@@ -124,12 +146,77 @@ class ManiskillParams(SimulatorParams):
         return self
 
     def spaces(self) -> Spaces:
+        task = TASKS.get(self.id)
+        actions = self._controllers().get(self._mode())
         if self.obs_mode == "state":
-            return Spaces("state", None, None, None)
-        return Spaces("images", None, self._picture_size(), 7 if self._of_the_plate else None)
+            return Spaces("state", task and task.state_dim, None, actions)
+        return Spaces("images", None, self._picture_size(), actions, task and task.cameras)
+
+    def _controllers(self) -> Mapping[str, int]:
+        """Those of the task's robot and the numbers of an action; none where it is not known."""
+        return CONTROLLERS[TASKS[self.id].robot] if self.id in TASKS else {}
+
+    def _mode(self) -> str:
+        """The controller; empty for one that only the simulator knows."""
+        return self.control_mode or next(iter(self._controllers()), "")
+
+    def controllers_of(self, action_dim: int) -> tuple[str, ...]:
+        return tuple(mode for mode, size in self._controllers().items() if size == action_dim)
+
+    def num_starts(self) -> int:
+        return TASKS[self.id].starts if self.id in TASKS else 0
+
+    def problems(self, key: str, on_accelerator: bool, num_envs: int) -> Iterator[Problem]:
+        yield from self._modes(key)
+        on_gpu = self.sim_backend == "gpu" or (self.sim_backend == "auto" and on_accelerator)
+        if self.sim_backend == "gpu" and not on_accelerator:
+            yield Problem(
+                f"{key}.sim_backend = gpu: the env workers have no accelerator",
+                f"set {key}.sim_backend=auto, or place env on accelerators in "
+                "cluster.component_placement",
+            )
+        if on_gpu and self.light_visuals:
+            yield Problem(
+                f"{key}.light_visuals = true: GPU simulation draws the stock meshes",
+                f"set {key}.light_visuals=false, or {key}.sim_backend=cpu",
+            )
+        if on_gpu and self.num_starts() and num_envs > 1:
+            yield Problem(
+                f"{key}.id = {self.id}: its resets let things settle, which moves every env of a "
+                "batch",
+                f"set {key}.sim_backend=cpu",
+            )
+
+    def _modes(self, key: str) -> Iterator[Problem]:
+        """Values that the task does not have."""
+        if self.id not in TASKS:
+            return
+        task, controllers = TASKS[self.id], self._controllers()
+        if self.control_mode is not None and self.control_mode not in controllers:
+            near = get_close_matches(self.control_mode, controllers, n=1) or list(controllers)
+            yield Problem(
+                f"{key}.control_mode = {self.control_mode}: the robot {task.robot} of {self.id} "
+                f"has {', '.join(controllers)}",
+                f"set {key}.control_mode={near[0]}",
+            )
+        if self.reward_mode not in (*task.rewards, "raw"):
+            yield Problem(
+                f"{key}.reward_mode = {self.reward_mode}: {self.id} has {', '.join(task.rewards)}, "
+                "and raw for its own default",
+                f"set {key}.reward_mode={task.rewards[0]}",
+            )
+        if self.obs_mode == "state" and not task.has_state:
+            yield Problem(
+                f"{key}.obs_mode = state: {self.id} shows pictures only", f"set {key}.obs_mode=rgb"
+            )
+        if self.obj_set is not None and task.object_sets and self.obj_set not in task.object_sets:
+            yield Problem(
+                f"{key}.obj_set = {self.obj_set}: {self.id} has {', '.join(task.object_sets)}",
+                f"set {key}.obj_set={task.object_sets[0]}",
+            )
 
     def takes(self) -> ActionConvention | None:
-        return conventions.maniskill(self.id, self.control_mode)
+        return conventions.maniskill(self.id, self._mode())
 
     def _picture_size(self) -> tuple[int, int] | None:
         if self.image_size is not None:

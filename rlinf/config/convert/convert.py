@@ -107,9 +107,7 @@ def _written(file: Path, draft: Draft, notes: list[str]) -> Converted:
     base = group_content(groups)
     config = validate(_whole(draft.ours, base))
     problems = (
-        config
-        if isinstance(config, list)
-        else checks.check(config, assumed_nodes(draft.ours), updates=not config.runner.only_eval)
+        config if isinstance(config, list) else checks.check(config, assumed_nodes(draft.ours))
     )
     short = _short(draft.ours, base, config if isinstance(config, Config) else None)
     title = [f"Converted from {file.name} of the published RLinf by `rlinf convert`:", *notes]

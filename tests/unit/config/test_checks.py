@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlinf.config import checks, preflight
+from rlinf.config import preflight
+from rlinf.config.base import nearest_multiples
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
 from rlinf.errors import UserError
@@ -32,7 +33,7 @@ GRPO = (
     ("value", "step", "words"), [(10, 4, "8 or 12"), (3, 4, "4"), (8, 8, "8 or 16")]
 )
 def test_nearest_multiples(value: int, step: int, words: str) -> None:
-    assert checks.nearest_multiples(value, step) == words
+    assert nearest_multiples(value, step) == words
 
 
 # `toy_ppo_mlp` has 256 sub-envs x 50 steps of one action, micro- and global batch 3200, one worker.

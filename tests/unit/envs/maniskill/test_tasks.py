@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from rlinf.config.maniskill_tasks import CONTROLLERS, TASKS
 from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
 from rlinf.errors import UserError
@@ -17,6 +19,8 @@ from mani_skill.utils.registration import REGISTERED_ENVS
 
 from rlinf.envs.maniskill.env import ManiSkillCpu
 from rlinf.envs.maniskill.instructions import INSTRUCTIONS, instruction_of
+from rlinf.envs.maniskill.put_on_plate import task as put_on_plate
+from rlinf.envs.maniskill.put_on_plate.cases import PREFIX, VARIANTS
 
 ONLY, ON = np.zeros(1, np.int64), np.ones(1, bool)
 
@@ -28,6 +32,44 @@ def test_every_task_on_a_table_has_a_text() -> None:
         if ".tabletop." in spec.cls.__module__ and not name.startswith("TwoRobot")
     }
     assert on_table and on_table <= INSTRUCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_the_configuration_knows_of_a_task_is_what_the_package_says(name: str) -> None:
+    put_on_plate.register()
+    known, task = TASKS[name], REGISTERED_ENVS[name].cls
+    assert set(known.rewards) - {"staged"} == set(task.SUPPORTED_REWARD_MODES) - {"none"} or (
+        list(task.SUPPORTED_REWARD_MODES) == ["none"] and "sparse" in known.rewards
+    )
+    assert known.has_state == ("state" in task.SUPPORTED_OBS_MODES)
+    default = inspect.signature(task.__init__).parameters.get("robot_uids")
+    if default is not None:  # the others build their robot themselves
+        assert default.default == known.robot
+    assert known.robot in CONTROLLERS
+
+
+def test_every_plate_task_has_its_object_sets() -> None:
+    sets = {PREFIX + name: set(variant.sets) for name, variant in VARIANTS.items()}
+    assert sets == {name: set(task.object_sets) for name, task in TASKS.items() if task.object_sets}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["PickCube-v1", "StackCube-v1", "PushT-v1", "PickCubeSO100-v1"])
+def test_controllers_and_sizes_of_a_robot_are_those_of_its_simulator(name: str) -> None:
+    params = ManiskillParams(id=name, obs_mode="state", control_mode=None)
+    simulator = ManiSkillCpu(1, params)
+    simulator.reset(ONLY, [Start(0, -1, 5)])
+    assert params.spaces().action_dim == simulator.action_dim
+    assert params.spaces().obs_dim == simulator.observe(ONLY).state.shape[1]
+    env = simulator._envs[0]
+    assert env.control_mode == next(iter(CONTROLLERS[TASKS[name].robot]))
+    assert len(env.scene.sensors) == TASKS[name].cameras
+    sizes = {}
+    for mode in env.agent.supported_control_modes:
+        env.agent.set_control_mode(mode)
+        sizes[mode] = env.agent.single_action_space.shape[0]
+    assert sizes == CONTROLLERS[TASKS[name].robot]
+    simulator.close()
 
 
 def test_a_text_that_nobody_knows_is_asked_for() -> None:

@@ -1,0 +1,124 @@
+"""Rules of `env.train` and `env.eval`, for the parts that a run uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from rlinf.cluster.placement import plural
+from rlinf.config.base import nearest_multiples
+from rlinf.config.derive import Placement, in_processes
+from rlinf.config.problems import Problem
+from rlinf.config.schema import Config, EnvConfig
+from rlinf.data.conventions import differences
+
+Part = Literal["train", "eval"]
+
+
+def used_parts(config: Config, purpose: str = "") -> tuple[Part, ...]:
+    """The environments that a run builds.
+
+    Args:
+        purpose: as for `load`; empty for a training or an evaluation.
+    """
+    learned = config.imitation.data if config.imitation is not None else ()
+    if purpose == "sft" and learned:
+        return ()
+    if purpose:
+        return ("train",)
+    if config.runner.only_eval:
+        return ("eval",)
+    return ("train", "eval") if config.runner.evaluates else ("train",)
+
+
+def check(config: Config, part: Part) -> Iterator[Problem]:
+    """What is wrong with a part wherever its processes are placed."""
+    env: EnvConfig = getattr(config.env, part)
+    yield from _sizes(part, env, config)
+    yield from _views(part, env, config)
+    yield from _conventions(part, env, config)
+    if part == "eval":
+        yield from _trials(config)
+
+
+def check_placed(config: Config, part: Part, placement: Placement) -> Iterator[Problem]:
+    """What is wrong with a part on these resources."""
+    env: EnvConfig = getattr(config.env, part)
+    group = config.env.train.group_size if part == "train" else 1
+    workers, stages = len(placement["env"]), config.rollout.pipeline_stage_num
+    unit = workers * stages * group
+    if env.total_num_envs % unit:
+        groups = f" x group_size {group}" if group > 1 else ""
+        yield Problem(
+            f"env.{part}.total_num_envs = {env.total_num_envs}: must be a multiple of {unit} "
+            f"({plural(workers, 'env worker')} x rollout.pipeline_stage_num {stages}{groups})",
+            f"try {nearest_multiples(env.total_num_envs, unit)}",
+        )
+    yield from simulator(config, part, placement)
+
+
+def simulator(config: Config, part: Part, placement: Placement) -> Iterator[Problem]:
+    """What the simulator of a part refuses, on these resources."""
+    env: EnvConfig = getattr(config.env, part)
+    on_accelerator = placement["env"][0].kind == "accelerator"
+    in_one = 1
+    if not in_processes(env, placement):
+        in_one = env.total_num_envs // (len(placement["env"]) * config.rollout.pipeline_stage_num)
+    yield from env.init_params.problems(f"env.{part}.init_params", on_accelerator, in_one)
+
+
+def _sizes(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+    """The simulator shows what the model reads, in the same sizes."""
+    model = config.actor.model
+    given, wanted = env.init_params.spaces(), model.spaces()
+    for name in ("shows", "obs_dim", "image_size", "action_dim"):
+        shown, expected = getattr(given, name), getattr(wanted, name)
+        if shown is None or expected is None or shown == expected:
+            continue
+        fix = "make them equal, or choose another model or observation mode"
+        modes = env.init_params.controllers_of(expected) if name == "action_dim" else ()
+        if modes:
+            fix = (
+                f"set env.{part}.init_params.control_mode to {' or '.join(modes)}, or "
+                f"actor.model.action_dim={shown}"
+            )
+        yield Problem(
+            f"env.{part}.init_params has {name} {shown}, actor.model "
+            f"({model.model_type}) needs {expected}",
+            fix,
+        )
+
+
+def _views(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+    """There are as many cameras as the model reads; those beyond them are ignored."""
+    model = config.actor.model
+    shown, wanted = env.init_params.spaces().num_views, model.spaces().num_views
+    if shown is not None and wanted is not None and shown < wanted:
+        yield Problem(
+            f"actor.model.{model.views_key} = {wanted}: env.{part} has {plural(shown, 'camera')}",
+            f"set actor.model.{model.views_key}={shown}, or choose a simulator, or cameras of it, "
+            f"with {wanted} views",
+        )
+
+
+def _conventions(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+    """What the model emits can be made what the simulator takes."""
+    emitted, taken = config.actor.model.emits(), env.init_params.takes()
+    if emitted is None or taken is None:
+        return
+    for difference in differences(emitted, taken):
+        yield Problem(
+            f"actor.model ({emitted.title}) and env.{part}.init_params ({taken.title}): "
+            f"{difference}",
+            "choose another control_mode or simulator; actor.model.action_convention=native "
+            "passes the model's numbers on as they are",
+        )
+
+
+def _trials(config: Config) -> Iterator[Problem]:
+    wanted, available = config.env.eval.num_trials, config.env.eval.init_params.num_starts()
+    if available and wanted > available:
+        yield Problem(
+            f"env.eval.num_trials = {wanted}: each task has {available} different starts",
+            f"set env.eval.num_trials={available}; algorithm.eval_rollout_epoch repeats them",
+        )

@@ -1,0 +1,116 @@
+"""What ManiSkill 3.0.1 says of its tasks only when one is built: sizes, controllers, rewards.
+
+With it a configuration that cannot run is refused before anything starts. Tasks that are not here
+are looked at when they are built. Tests compare the table with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_DENSE = ("sparse", "dense", "normalized_dense")
+_ONLY_SPARSE = ("sparse",)
+_STAGED = ("sparse", "staged")
+_WIDOWX = "widowx250s_bridgedataset_flat_table"
+_ALL_SETS = ("train", "test", "all")
+
+
+class Task(NamedTuple):
+    """A task with one robot."""
+
+    robot: str
+    state_dim: int | None  # numbers of its state vector; None: not known, its assets were missing
+    cameras: int = 1  # pictures of an observation
+    rewards: tuple[str, ...] = _DENSE  # values of `reward_mode`, beside `raw`
+    starts: int = 0  # numbered starts; 0: any seed is one
+    has_state: bool = True  # whether there is `obs_mode: state`
+    object_sets: tuple[str, ...] = ()  # values of `obj_set`
+
+
+_JOINTS_AND_TOOL = {
+    "pd_joint_delta_pos": 8,
+    "pd_joint_pos": 8,
+    "pd_ee_delta_pos": 4,
+    "pd_ee_delta_pose": 7,
+    "pd_ee_pose": 7,
+    "pd_joint_target_delta_pos": 8,
+    "pd_ee_target_delta_pos": 4,
+    "pd_ee_target_delta_pose": 7,
+    "pd_joint_vel": 8,
+    "pd_joint_pos_vel": 15,
+    "pd_joint_delta_pos_vel": 15,
+}
+
+CONTROLLERS: Mapping[str, Mapping[str, int]] = {
+    "panda": _JOINTS_AND_TOOL,
+    "panda_wristcam": _JOINTS_AND_TOOL,
+    "panda_stick": {
+        "pd_joint_delta_pos": 7,
+        "pd_joint_pos": 7,
+        "pd_ee_delta_pos": 3,
+        "pd_ee_delta_pose": 6,
+        "pd_ee_delta_pose_align": 6,
+        "pd_ee_pose": 6,
+        "pd_joint_target_delta_pos": 7,
+        "pd_ee_target_delta_pos": 3,
+        "pd_ee_target_delta_pose": 6,
+        "pd_joint_vel": 7,
+        "pd_joint_pos_vel": 14,
+        "pd_joint_delta_pos_vel": 14,
+    },
+    _WIDOWX: {"arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos": 7},
+    "so100": {"pd_joint_delta_pos": 6, "pd_joint_pos": 6, "pd_joint_target_delta_pos": 6},
+}
+"""Robot -> its values of `control_mode`, its own first, and the numbers of an action."""
+
+
+def _bridge(starts: int) -> Task:
+    return Task(_WIDOWX, None, 1, _STAGED, starts, has_state=False)
+
+
+def _plate(*sets: str) -> Task:
+    return Task(_WIDOWX, None, 1, _STAGED, has_state=False, object_sets=sets or _ALL_SETS)
+
+
+TASKS: Mapping[str, Task] = {
+    "AssemblingKits-v1": Task("panda_wristcam", None, 2, _ONLY_SPARSE),
+    "LiftPegUpright-v1": Task("panda", 32),
+    "PegInsertionSide-v1": Task("panda_wristcam", 43, 2),
+    "PickClutterYCB-v1": Task("panda", None, 1, _ONLY_SPARSE),
+    "PickCube-v1": Task("panda", 42),
+    "PickCubeSO100-v1": Task("so100", 36),
+    "PickSingleYCB-v1": Task("panda_wristcam", None, 2),
+    "PlaceSphere-v1": Task("panda", 39),
+    "PlugCharger-v1": Task("panda_wristcam", 46, 2, _ONLY_SPARSE),
+    "PokeCube-v1": Task("panda", 54),
+    "PullCube-v1": Task("panda", 35),
+    "PullCubeTool-v1": Task("panda", 39),
+    "PushCube-v1": Task("panda", 35),
+    "PushT-v1": Task("panda_stick", 31),
+    "RollBall-v1": Task("panda", 44),
+    "StackCube-v1": Task("panda_wristcam", 48, 2),
+    "StackPyramid-v1": Task("panda_wristcam", 64, 2, _ONLY_SPARSE),
+    "TurnFaucet-v1": Task("panda_wristcam", None, 2, _ONLY_SPARSE),
+    "PutCarrotOnPlateInScene-v1": _bridge(24),
+    "PutSpoonOnTableClothInScene-v1": _bridge(24),
+    "StackGreenCubeOnYellowCubeBakedTexInScene-v1": _bridge(24),
+    "PutOnPlateInScene25Main-v3": _plate(),
+    "PutOnPlateInScene25MainCarrot-v3": _plate("train", "test"),
+    "PutOnPlateInScene25MainImage-v3": _plate("train", "test"),
+    "PutOnPlateInScene25Single-v1": _plate("train"),
+    "PutOnPlateInScene25VisionImage-v1": _plate(),
+    "PutOnPlateInScene25VisionTexture03-v1": _plate(),
+    "PutOnPlateInScene25VisionTexture05-v1": _plate(),
+    "PutOnPlateInScene25VisionWhole03-v1": _plate(),
+    "PutOnPlateInScene25VisionWhole05-v1": _plate(),
+    "PutOnPlateInScene25Carrot-v1": _plate(),
+    "PutOnPlateInScene25Plate-v1": _plate(),
+    "PutOnPlateInScene25Instruct-v1": _plate(),
+    "PutOnPlateInScene25MultiCarrot-v1": _plate(),
+    "PutOnPlateInScene25MultiPlate-v1": _plate(),
+    "PutOnPlateInScene25Position-v1": _plate(),
+    "PutOnPlateInScene25EEPose-v1": _plate(),
+    "PutOnPlateInScene25PositionChangeTo-v1": _plate("test"),
+}
+"""Tasks on a table."""
