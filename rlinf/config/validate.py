@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +19,9 @@ from rlinf.config.problems import Problem
 from rlinf.config.refused import ABSENT
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
+from rlinf.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def validate(plain: Tree) -> Config | list[Problem]:
@@ -31,6 +36,39 @@ def validate(plain: Tree) -> Config | list[Problem]:
             first.setdefault(_key(details, plain), details)
         inner = [key for key in first if not any(other.startswith(f"{key}.") for other in first)]
         return [_problem(key, first[key], plain) for key in inner]
+
+
+def read_stored(path: Path) -> Config:
+    """The configuration that a run stored as JSON, maybe one of another version.
+
+    Keys that this version does not know are left out, with a warning.
+
+    Raises:
+        UserError: the file is damaged, or what it holds cannot be understood.
+    """
+    try:
+        plain = json.loads(path.read_text())
+        return _known_part(plain, path)
+    except (OSError, ValueError) as error:  # pydantic's are such, too
+        raise UserError(
+            f"{path} cannot be read as a configuration: {error}",
+            "the checkpoint is damaged, or of a version too different: name another one, or use "
+            "the version that wrote it",
+        ) from error
+
+
+def _known_part(plain: Tree, path: Path) -> Config:
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        errors = error.errors()
+        unknown = sorted({_key(e, plain) for e in errors if e["type"] == "extra_forbidden"})
+        if not unknown:
+            raise
+        logger.warning("%s: left out what this version does not know: %s", path, ", ".join(unknown))
+        for key in unknown:
+            tree.take(plain, key)
+        return Config.model_validate(plain)
 
 
 def schema_keys() -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-from rlinf.config.schema import Config
+from rlinf.config.validate import read_stored
 from rlinf.errors import UserError
 from rlinf.models.loading import build_policy, save_policy
 from rlinf.models.shards import CONFIG_FILE
@@ -14,7 +13,7 @@ from rlinf.models.shards import CONFIG_FILE
 
 def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
     """Exports a checkpoint that is known to be good; `out` appears, or is replaced, whole."""
-    config = Config.model_validate(json.loads((folder / CONFIG_FILE).read_text()))
+    config = read_stored(folder / CONFIG_FILE)
     model = config.actor.model
     if adapter and not model.trains_adapters:
         raise UserError(

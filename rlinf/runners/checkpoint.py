@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from rlinf.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
@@ -77,7 +81,7 @@ def commit(building: Path, step: int, keep: int, score: float | None = None) -> 
     best = _best(present)
     for old in present[keep:]:
         if old != best:
-            shutil.rmtree(old)
+            _remove(old)
     return target
 
 
@@ -90,9 +94,20 @@ def follow(path: Path) -> Path:
     """The checkpoint that a pointer (`checkpoints/latest`, `checkpoints/best`) names.
 
     Any other path is its own answer.
+
+    Raises:
+        UserError: the pointer is damaged.
     """
-    pointer = path.name in (LATEST, BEST) and path.is_file()
-    return path.with_name(path.read_text().strip()) if pointer else path
+    if path.name not in (LATEST, BEST) or not path.is_file():
+        return path
+    name = path.read_bytes().decode(errors="replace").strip()
+    if _NAME.fullmatch(name) is None:
+        raise UserError(
+            f"{path} is damaged: it does not name a checkpoint",
+            f"name one itself: {path.with_name('global_step_N')}; runner.resume_dir=auto continues "
+            "a run from its newest good one",
+        )
+    return path.with_name(name)
 
 
 def verify(folder: Path) -> str | None:
@@ -100,19 +115,33 @@ def verify(folder: Path) -> str | None:
     path = folder / MANIFEST
     if not path.is_file():
         return f"{MANIFEST} is missing"
-    try:
-        files = json.loads(path.read_text())["files"]
-    except (ValueError, KeyError, TypeError):
+    files = _files_in(path)
+    if files is None:
         return f"{MANIFEST} is damaged"
-    for name, expected in files.items():
+    if not files:
+        return f"{MANIFEST} names no files"
+    for name, (size, digest) in files.items():
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
-        if file.stat().st_size != expected["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}"
-        if sum_of(file) != expected["sha256"]:
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes instead of {size}"
+        if sum_of(file) != digest:
             return f"{name} has another checksum than when it was written"
     return None
+
+
+def _files_in(manifest: Path) -> dict[str, tuple[int, str]] | None:
+    """Size and SHA-256 of each file by name; None if the manifest is none of ours."""
+    try:
+        content = json.loads(manifest.read_text())
+        int(content["step"])
+        return {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]))
+            for name, entry in content["files"].items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def verified(folder: Path, key: str) -> Path:
@@ -187,7 +216,25 @@ def point(root: Path, newest: Path | None) -> None:
 
 def _remove_leftovers(root: Path) -> None:
     for leftover in [*root.glob(".global_step_*.tmp"), *root.glob(".global_step_*.old")]:
-        shutil.rmtree(leftover)
+        _remove(leftover)
+
+
+def _remove(folder: Path) -> None:
+    """Removes what is no longer wanted; what cannot go stays, which is no reason not to save."""
+    try:
+        if folder.is_symlink():
+            _warn(f"{folder} was a link: {folder.resolve()} stays")
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    except OSError as error:
+        _warn(f"{folder} stays, it cannot be removed: {error}")
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once, not with every checkpoint."""
+    logger.warning("%s", text)
 
 
 def _best(present: Sequence[Path]) -> Path | None:
@@ -199,7 +246,7 @@ def _best(present: Sequence[Path]) -> Path | None:
 def _score(folder: Path) -> float | None:
     try:
         score = json.loads((folder / MANIFEST).read_text())["score"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None  # damaged, which only who reads it need care about
     return None if score is None else float(score)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
@@ -79,6 +81,55 @@ def test_leftovers_of_a_killed_run_are_removed_by_the_next_save(root: Path):
     (root / ".global_step_12.4711.tmp").mkdir()
     checkpoint.save(root, 13, write_one, keep=2)
     assert not list(root.glob(".global_step_*"))
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_no_reason_not_to_save(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """One was moved to another disk, with a link in its place; one belongs to another user."""
+    (root / "global_step_1").rename(tmp_path / "moved")
+    (root / "global_step_1").symlink_to(tmp_path / "moved")
+    remove = shutil.rmtree
+
+    def refuse(path: Path, **how: bool) -> None:
+        if path.name == "global_step_2":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        remove(path, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    for step in (11, 12):
+        checkpoint.save(root, step, write_one, keep=1)
+        assert checkpoint.find(root, "auto") == (root / f"global_step_{step}", [])
+    assert sorted(p.name for p in root.glob("global_*")) == ["global_step_12", "global_step_2"]
+    assert checkpoint.verify(tmp_path / "moved") is None
+    said = caplog.text
+    assert said.count(f"global_step_1 was a link: {tmp_path / 'moved'} stays") == 1
+    assert said.count("global_step_2 stays, it cannot be removed: [Errno 13]") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00", b"../elsewhere", b"global_step_"])
+def test_a_damaged_pointer_is_refused_with_what_to_name(root: Path, content: bytes):
+    (root / "latest").write_bytes(content)
+    with pytest.raises(UserError, match=r"latest is damaged(.|\n)*checkpoints/global_step_N"):
+        checkpoint.follow(root / "latest")
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    (
+        *("", "\xff", "[]", "{}", '{"files": []}', '{"step": 1}', '{"step": 1, "files": {}}'),
+        '{"step": 1, "files": {"a": 1}}',
+        '{"files": {"trainer.json": {"bytes": 2, "sha256": ""}}}',
+    ),
+)
+def test_a_manifest_without_files_or_step_does_not_count(root: Path, manifest: str):
+    newest = root / "global_step_10"
+    (newest / "manifest.json").write_bytes(manifest.encode("latin-1"))
+    assert checkpoint.verify(newest) in ("manifest.json is damaged", "manifest.json names no files")
+    with pytest.raises(UserError, match=r"global_step_10: manifest\.json"):
+        checkpoint.find(root, str(newest))
+    assert checkpoint.find(root, "auto")[0] == root / "global_step_2"
+    checkpoint.save(root, 11, write_one, keep=2)  # which looks for the best of all
 
 
 def test_an_empty_run_has_nothing_to_resume(tmp_path: Path):

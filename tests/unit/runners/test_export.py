@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.models import shards
 from rlinf.models.base import Policy
+from rlinf.models.export import write_policy
 from rlinf.models.loading import build_policy
 from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
@@ -58,6 +60,32 @@ def test_a_damaged_checkpoint_is_not_exported(trained: Trained, tmp_path: Path):
     (tmp_path / "run/checkpoints/global_step_3" / CONFIG_FILE).write_text("{}")
     with pytest.raises(UserError, match=r"config.json has 2 bytes instead of \d+"):
         export(tmp_path / "run/checkpoints/global_step_3", tmp_path / "out", adapter=False)
+
+
+def test_a_checkpoint_of_another_version_is_exported_without_what_this_one_does_not_know(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    config, policy = trained
+    stored = config.model_dump(mode="json")
+    stored["runner"]["of_another_version"] = {"a": 1}
+    stored["actor"]["model"]["new_layers"] = 3
+    folder = tmp_path / "old"
+    shutil.copytree(tmp_path / "run/checkpoints/global_step_3", folder)
+    (folder / CONFIG_FILE).write_text(json.dumps(stored))
+    write_policy(folder, tmp_path / "out")
+    assert "not know: actor.model.new_layers, runner.of_another_version" in caplog.text
+    model = config.actor.model.model_copy(update={"model_path": str(tmp_path / "out")})
+    exported = build_policy(model, seed=1)
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(weight, exported.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"runner": 3}'])
+def test_a_checkpoint_without_a_configuration_is_refused(content: str, tmp_path: Path):
+    (tmp_path / CONFIG_FILE).write_text(content)
+    with pytest.raises(UserError, match="cannot be read as a configuration"):
+        write_policy(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_there_is_no_adapter_where_all_weights_were_trained(trained: Trained, tmp_path: Path):
