@@ -6,6 +6,11 @@ import math
 from typing import Literal
 
 
+def warmup_updates(steps: int, share: float, total: int) -> int:
+    """Optimizer steps of warm-up: `steps`, or that share of `total` where `steps` is negative."""
+    return round(share * total) if steps < 0 else steps
+
+
 def learning_rate_factor(
     update: int,
     warmup: int,

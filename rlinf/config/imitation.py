@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from rlinf.config.base import (
     Count,
@@ -59,6 +61,9 @@ class ImitationConfig(Section):
     """Steps of linear warm-up."""
     lr_schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate after the warm-up: a cosine to zero, or the same to the end."""
+    schedule_steps: Annotated[int, Field(ge=-1)] = 0
+    """Steps of the whole schedule; 0 takes `steps`, and a run that is continued with more of them
+    keeps those it began with; -1 takes `steps` then, too."""
     weight_decay: NonNegative = 0.01
     """Decoupled weight decay of AdamW."""
     clip_grad: Positive = 1.0

@@ -50,6 +50,8 @@ _TASK = (
     "actor.model.lora_path",
 )
 """With another value the weights load, and mean something else."""
+_SCHEDULES = ("actor.optim.total_training_steps", "imitation.schedule_steps")
+"""What 0 and -1 stand for is told where it is decided, see `runners/schedules.py`."""
 _WEIGHTS = ("actor.model",)
 """With another value the weights do not fit."""
 
@@ -112,6 +114,8 @@ def changes(old: Tree, config: Config, imitates: bool) -> Changes:
 def _kind(key: str, value: Any, config: Config, imitates: bool) -> str | None:
     """The list of `Changes` that a key belongs to; None where a change is not worth a word."""
     if imitates and (not _below(key, _IMITATION) or _below(key, _IMITATION_SILENT)):
+        return None
+    if key in _SCHEDULES and value <= 0:
         return None
     if key == "actor.model.model_path":
         if value is None:  # the start of the run, which a checkpoint has gone beyond

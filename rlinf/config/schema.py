@@ -447,8 +447,9 @@ class OptimConfig(Section):
     """Learning rate after the warm-up."""
     min_lr_ratio: Fraction = 0.0
     """Last learning rate of the cosine, as a share of the first."""
-    total_training_steps: Index = 0
-    """Optimizer steps of the whole schedule; 0 takes those of the run."""
+    total_training_steps: Annotated[int, Field(ge=-1)] = 0
+    """Optimizer steps of the whole schedule; 0 takes those of the run, and a run that is continued
+    with more iterations keeps those it began with; -1 takes those of the continued run."""
 
 
 class MixedPrecision(Section):

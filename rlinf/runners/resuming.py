@@ -32,13 +32,10 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
     Raises:
         UserError: the checkpoint would mean nothing to this configuration.
     """
-    folder = _newest(config)
-    if folder is None or not (folder / CONFIG_FILE).is_file():
+    continued = checkpoint_to_continue(config)
+    if continued is None:
         return None
-    try:
-        old = json.loads((folder / CONFIG_FILE).read_text())
-    except ValueError:  # damaged: whoever reads the checkpoint says so
-        return None
+    folder, old = continued
     found = changes(old, config, imitates)
     problems = list(found.problems(config.runner.resume_force))
     if not imitates and not config.runner.resume_force:
@@ -49,6 +46,18 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
     if not told:
         return None
     return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in told)])
+
+
+def checkpoint_to_continue(config: Config) -> tuple[Path, Tree] | None:
+    """The checkpoint and its configuration; None if there is none, or it is damaged."""
+    folder = _newest(config)
+    if folder is None or not (folder / CONFIG_FILE).is_file():
+        return None
+    try:
+        old: Tree = json.loads((folder / CONFIG_FILE).read_text())
+    except ValueError:  # damaged: whoever reads the checkpoint says so
+        return None
+    return folder, old
 
 
 def _other_reference(old: Tree, config: Config, folder: Path) -> Iterator[Problem]:

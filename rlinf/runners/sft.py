@@ -16,6 +16,7 @@ from rlinf.runners.learners import Learners
 from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.saving import is_of_training, write_config
+from rlinf.runners.schedules import settle_imitation
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.train import due
 from rlinf.runners.warmup import given_weights
@@ -33,6 +34,7 @@ def sft(config: Config, plan: Plan) -> int:
     with open_run(config) as run, run.stop:
         try:
             compare_with_checkpoint(config, run, imitates=True)
+            config = settle_imitation(config, settings, run)
             folders = data_folders(config, plan, settings, run)
             decode_pictures(folders, settings, run)
             with run.console.phase("start", once=True):

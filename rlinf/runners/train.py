@@ -19,6 +19,7 @@ from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
+from rlinf.runners.schedules import settle_training
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.trajectories import Collector
 from rlinf.runners.warmup import start_weights
@@ -128,7 +129,7 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
     compare_with_checkpoint(config, run)
     with ExitStack() as stack:
         with run.stop:
-            config = start_weights(config, plan, run)
+            config = settle_training(start_weights(config, plan, run), plan, run)
         with run.console.phase("start", once=True):
             machines = stack.enter_context(cluster.start(config, plan.nodes))
             stack.enter_context(run.stop)  # after Ray, which has a SIGTERM handler of its own

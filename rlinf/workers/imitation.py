@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlinf.config.imitation import ImitationConfig
-from rlinf.config.schema import Config, OptimConfig
+from rlinf.config.schedule import optim_of
+from rlinf.config.schema import Config
 from rlinf.data.conventions import conversion
 from rlinf.data.random import derive
 from rlinf.errors import UserError
@@ -166,19 +166,6 @@ def imitable(policy: Policy, config: Config) -> ImitablePolicy:
             "choose a policy of action tokens, such as tiny_vla",
         )
     return policy
-
-
-def optim_of(settings: ImitationConfig) -> OptimConfig:
-    """The optimizer of imitation; the critic learns at the rate of the policy."""
-    return OptimConfig(
-        lr=settings.lr,
-        value_lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        clip_grad=settings.clip_grad,
-        lr_warmup_steps=settings.lr_warmup_steps,
-        warmup_style=settings.lr_schedule,
-        total_training_steps=settings.steps,
-    )
 
 
 def batch_rows(step: int, size: int, samples: int, seed: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlinf.algorithms.schedule import learning_rate_factor
+from rlinf.config.schedule import rate_factor
 from rlinf.config.schema import OptimConfig
 from rlinf.workers.sharding import Spread
 
@@ -21,7 +21,7 @@ class Optimizer:
         """
         policy = spread.policy
         self.spread, self.policy, self.config = spread, policy, config
-        self.total = config.total_training_steps or updates
+        self.total = config.total_training_steps if config.total_training_steps > 0 else updates
         value = {id(p) for p in policy.value_parameters()}
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         self.names = {id(p): name for name, p in trained.items()}
@@ -54,16 +54,7 @@ class Optimizer:
 
     def rates(self) -> tuple[float, float]:
         """Learning rates of policy and value head in the next step."""
-        warmup = self.config.lr_warmup_steps
-        if warmup < 0:
-            warmup = round(self.config.lr_warmup_steps_ratio * self.total)
-        factor = learning_rate_factor(
-            self.policy.version,
-            warmup,
-            self.total,
-            self.config.warmup_style,
-            self.config.min_lr_ratio,
-        )
+        factor = rate_factor(self.config, self.total, self.policy.version)
         return self.config.lr * factor, self.config.value_lr * factor
 
     def gradients(self) -> list[Tensor]:
