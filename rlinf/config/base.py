@@ -136,9 +136,17 @@ class ModelConfig(Section):
         """The same with the weights of a policy folder."""
         return self.model_copy(update={"model_path": str(folder)})
 
+    def identity(self) -> dict[str, object]:
+        """What decides beside the weights how the policy acts, wherever its folders lie."""
+        return self.model_dump(mode="json", exclude={"model_path", "lora_path"})
+
     def notes(self) -> list[str]:
         """What was found out about the model's files, for the plan; asked once they are sound."""
         return []
+
+    def warnings(self) -> Iterator[str]:
+        """What will probably go wrong with the model's files; asked once they are sound."""
+        yield from ()
 
     def problems(self) -> Iterator[Problem]:
         """What stands in the way on this machine: packages, and what is wrong with the files."""

@@ -82,6 +82,7 @@ def load(
     plan = derive.plan(config, nodes)
     warnings = checks.warnings(config, plan.placement, purpose)
     warnings += preflight.warnings(plan, machine)
+    warnings += config.actor.model.warnings()
     notes += config.actor.model.notes()
     notes += chosen
     if checks.learns(config, purpose):

@@ -13,6 +13,8 @@ from rlinf.errors import UserError
 ACTION_BINS = 256
 ADAPTER_FILE = "adapter_config.json"
 STATISTICS_FILE = "dataset_statistics.json"
+_SUFFIXES = ("_no_noops", "_trajall")
+"""Ends of the names of a data set's variants: without idle actions, with every trajectory."""
 _TOWER_DEFAULTS = {
     "patch_size": 16,
     "embed_dim": 768,
@@ -151,23 +153,41 @@ class ModelFolder:
     architecture: Architecture
     statistics: Mapping[str, Any]  # name of the data set -> its statistics
     settings: Mapping[str, Any]  # config.json as it is
+    tuned: tuple[str, ...] = ()  # data sets in the dataset_statistics.json of the last fine-tuning
 
-    def statistics_of(self, name: str) -> tuple[str, Mapping[str, Any]]:
-        """The statistics of a data set and its full name; `X` also finds `X_no_noops`.
+    def data_set(self, name: str) -> tuple[str, str]:
+        """Full name of a data set, and why it was taken where it is not the name itself.
+
+        `X` also finds `X_no_noops`, then the one name that differs from it in `_no_noops` and
+        `_trajall` alone, then the only one there is.
 
         Raises:
-            UserError: if there are none.
+            UserError: if there is none.
         """
         for key in (name, f"{name}_no_noops"):
             if key in self.statistics:
-                return key, self.statistics[key]
+                return key, "" if key == name else f"for {name}, without idle actions"
+        alike = [key for key in self.statistics if _stem(key) == _stem(name)]
+        if len(alike) == 1:
+            return alike[0], f"for {name}, which the folder lacks: the names differ in a suffix"
+        if len(self.statistics) == 1:
+            return next(iter(self.statistics)), f"for {name}, which the folder lacks: its only one"
+        raise self._no_data_set(name)
+
+    def statistics_of(self, name: str) -> tuple[str, Mapping[str, Any]]:
+        """The statistics of a data set and its full name, as `data_set` finds it."""
+        key, _ = self.data_set(name)
+        return key, self.statistics[key]
+
+    def _no_data_set(self, name: str) -> UserError:
         known = ", ".join(sorted(self.statistics)) or "none"
-        raise UserError(
+        tuned = f" ({STATISTICS_FILE} has {', '.join(self.tuned[:3])})" if self.tuned else ""
+        return UserError(
             f"actor.model.unnorm_key = {name}: {self.path} has no statistics of that name; "
             f"there are {known}",
-            "set actor.model.unnorm_key to the data set the model was trained on"
+            f"set actor.model.unnorm_key to the data set the model was trained on{tuned}"
             if self.statistics
-            else "put the dataset_statistics.json of the fine-tuning into the folder",
+            else f"put the {STATISTICS_FILE} of the fine-tuning into the folder",
         )
 
     def action_dim(self, name: str) -> int:
@@ -232,8 +252,9 @@ def read_folder(path: Path, adapter: Path | None = None) -> ModelFolder:
     settings = _read_json(path / "config.json")
     statistics = dict(settings.get("norm_stats") or {})
     for place in (path, adapter or path):
-        if (place / STATISTICS_FILE).is_file():
-            statistics.update(_read_json(place / STATISTICS_FILE))
+        found = place / STATISTICS_FILE
+        tuned = _read_json(found) if found.is_file() else {}
+        statistics.update(tuned)
     try:
         architecture = _architecture(settings)
     except (KeyError, TypeError, ValueError) as error:
@@ -241,7 +262,15 @@ def read_folder(path: Path, adapter: Path | None = None) -> ModelFolder:
             f"{path / 'config.json'} does not describe an OpenVLA model: {error}",
             "name a folder in the layout of openvla/openvla-7b",
         ) from error
-    return ModelFolder(path, architecture, statistics, settings)
+    return ModelFolder(path, architecture, statistics, settings, tuple(sorted(tuned)))
+
+
+def _stem(data_set: str) -> str:
+    """Name of a data set without what marks its variants."""
+    while data_set.endswith(_SUFFIXES):
+        for suffix in _SUFFIXES:
+            data_set = data_set.removesuffix(suffix)
+    return data_set
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,6 +10,13 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from rlinf.config import conventions
+from rlinf.config.adapter_folder import (
+    FOLDED,
+    AdapterFolder,
+    check_adapter,
+    other_base,
+    read_adapter,
+)
 from rlinf.config.base import Count, ModelConfig, Precision, Spaces
 from rlinf.config.conventions import ConventionName
 from rlinf.config.model_folder import (
@@ -21,7 +27,7 @@ from rlinf.config.model_folder import (
     read_folder,
 )
 from rlinf.config.problems import Problem, missing_packages
-from rlinf.config.recipes import FOLDED, NOTED, Recipe, resolve
+from rlinf.config.recipes import NOTED, ImagePath, Recipe, resolve
 from rlinf.config.weight_files import check_files
 from rlinf.data.conventions import ActionConvention
 from rlinf.errors import UserError
@@ -48,13 +54,18 @@ class PrismaticConfig(ModelConfig):
     metres, radians, gripper 1 open and 0 closed; `libero`: 0.05 m, 0.5 rad, the same gripper;
     `openvla`: that gripper, units not known, which are left as they are; `native`: everything is
     the simulator's own already. `auto` follows `unnorm_key` and the statistics of the gripper."""
-    image_path: Literal["auto", "pillow", "tensor", "jpeg"] = "auto"
+    recipe: Literal["auto", "official", "rlinf"] = "auto"
+    """How the model's inputs are made: decides the end of the sequence (OpenVLA-OFT), image path
+    and centre crop together. A model acts well only with the recipe it was trained with. `official`
+    ends the sequence with `</s>`, `rlinf` does not, resizes as torchvision and never crops. `auto`
+    follows the origin of the folder, or of the adapter."""
+    image_path: ImagePath | Literal["auto"] = "auto"
     """How a camera image becomes the model's: `pillow` resizes as the original processor does,
     `tensor` as torchvision resizes uint8 tensors, `jpeg` compresses and resizes with Lanczos as the
-    LIBERO evaluation of OpenVLA-OFT. `auto` follows the origin of the folder."""
+    official evaluation on LIBERO. `auto` follows the recipe."""
     center_crop: bool | None = None
     """Cut out the middle 90 % of the area, as models trained with random crops need it. None
-    follows the origin of the folder."""
+    follows the recipe."""
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel of the language model; flash_attention_2 needs the package flash-attn."""
     num_images_in_input: Annotated[int, Field(ge=1, le=4)] = 1
@@ -91,13 +102,28 @@ class PrismaticConfig(ModelConfig):
             return ARCHITECTURE_7B
 
     def resolved_recipe(self) -> Recipe:
-        """How the model's inputs are made, with what the configuration says otherwise."""
-        found = resolve(self.folder(), self.parallel, self.unnorm_key)
-        return replace(
-            found,
-            image_path=found.image_path if self.image_path == "auto" else self.image_path,
-            center_crop=found.center_crop if self.center_crop is None else self.center_crop,
-        )
+        """How the model's inputs are made, with what the configuration sets by itself."""
+        path = None if self.image_path == "auto" else self.image_path
+        return self._recipe().with_own(path, self.center_crop)
+
+    def _recipe(self) -> Recipe:
+        """That of the files, or the one asked for."""
+        folder = self.folder()
+        family = None if self.recipe == "auto" else self.recipe
+        data_set, _ = folder.data_set(self.unnorm_key)
+        return resolve(folder, self._adapter_folder(), family, self.parallel, data_set)
+
+    def identity(self) -> dict[str, object]:
+        """With recipe, data set and convention as found: a folder's name decides on them too."""
+        data_set, _ = self.folder().data_set(self.unnorm_key)
+        found = {
+            **self.resolved_recipe().noted(),
+            "unnorm_key": data_set,
+            "action_convention": self.resolved_convention(),
+        }
+        given = super().identity()
+        del given["recipe"]
+        return given | found
 
     def emits(self) -> ActionConvention | None:
         return conventions.DATA_SETS.get(self.resolved_convention())
@@ -116,11 +142,40 @@ class PrismaticConfig(ModelConfig):
         return conventions.of_data_set(key, lowest, self.action_dim)
 
     def notes(self) -> list[str]:
-        if not Path(self.model_path).expanduser().exists():
+        if not self._files_are_here():
             return []  # told with what is missing on this machine
         folder = self.folder()
-        key, _ = folder.statistics_of(self.unnorm_key)
-        return [f"model {folder.path}: recipe {self.resolved_recipe()}; actions of {key}"]
+        data_set, why = folder.data_set(self.unnorm_key)
+        actions = f"actions of {data_set}" + (f" ({why})" if why else "")
+        if folder.tuned and data_set not in folder.tuned:
+            actions += f", while the folder's own data set is {', '.join(folder.tuned[:3])}"
+        return [f"model {folder.path}: recipe {self.resolved_recipe()}; {actions}"]
+
+    def warnings(self) -> Iterator[str]:
+        if not self._files_are_here():
+            return
+        usual, used = self._recipe(), self.resolved_recipe()
+        for name in used.own:
+            before, now = getattr(usual, name), getattr(used, name)
+            if before != now:
+                yield (
+                    f"actor.model.{name} = {str(now).lower()}: the recipe {usual.origin} has "
+                    f"{str(before).lower()}, and a model acts well only on pictures made as in its "
+                    "training"
+                )
+        adapter = self._adapter_folder()
+        if adapter is not None:
+            other = other_base(adapter, self.folder())
+            if other is not None:
+                yield other
+
+    def _files_are_here(self) -> bool:
+        paths = [self.model_path] + ([self.lora_path] if self.lora_path else [])
+        return all(Path(path).expanduser().exists() for path in paths)
+
+    def _adapter_folder(self) -> AdapterFolder | None:
+        adapter = self.adapter()
+        return read_adapter(adapter) if adapter else None
 
     def problems(self) -> Iterator[Problem]:
         yield from missing_packages(PACKAGES, self.model_type)
@@ -152,20 +207,17 @@ class PrismaticConfig(ModelConfig):
     def _check_adapter(self) -> None:
         if self.lora_path is None:
             return
-        adapter, model = (Path(p).expanduser().resolve() for p in (self.lora_path, self.model_path))
         if not self.is_lora:
             raise UserError(
-                f"actor.model.lora_path = {self.lora_path} with actor.model.is_lora = false: "
-                "nobody would read it",
+                f"actor.model.lora_path = {self.lora_path} with actor.model.is_lora = false: the "
+                "adapter would not be read",
                 "set actor.model.is_lora=true, or remove lora_path",
             )
-        noted = self.folder().settings.get(NOTED) or {}
-        if (adapter.is_dir() and model in adapter.parents) or adapter.name in noted.get(FOLDED, ()):
-            raise UserError(
-                f"actor.model.lora_path = {self.lora_path}: it is already folded into the weights "
-                f"of {self.model_path}; twice it ruins the model",
-                "set actor.model.lora_path=null, or name the model without the adapter",
-            )
+        adapter = self._adapter_folder()
+        if adapter is not None and adapter.path.exists():
+            folder = self.folder()
+            noted = folder.settings.get(NOTED) or {}
+            check_adapter(adapter, folder, noted.get(FOLDED, []))
 
     def spaces(self) -> Spaces:
         return Spaces("images", None, None, self.action_dim, self.num_images_in_input)
@@ -215,14 +267,5 @@ class OpenVlaOftConfig(PrismaticConfig):
     """Name of the policy class."""
     num_action_chunks: Count = 8
     """C, actions per chunk; that of the fine-tuning."""
-    recipe: Literal["auto", "official", "rlinf"] = "auto"
-    """`official` ends the sequence with `</s>`, `rlinf` does not; a model acts well only with the
-    one it was trained with. `auto` follows the origin of the folder."""
     use_proprio: bool = False
     """Show the robot's state too, through the projector in the folder."""
-
-    def resolved_recipe(self) -> Recipe:
-        found = super().resolved_recipe()
-        if self.recipe == "auto":
-            return found
-        return replace(found, end_token=self.recipe == "official", origin=self.recipe)

@@ -54,7 +54,7 @@ def check_files(folder: ModelFolder) -> None:
     for path in weight_files(folder.path):
         if path.suffix != ".safetensors":
             continue
-        embedding = _header(path).get(_EMBEDDING)
+        embedding = read_header(path)[0].get(_EMBEDDING)
         if embedding is not None and embedding["shape"][0] != rows:
             raise UserError(
                 f"{path}: the embedding has {embedding['shape'][0]} rows, by config.json the "
@@ -64,8 +64,12 @@ def check_files(folder: ModelFolder) -> None:
             )
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """Names, shapes and places of the tensors of a safetensors file that is complete."""
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Names, shapes and places of a safetensors file's tensors; places count from the byte given.
+
+    Raises:
+        UserError: if the file is not complete.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -80,4 +84,4 @@ def _header(path: Path) -> dict[str, Any]:
     whole = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if size < whole:
         raise UserError(f"{path} is truncated: {size:,} of {whole:,} bytes", _AGAIN)
-    return header
+    return header, 8 + length

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.adapter_folder import FOLDED
 from rlinf.config.model_folder import STATISTICS_FILE, ModelFolder
-from rlinf.config.recipes import FOLDED, NOTED, Recipe
+from rlinf.config.recipes import NOTED, Recipe
 from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, read_torch_tensors, write_tensors
@@ -62,12 +63,12 @@ def write(
     folder: Path,
     source: ModelFolder,
     recipe: Recipe,
-    folded: str | None = None,
+    folded: Sequence[str] = (),
 ) -> None:
     """A folder in the layout of the one the model came from, whose other files are copied.
 
     Args:
-        folded: name of the adapter that has become part of the weights.
+        folded: fingerprints of the adapters that have become part of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.path.iterdir()):
@@ -78,7 +79,7 @@ def write(
     settings = {
         **source.settings,
         "norm_stats": dict(source.statistics),
-        NOTED: {**recipe.noted(), FOLDED: [*before, *([folded] if folded else [])]},
+        NOTED: {**recipe.noted(), FOLDED: [*before, *folded]},
     }
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     write_statistics(source.statistics, folder)

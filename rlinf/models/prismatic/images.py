@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ImagePath = Literal["pillow", "tensor", "jpeg"]
+from rlinf.config.recipes import ImagePath
 
 # First for DINOv2 (ImageNet's statistics), second for SigLIP.
 _MEANS = ((0.485, 0.456, 0.406), (0.5, 0.5, 0.5))

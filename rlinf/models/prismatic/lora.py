@@ -14,21 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.adapter_folder import (
+    PREFIX,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    plain_name,
+    read_adapter,
+)
 from rlinf.config.model_folder import ADAPTER_FILE
+from rlinf.config.weight_content import fingerprint
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
 from rlinf.models.prismatic.network import Prismatic
 
 CONFIG_FILE = ADAPTER_FILE
-WEIGHTS_FILE = "adapter_model.safetensors"
 TARGETS = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"),
     *("qkv", "proj", "q", "kv", "out_proj", "fc1", "fc2", "fc3"),
 )
 """Ends of the names of adapted modules: every linear layer and the patch convolutions."""
 _NAME = "default"
-_PREFIX = "base_model.model."
-_UNSUPPORTED = {"use_dora": False, "bias": "none", "modules_to_save": None, "fan_in_fan_out": False}
 
 
 def is_adapter(folder: Path) -> bool:
@@ -51,7 +56,7 @@ def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
 
     from rlinf.models.prismatic.adapted import AdaptedLinear
 
-    given = _read_config(folder) if folder else {}
+    given = read_adapter(folder).settings if folder else {}
     config = LoraConfig(
         r=given.get("r", rank),
         lora_alpha=given.get("lora_alpha", rank),
@@ -121,14 +126,33 @@ def merge(network: Prismatic, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return merged
 
 
-def save(network: Prismatic, state: Mapping[str, Tensor], folder: Path, base: Path) -> None:
-    """A folder that peft loads: the adapters in `state`, and what they belong to."""
+def fingerprint_of(state: Mapping[str, Tensor]) -> str:
+    """Hash of the adapters in `state`, that of the folder which `save` makes of them."""
+    adapters = sorted((plain_name(name), t) for name, t in state.items() if ".lora_" in name)
+    return fingerprint(
+        (name, tuple(t.shape), t.detach().float().cpu().numpy()) for name, t in adapters
+    )
+
+
+def save(
+    network: Prismatic,
+    state: Mapping[str, Tensor],
+    folder: Path,
+    base: Path,
+    record: Mapping[str, Any],
+) -> None:
+    """A folder that peft loads: the adapters in `state`, and what they belong to.
+
+    Args:
+        record: what PEFT's file has no place for, kept beside it.
+    """
     config = _peft_config(network).to_dict()
     config["base_model_name_or_path"] = str(base)
     config["inference_mode"] = True
     config = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, default=str) + "\n")
+    (folder / RECORD_FILE).write_text(json.dumps(dict(record), indent=2) + "\n")
     adapters = {_theirs(name): t for name, t in state.items() if ".lora_" in name}
     write_tensors(adapters, folder / WEIGHTS_FILE)
 
@@ -144,30 +168,13 @@ def _peft_config(network: Any) -> Any:
     return network.peft_config[_NAME]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"actor.model.lora_path = {folder}: {path.name} cannot be read: {error}",
-            "name the folder of a PEFT adapter",
-        ) from error
-    for key, value in _UNSUPPORTED.items():
-        if config.get(key, value) not in (value, [], None):
-            raise UserError(
-                f"{path}: {key} = {config[key]} is not supported", "use a plain LoRA adapter"
-            )
-    return config
-
-
 def _fits(name: str, mine: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
     return name in mine and name in given and mine[name].shape == given[name].shape
 
 
 def _ours(name: str) -> str:
-    return re.sub(r"(\.lora_[AB])\.", rf"\1.{_NAME}.", name.removeprefix(_PREFIX))
+    return re.sub(r"(\.lora_[AB])\.", rf"\1.{_NAME}.", name.removeprefix(PREFIX))
 
 
 def _theirs(name: str) -> str:
-    return _PREFIX + name.replace(f".{_NAME}.", ".")
+    return PREFIX + name.replace(f".{_NAME}.", ".")

@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.adapter_folder import read_adapter
 from rlinf.config.model_folder import ACTION_BINS
 from rlinf.config.openvla import PrismaticConfig
+from rlinf.config.recipes import RECIPE
+from rlinf.config.weight_content import model_fingerprint
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
@@ -65,6 +68,8 @@ class PrismaticPolicy(ImitablePolicy):
         self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)
         self._check_dimensions()
         self.register_buffer("live", self._live())
+        self.base: str | None = None  # fingerprint of the model below the adapters
+        self.lineage: list[str] = []  # fingerprints of the adapters that these began from
         _LOG.info("%s: %s, actions of %s", self.folder.path, self.recipe, self.unnorm_key)
 
     # --- acting and judging ----------------------------------------------------------------------
@@ -242,6 +247,7 @@ class PrismaticPolicy(ImitablePolicy):
         else:
             state = folders.read(folder, self.network, self.dtype)
             folders.assign(self.network, state)
+            self.base = model_fingerprint(folder) if self.config.is_lora else None
             self.begin_training_form()
 
     def _read_value_head(self, folder: Path) -> None:
@@ -254,6 +260,7 @@ class PrismaticPolicy(ImitablePolicy):
             adapter = self.config.adapter()
             lora.attach(self.network, self.config.lora_rank, adapter)
             if adapter is not None:
+                self.lineage = read_adapter(adapter).lineage
                 self._read_value_head(adapter)
         if self.config.gradient_checkpointing:
             self.network.checkpoint_layers()
@@ -266,14 +273,14 @@ class PrismaticPolicy(ImitablePolicy):
         network = {name[8:]: t for name, t in whole.items() if name.startswith("network.")}
         value_head = {name: t for name, t in whole.items() if name.startswith("value_head.")}
         if lora.attached(self.network) and not merge:
-            lora.save(self.network, network, folder, self.folder.path)
+            record = {RECIPE: self.recipe.noted(), "base": self.base, "lineage": self.lineage}
+            lora.save(self.network, network, folder, self.folder.path, record)
             folders.write_statistics(self._statistics(), folder)
         else:
+            folded = [*self.lineage, lora.fingerprint_of(network)] if merge else []
             merged = lora.merge(self.network, network)
             source = replace(self.folder, statistics=self._statistics())
-            adapter = self.config.adapter()
-            name = adapter.resolve().name if adapter else None
-            folders.write(merged, folder, source, self.recipe, folded=name)
+            folders.write(merged, folder, source, self.recipe, folded)
         folders.write_value_head(value_head, folder)
 
     def layers(self) -> list[nn.Module]:

@@ -124,16 +124,6 @@ def test_transformers_reads_the_same_tokens_without_running_code(build: Build, f
     assert ours == [1, *golden_like(text, add_special_tokens=False)["input_ids"], 29871]
 
 
-def test_an_unknown_data_set_is_answered_with_those_there_are(folder: Path):
-    assert "there are tiny_data" in problems(folder, unnorm_key="bridge_orig")
-
-
-def test_a_data_set_is_found_by_its_short_name(copy: Path, build: Build):
-    statistics = json.loads((copy / "config.json").read_text())["norm_stats"]
-    change_settings(copy, norm_stats={"suite_no_noops": statistics["tiny_data"]})
-    assert build(model_path=copy, unnorm_key="suite").unnorm_key == "suite_no_noops"
-
-
 def test_separate_statistics_win_over_those_in_the_config(copy: Path, build: Build):
     statistics = json.loads((copy / "config.json").read_text())["norm_stats"]["tiny_data"]
     statistics["action"]["q99"] = [3.0] * 7
@@ -214,20 +204,6 @@ def test_a_damaged_config_is_refused(copy: Path):
 def test_a_missing_tokenizer_is_named(copy: Path):
     (copy / "tokenizer.json").unlink()
     assert "lacks tokenizer.json" in problems(copy)
-
-
-def test_the_recipe_follows_the_origin_and_can_be_chosen(folder: Path, tmp_path: Path):
-    rlinf = shutil.copytree(folder, tmp_path / "RLinf-OpenVLAOFT-ManiSkill-Base")
-    chosen = config_of(rlinf).resolved_recipe()
-    assert (chosen.end_token, chosen.image_path, chosen.center_crop) == (False, "tensor", False)
-    official = config_of(folder).resolved_recipe()
-    assert (official.end_token, official.image_path) == (True, "pillow")
-    assert config_of(rlinf, recipe="official").resolved_recipe().end_token
-    libero = shutil.copytree(folder, tmp_path / "openvla-oft-libero")
-    path = libero / "config.json"
-    path.write_text(path.read_text().replace("tiny_data", "libero_10_no_noops"))
-    found = config_of(libero, unnorm_key="libero_10").resolved_recipe()
-    assert (found.image_path, found.center_crop) == ("jpeg", True)
 
 
 def test_counted_parameters_are_those_of_the_network(folder: Path, build: Build):

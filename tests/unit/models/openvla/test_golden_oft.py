@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +172,22 @@ def test_adapters_give_the_recorded_logits(golden: GoldenSet):
         chunk, clear = policy.act(observation, GREEDY, noise(1)), is_clear(theirs, TOLERANCE)
         tokens = stored[f"{adapter}_{sample}/greedy_tokens_bins"]
         assert np.array_equal(chunk.sampled.flatten()[clear], tokens[clear])
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["record", "weights"])
+def test_an_adapter_is_recognised_in_the_model_it_was_merged_into(
+    golden: GoldenSet, tmp_path: Path, recorded: bool
+):
+    adapter = min(path.parent for path in golden.path.glob("*/adapter_config.json"))
+    policy = build(golden, 1, "official", str(adapter))
+    assert [list(policy.config.problems()), list(policy.config.warnings())] == [[], []]
+    policy.save(tmp_path, merge=True)
+    if not recorded:
+        settings = json.loads((tmp_path / "config.json").read_text())
+        del settings["rlinf"]
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+    (problem,) = policy.config.model_copy(update={"model_path": str(tmp_path)}).problems()
+    assert ("by the record" if recorded else "by its weights, which hold 1.0") in problem.message
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 
+from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Sampling
@@ -19,6 +21,7 @@ from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import lora
 from rlinf.models.prismatic.adapted import AdaptedLinear
 from rlinf.models.prismatic.policy import PrismaticPolicy
+from tests.tiny_openvla import write_folder
 from tests.unit.models.openvla.conftest import NOISE, Build, config_of
 
 SAMPLING = Sampling(temperature=0.8)
@@ -170,35 +173,161 @@ def test_an_adapter_in_place_of_a_model_is_refused_with_the_key_to_use(
     assert "this is a LoRA adapter" in found and "actor.model.lora_path" in found
 
 
-def test_an_adapter_that_is_merged_already_is_refused(folder: Path, build: Build):
-    inside = folder / "lora_adapter"
-    build(is_lora=True, lora_rank=4).save(inside)
-    config = config_of(folder, is_lora=True, lora_path=str(inside))
-    assert "already folded into" in "\n".join(p.message for p in config.problems())
+def put(model: Path, adapter: Path) -> OpenVlaOftConfig:
+    return config_of(model, is_lora=True, lora_path=str(adapter))
 
 
-def test_an_export_knows_the_adapter_in_it(
+def problems(model: Path, adapter: Path) -> str:
+    return "\n".join(p.message for p in put(model, adapter).problems())
+
+
+def trained(build: Build, at: Path, seed: int = 0, **settings: object) -> PrismaticPolicy:
+    """Of an adapter that has learned something, which is saved."""
+    policy = build(is_lora=True, lora_rank=4, **settings)
+    torch.manual_seed(seed)
+    change(policy)
+    policy.save(at)
+    return policy
+
+
+def forget_record(folder: Path) -> None:
+    """As a model that others merged, or an adapter that others trained."""
+    (folder / "rlinf_adapter.json").unlink(missing_ok=True)
+    for name, key in (("config.json", "rlinf"), ("adapter_config.json", "base_model_name_or_path")):
+        if (folder / name).is_file():
+            settings = json.loads((folder / name).read_text())
+            settings.pop(key, None)
+            (folder / name).write_text(json.dumps(settings))
+
+
+def test_an_adapter_is_recognised_in_a_model_whatever_it_is_called(
+    build: Build, folder: Path, tmp_path: Path
+):
+    policy = trained(build, tmp_path / "adapter")
+    policy.save(tmp_path / "merged", merge=True)
+    renamed = shutil.copytree(tmp_path / "adapter", tmp_path / "another name")
+    assert problems(folder, renamed) == ""
+    assert "by the record in its config.json" in problems(tmp_path / "merged", renamed)
+    # Another one of the usual name, trained on the export, is welcome.
+    other = tmp_path / "elsewhere/adapter"
+    trained(build, other, seed=1, model_path=tmp_path / "merged")
+    assert problems(tmp_path / "merged", other) == ""
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_without_a_record_the_weights_tell_that_an_adapter_is_in_them(
+    form: str, build: Build, folder: Path, tmp_path: Path
+):
+    trained(build, tmp_path / "adapter").save(tmp_path / "merged", merge=True)
+    trained(build, tmp_path / "other", seed=1)
+    for name in ("adapter", "other", "merged"):
+        forget_record(tmp_path / name)
+    if form == "bin":
+        weights = tmp_path / "merged/model.safetensors"
+        torch.save(load_file(weights), tmp_path / "merged/pytorch_model.bin")
+        weights.unlink()
+    found = problems(tmp_path / "merged", tmp_path / "adapter")
+    share = float(found.partition("which hold ")[2].split()[0])
+    assert share == pytest.approx(1, abs=0.1) and "already folded into" in found
+    assert problems(folder, tmp_path / "adapter") == ""
+    assert problems(tmp_path / "merged", tmp_path / "other") == ""
+
+
+def test_what_an_adapter_was_trained_from_is_recognised_too(
+    build: Build, folder: Path, tmp_path: Path
+):
+    trained(build, tmp_path / "first")
+    second = build(is_lora=True, lora_path=str(tmp_path / "first"))
+    change(second)
+    second.save(tmp_path / "second")
+    third = build(is_lora=True, lora_path=str(tmp_path / "second"))
+    third.save(tmp_path / "merged", merge=True)
+    for name in ("first", "second"):
+        assert "by the record" in problems(tmp_path / "merged", tmp_path / name)
+    assert problems(folder, tmp_path / "second") == ""
+
+
+def test_an_export_takes_the_place_of_model_and_adapter(
     build: Build, folder: Path, observation: Observation, tmp_path: Path
 ):
-    trained = build(is_lora=True, lora_rank=4)
-    change(trained)
-    trained.save(tmp_path / "adapter")
-    used = config_of(folder, is_lora=True, lora_path=str(tmp_path / "adapter"))
+    policy = trained(build, tmp_path / "adapter")
+    used = put(folder, tmp_path / "adapter")
     build_policy(used, seed=1).save(tmp_path / "export", merge=True)
-    twice = used.model_copy(update={"model_path": str(tmp_path / "export")})
-    assert "already folded into" in "\n".join(p.message for p in twice.problems())
-    # To start from an export leaves the adapter of the configuration out.
     whole = build_policy(used.starting_from(tmp_path / "export"), seed=1)
-    assert same(trained, whole, observation)
+    assert same(policy, whole, observation)
     # An adapter brings its critic along.
     again = build_policy(config_of(folder).starting_from(tmp_path / "adapter"), seed=2)
-    values = [p.act(observation, SAMPLING, NOISE).values for p in (trained, again)]
+    values = [p.act(observation, SAMPLING, NOISE).values for p in (policy, again)]
     assert np.array_equal(*values)
 
 
-def test_an_adapter_nobody_would_read_is_refused(folder: Path, tmp_path: Path):
+def test_an_adapter_on_other_weights_is_refused_and_on_a_copy_of_its_base_it_is_not(
+    build: Build, folder: Path, tmp_path: Path
+):
+    trained(build, tmp_path / "adapter")
+    copy = shutil.copytree(folder, tmp_path / "a copy")
+    state = {n: t.bfloat16() for n, t in load_file(copy / "model.safetensors").items()}
+    names = sorted(state)
+    (copy / "model.safetensors").unlink()
+    shards = {"1.safetensors": names[::2], "2.safetensors": names[1::2]}
+    for file, part in shards.items():
+        save_file({name: state[name] for name in part}, copy / file)
+    index = {name: file for file, part in shards.items() for name in part}
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    assert problems(copy, tmp_path / "adapter") == ""  # in bf16 and shards, and the same
+    other = write_folder(tmp_path / "other", seed=3)
+    refused = f"was trained on {folder}, and the weights of {other} are others"
+    assert refused in problems(other, tmp_path / "adapter")
+    # Nothing recorded, and the base is still there under the name in adapter_config.json.
+    (tmp_path / "adapter/rlinf_adapter.json").unlink()
+    assert refused in problems(other, tmp_path / "adapter")
+    assert problems(copy, tmp_path / "adapter") == ""
+
+
+def test_a_base_that_is_known_by_name_alone_is_compared_by_name(
+    build: Build, folder: Path, tmp_path: Path
+):
+    adapter = tmp_path / "adapter"
+    trained(build, adapter)
+    forget_record(adapter)
+
+    def warnings(base: str, model: Path) -> list[str]:
+        path = adapter / "adapter_config.json"
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base})
+        )
+        assert problems(model, adapter) == ""
+        return list(put(model, adapter).warnings())
+
+    base, nested = "Someone/Openvla-oft-SFT-libero10-trajall", "snapshots/0a1b"
+    (warning,) = warnings(base, folder)
+    assert f"was trained on {base}" in warning and str(folder) in warning
+    for name in ("openvla-oft-sft-libero10-trajall", f"models--{base.replace('/', '--')}/{nested}"):
+        assert warnings(base, shutil.copytree(folder, tmp_path / name)) == []
+    assert warnings(f"/gone/{folder.name}/", folder) == []
+    assert warnings(".", folder) == []  # names nothing
+    renamed = shutil.copytree(folder, tmp_path / "renamed")
+    settings = json.loads((renamed / "config.json").read_text()) | {"_name_or_path": base}
+    (renamed / "config.json").write_text(json.dumps(settings))
+    assert warnings(base, renamed) == []
+
+
+def test_an_adapter_takes_its_recipe_along(build: Build, folder: Path, tmp_path: Path):
+    trained(build, tmp_path / "adapter", recipe="rlinf", center_crop=True)
+    found = put(folder, tmp_path / "adapter").resolved_recipe()
+    assert (found.end_token, found.image_path, found.center_crop) == (False, "tensor", True)
+    assert found.origin == "noted beside the adapter"
+
+
+def test_an_adapter_without_weights_is_named(build: Build, folder: Path, tmp_path: Path):
+    trained(build, tmp_path / "adapter")
+    (tmp_path / "adapter/adapter_model.safetensors").unlink()
+    assert "adapter_model.safetensors is missing" in problems(folder, tmp_path / "adapter")
+
+
+def test_an_adapter_that_would_not_be_read_is_refused(folder: Path, tmp_path: Path):
     config = config_of(folder, lora_path=str(tmp_path))
-    assert "nobody would read it" in "\n".join(p.message for p in config.problems())
+    assert "would not be read" in "\n".join(p.message for p in config.problems())
 
 
 def test_other_kinds_of_adapters_are_refused(build: Build, tmp_path: Path):
