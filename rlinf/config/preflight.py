@@ -14,7 +14,12 @@ from rlinf.config.machine import Machine
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 
-_OWNERS = {"openvla-7b-rlvla": "gen-robot", "openvla-7b": "openvla", "RLinf-": "RLinf"}
+_OWNERS = {
+    "openvla-7b-rlvla": "gen-robot",
+    "openvla-7b": "openvla",
+    "Openvla-oft-SFT-": "Haozhan72",
+    "RLinf-": "RLinf",
+}
 """Beginnings of the names of published models -> who publishes them."""
 _SPARE_BYTES = 1_000_000_000
 _BYTES_PER_REFERENCE = 4  # that is trained, in the reference policy of all checkpoints: fp32

@@ -21,7 +21,7 @@ def policy_of(config: Config) -> dict[str, object]:
     model, trained = config.actor.model, config.runner.ckpt_path
     folders = {"model": model.model_path, "adapter": getattr(model, "lora_path", None)}
     return {
-        "settings": model.model_dump(mode="json", exclude={"model_path", "lora_path"}),
+        "settings": model.identity(),
         "seed": config.actor.seed,  # of the weights that no folder gives
         # It was verified against the sums in its manifest when it was chosen.
         "checkpoint": trained and _digest(checkpoint.sums_of(Path(trained))),
