@@ -14,16 +14,13 @@ from rlinf.config.convert.policy import convert_policy
 from rlinf.config.convert.read import Foreign, read
 from rlinf.config.convert.run import assumed_nodes, convert_run
 from rlinf.config.convert.tasks import convert_tasks
-from rlinf.config.convert.write import chosen_groups, group_content, leaves, render
+from rlinf.config.convert.write import leaves, render
 from rlinf.config.dialect import Dialect
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
 from rlinf.config.validate import validate
 from rlinf.errors import UserError
-
-_REFERRED_TO = "algorithm.reward_type"
-"""A key that the group files of models refer to, so it has to stand in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +100,15 @@ def _notes(foreign: Foreign, version: Dialect | None, draft: Draft) -> list[str]
 
 
 def _written(file: Path, draft: Draft, notes: list[str]) -> Converted:
-    groups = chosen_groups(draft.ours)
-    base = group_content(groups)
-    config = validate(_whole(draft.ours, base))
-    problems = (
-        config if isinstance(config, list) else checks.check(config, assumed_nodes(draft.ours))
-    )
-    short = _short(draft.ours, base, config if isinstance(config, Config) else None)
+    config = validate(draft.ours)
+    if isinstance(config, Config):
+        problems = checks.check(config, assumed_nodes(draft.ours))
+        short = _short(draft.ours, config)
+    else:
+        problems, short = config, draft.ours
     title = [f"Converted from {file.name} of the published RLinf by `rlinf convert`:", *notes]
     return Converted(
-        text=render(title, groups, short, draft),
+        text=render(title, short, draft),
         kept=sum(1 for _ in leaves(short)),
         left_out=len(draft.left_out),
         notes=tuple(notes),
@@ -120,26 +116,16 @@ def _written(file: Path, draft: Draft, notes: list[str]) -> Converted:
     )
 
 
-def _whole(ours: Tree, base: Tree) -> Tree:
-    """Our values over those of the groups, as composing the file gives them."""
-    whole = deepcopy(base)
-    level = tree.get(ours, "algorithm.reward_type")
-    if tree.has(whole, "actor.model.value_type"):
-        tree.put(whole, "actor.model.value_type", level or "action")
-    for key, value in leaves(ours):
-        tree.put(whole, key, value)
-    return whole
+def _short(ours: Tree, config: Config) -> Tree:
+    """Values that differ from their defaults, in the order of the schema.
 
-
-def _short(ours: Tree, base: Tree, config: Config | None) -> Tree:
-    """Values that differ from the group's, or else from the default; in the order of the schema."""
-    differs = config.model_dump(mode="json", exclude_defaults=True) if config else ours
-    order = [key for key, _ in leaves(config.model_dump(mode="json"))] if config else []
-    values = dict(leaves(ours))
+    Nothing of the shipped parts is built on: group files of theirs have the same names, and would
+    take their place where the new file lies beside them.
+    """
+    differs = config.model_dump(mode="json", exclude_defaults=True)
+    order = [key for key, _ in leaves(config.model_dump(mode="json"))]
+    given = {key: value for key, value in leaves(ours) if tree.has(differs, key)}
     short: Tree = {}
-    for key in sorted(values, key=lambda k: order.index(k) if k in order else len(order)):
-        in_group = tree.has(base, key)
-        same = tree.get(base, key) == values[key] if in_group else not tree.has(differs, key)
-        if not same or key == _REFERRED_TO:
-            tree.put(short, key, values[key])
+    for key in sorted(given, key=order.index):
+        tree.put(short, key, given[key])
     return short

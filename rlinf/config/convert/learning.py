@@ -19,8 +19,6 @@ def convert_learning(draft: Draft) -> None:
     for key in ("adv_type", "loss_type", "reward_type", "logprob_type", "entropy_type"):
         name = f"algorithm.{key}"
         draft.put(name, aliases.canonical(name, draft.take(name)))
-    if tree.get(draft.ours, "algorithm.reward_type") is None:
-        draft.put("algorithm.reward_type", "action")  # group files of models refer to it
     method = tree.get(draft.ours, "algorithm.adv_type")
     if method not in ESTIMATORS:
         draft.lose(
@@ -41,6 +39,8 @@ def convert_learning(draft: Draft) -> None:
     _convert_sampling(draft)
     draft.put("actor.model.add_value_head", critic)
     draft.take("actor.model.add_value_head")
+    if critic:
+        draft.put("actor.model.value_type", tree.get(draft.ours, "algorithm.reward_type"))
     for key in ("seed", "micro_batch_size", "global_batch_size", "training_backend"):
         draft.carry(f"actor.{key}")
     _convert_optimizer(draft, critic)

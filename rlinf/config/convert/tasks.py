@@ -24,6 +24,7 @@ CONTROLLERS = {
 """`policy_setup` -> `control_mode` of ManiSkill that it chose there."""
 
 _RENAMED_TASKS = {"PutCarrotOnPlateInScene-v2": "PutCarrotOnPlateInScene-v1"}
+_SETTLES = "PutCarrotOnPlateInScene"
 _PICTURES = ("rgb", "rgb+segmentation")
 _SIZE = 256  # pixels, side of LIBERO's pictures in every protocol
 
@@ -93,6 +94,8 @@ def _convert_maniskill(draft: Draft, part: Part, setup: Any) -> None:
     draft.carry(f"{params}.shader", f"{params}.sensor_configs.shader_pack")
     draft.carry(f"{params}.obj_set")
     draft.leave(f"{params}.sim_backend", "auto simulates on a GPU where the env worker has one")
+    if here.startswith(_SETTLES):
+        draft.put(f"{params}.sim_backend", "cpu", "its resets move every env of a batch")
     _convert_reward(draft, part, here)
 
 
@@ -123,7 +126,7 @@ def _convert_controller(draft: Draft, params: str, setup: Any) -> None:
 def _convert_reward(draft: Draft, part: Part, task: str) -> None:
     params = f"env.{part}.init_params"
     mode = draft.take(f"env.{part}.reward_mode")
-    staged = task.startswith((PLATE_PREFIX, "PutCarrotOnPlateInScene"))
+    staged = task.startswith((PLATE_PREFIX, _SETTLES))
     if mode == "raw":
         draft.put(
             f"{params}.reward_mode",
