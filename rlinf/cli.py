@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, get_args
 from rlinf.config.dialect import Dialect
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
 from rlinf.registry import ASSETS, BENCHMARKS, resolve
+from rlinf.streams import make_patient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,20 +23,34 @@ if TYPE_CHECKING:
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 a worker died, 2 something to correct in command, configuration or "
-    "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 143 ended by a signal"
+    "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 129, 130 and 143 ended "
+    "by a signal"
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code."""
-    arguments = _parse(argv)
+    if argv is None:  # this process is the command
+        make_patient()
     try:
+        arguments = _parse(argv)
+        _check_working_folder()
         return int(arguments.run(arguments))
     except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before or after the part of a run that stops in good order
         return 130
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - `Path.cwd` is this
+    except OSError as error:
+        raise UserError(
+            f"the folder that rlinf was started in is gone or closed to you: {error.strerror}",
+            "cd to another one",
+        ) from error
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -345,6 +360,12 @@ def _load_to_run(
         problems += missing_assets(loaded.config)
     if problems:
         raise error_of(problems, loaded.name)
+    services = set(loaded.config.runner.logger.logger_backends) - {"tensorboard"}
+    if services:
+        from rlinf.logging.uploads import check_service
+
+        for service in sorted(services):
+            check_service(service)
     return loaded
 
 

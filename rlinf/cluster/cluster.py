@@ -20,6 +20,7 @@ from rlinf.cluster.nodes import Cluster
 from rlinf.cluster.placement import Node
 from rlinf.config.schema import Config
 from rlinf.errors import UserError, WorkerDied
+from rlinf.signals import kept_from_children
 
 _log = logging.getLogger(__name__)
 START_ATTEMPTS = 3
@@ -48,7 +49,8 @@ def start(config: Config, nodes: Sequence[Node]) -> Iterator[Cluster]:
         _knock(config.cluster.ray_address)
         # As `ray start` does: where this machine has a token of Ray, the cluster asks for it.
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    _init(config.cluster.ray_address)
+    with kept_from_children():
+        _init(config.cluster.ray_address)
     try:
         yield Cluster(config, nodes)
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,7 +40,12 @@ _RESOLVERS: dict[str, Callable[[int, int], int]] = {
 def locate(name_or_path: str) -> Path:
     """The YAML file of a shipped configuration's name, or of a path to one of the user's own."""
     path = Path(name_or_path).expanduser()
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix == ".yml" and path.is_file():
+        raise UserError(
+            f"{path}: Hydra reads only files whose names end in .yaml",
+            f"rename it: mv {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.yaml')))}",
+        )
+    if path.suffix == ".yaml" and path.is_file():
         return path.absolute()
     shipped = CONFIG_DIR / f"{name_or_path.removesuffix('.yaml')}.yaml"
     if "/" not in name_or_path and shipped.is_file():

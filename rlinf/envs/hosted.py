@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rlinf.errors import EnvironmentFailure, UserError
+from rlinf.signals import leave_to_launcher
 
 _ENVIRONMENT = {
     # Each sub-process is meant for one core; OpenMP computes, llvmpipe draws.
@@ -26,11 +27,8 @@ _ENVIRONMENT = {
 
 
 def quiet_process(log_file: Path) -> None:
-    """What a sub-process does before it loads a simulator: one thread, no input, a log file.
-
-    Ctrl-C reaches the whole process group; only the launcher decides what it means.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a sub-process does before it loads a simulator: one thread, no input, a log file."""
+    leave_to_launcher()
     os.environ.update(_ENVIRONMENT)
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with Path(os.devnull).open("rb") as nothing, log_file.open("ab") as log:

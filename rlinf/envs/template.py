@@ -38,6 +38,7 @@ from threading import Lock
 from typing import NoReturn
 
 from rlinf.envs.hosted import end_with_owner, host, quiet_process
+from rlinf.signals import kept_from_children
 
 _WHILE_IMPORTING = {
     "MUJOCO_GL": "disable",  # MuJoCo opens its renderer when it is imported
@@ -93,11 +94,12 @@ class Template:
         with theirs, FileIO(life, "rb"):
             files = (theirs.fileno(), life)
             what = (str(self._log_file), *map(str, files), json.dumps(before), *self._modules)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, *what],
-                env={**self._environment, **_WHILE_IMPORTING, "PYTHONPATH": _search_path()},
-                pass_fds=files,
-            )
+            with kept_from_children():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", __name__, *what],
+                    env={**self._environment, **_WHILE_IMPORTING, "PYTHONPATH": _search_path()},
+                    pass_fds=files,
+                )
 
     def _end(self) -> None:
         self._process.kill()

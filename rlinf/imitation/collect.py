@@ -24,6 +24,7 @@ from rlinf.envs.hosted import quiet_process
 from rlinf.errors import WorkerDied
 from rlinf.imitation.episode import Episode
 from rlinf.registry import EXPERTS, resolve
+from rlinf.signals import kept_from_children
 
 EPISODES_PER_JOB = 1  # a request to stop is heard between jobs
 _DEMONSTRATIONS = 3  # keeps these starts apart from those of training and evaluation
@@ -67,7 +68,9 @@ def collect(
         min(processes, len(jobs)), context, _start_process, (settings, env, chunk, log_file)
     )
     try:
-        yield from pool.map(_run_job, jobs)
+        with kept_from_children():
+            recorded = pool.map(_run_job, jobs)
+        yield from recorded
     except BrokenProcessPool as error:
         raise WorkerDied(
             f"a process that collects demonstrations died: {error}; {log_file} may say why"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 OWN_LOGGER = "rlinf"  # what it says from INFO on is for the user's eyes
 REFRESH_PER_SECOND = 3
 SIGN_OF_LIFE_S = 30.0  # plain output: a phase that counts says so at least this often
+SHOW_CURSOR = b"\x1b[?25h\n"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -164,6 +166,12 @@ class Console:
         with self._lock:
             self._state.evaluation = outcome
         self.note(display.evaluation_line(step, outcome))
+
+    def show_cursor(self) -> None:
+        """Give the terminal its cursor back where the process ends at once; waits for nothing."""
+        if self._live is not None:
+            with suppress(OSError):
+                os.write(self._rich.file.fileno(), SHOW_CURSOR)
 
     def close(self) -> None:
         """End the live display; its last state stays on the screen."""

@@ -164,20 +164,22 @@ def upload(session: Session, lines: Iterator[str]) -> None:
 
 
 def main() -> int:
-    """Serve one job; the exit code says whether the service got everything."""
+    """Serve one job; the exit code says whether the service got everything.
+
+    With the name of a service as argument: look for its credentials alone.
+    """
     messages = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the libraries print, C code included
     # Unbuffered: a line that waits in a buffer would be unseen by `select`.
     parent = os.fdopen(0, "rb", buffering=0, closefd=False)
 
+    if sys.argv[1:]:
+        return _check(sys.argv[1], messages)
     job = UploadJob(**json.loads(parent.readline()))
-    check, open_session = SERVICES[job.service]
-    try:
-        check()
-    except UserError as error:
-        _say(messages, "refused", error.message, error.fix)
-        return REFUSED
-    _say(messages, "ready")
+    refused = _check(job.service, messages)
+    if refused:
+        return refused
+    _, open_session = SERVICES[job.service]
     session = open_session(job)
     if session.url:
         _say(messages, "url", session.url)
@@ -187,6 +189,17 @@ def main() -> int:
 
     upload(session, follow(Path(job.metrics_file), parent_spoke))
     session.finish(completed=parent.readline().strip() == b"completed")
+    return 0
+
+
+def _check(service: str, messages: TextIO) -> int:
+    check, _ = SERVICES[service]
+    try:
+        check()
+    except UserError as error:
+        _say(messages, "refused", error.message, error.fix)
+        return REFUSED
+    _say(messages, "ready")
     return 0
 
 

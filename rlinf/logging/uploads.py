@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 20.0  # longest wait for the child's word on library and credentials
 RETRY_INTERVAL_S = 60.0  # between two starts of a child that ends
 FINISH_TIMEOUT_S = 30.0  # longest wait for the last uploads at the end of a run
+_CHILD = (sys.executable, "-m", "rlinf.logging.upload_process")
 REFUSED = 2  # exit code of a child whose user has to act; the reason is its last message
 
 
@@ -130,7 +131,7 @@ class Uploader:
         self._refusal: UserError | None = None
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "rlinf.logging.upload_process"],
+                _CHILD,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -174,6 +175,31 @@ class Uploader:
                 logger.info("%s: %s", self._job.service, message["text"])
             self._verdict.set()
         self._verdict.set()
+
+
+def check_service(service: str) -> None:
+    """Looks for library and credentials, before anything of a run begins.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    _require(service)
+    try:
+        asked = subprocess.run(
+            [*_CHILD, service],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            timeout=START_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return  # the child of the run says it, later
+    for line in asked.stdout.splitlines():
+        message = json.loads(line)
+        if message["kind"] == "refused":
+            raise UserError(message["text"], message["fix"])
 
 
 def _require(service: str) -> None:

@@ -34,6 +34,7 @@ class Run:
         self.config, self.console = config, console
         self.folder = config.runner.logger.run_dir
         self.stop = StopRequest()
+        self.stop.before_exit = console.show_cursor
         self._writers: MetricWriters | None = None
         self._seconds: dict[str, float] = {}
         self._spans = Spans("launcher")

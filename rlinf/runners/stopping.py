@@ -1,10 +1,15 @@
-"""Ctrl-C and SIGTERM: the first asks the run to save and stop, the second ends it at once."""
+"""Ctrl-C, SIGTERM and a hang-up: the first asks the run to save and stop, the second ends it.
+
+A terminal that goes away hangs up more than once, so that is no second request. Where hang-ups are
+ignored, as under `nohup`, they stay so.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 
 
@@ -22,9 +27,14 @@ class StopRequest:
     def __init__(self) -> None:
         self.number: int | None = None
         self.since = 0.0
+        self.before_exit: Callable[[], None] = lambda: None
+        """Called where a second signal ends the process; must not wait for anything."""
 
     def __enter__(self) -> StopRequest:
-        self._before = {n: signal.signal(n, self._on_signal) for n in _SIGNALS}
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            wanted.append(signal.SIGHUP)
+        self._before = {n: signal.signal(n, self._on_signal) for n in wanted}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,8 +57,8 @@ class StopRequest:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.number is not None:
+            if number == signal.SIGHUP:
+                return
+            self.before_exit()
             os._exit(128 + number)  # asked twice: the workers end with their launcher
         self.number, self.since = number, time.monotonic()
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rlinf.signals import leave_to_launcher
 
 if TYPE_CHECKING:
     import torch
 
 
 def prepare_process(name: str, log_dir: str) -> None:
-    """Log file and signals of a worker process.
-
-    Ctrl-C reaches the whole process group; only the launcher decides what it means.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Log file and signals of a worker process."""
+    leave_to_launcher()
     folder = Path(log_dir)
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(

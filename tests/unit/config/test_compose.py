@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlinf.config import compose as composing
-from rlinf.config.compose import compose
+from rlinf.config.compose import compose, locate
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
 
@@ -50,3 +50,10 @@ def test_a_text_with_a_comma_or_quotes_around_it_is_one_text(tmp_path: Path) -> 
     (tmp_path / "my.yaml").write_text("base: x\n")
     found = composed(tmp_path / "my.yaml", "a=it's,(b)", "b='[c'", "c=${base}/ü(d)", "d=choice(1)")
     assert found == {"base": "x", "a": "it's,(b)", "b": "[c", "c": "x/ü(d)", "d": "choice(1)"}
+
+
+def test_a_file_that_hydra_does_not_find_by_its_name_is_refused_with_the_command(tmp_path: Path):
+    (tmp_path / "my own.yml").write_text("defaults: [toy_ppo_mlp]\n")
+    with pytest.raises(UserError, match=r"names end in \.yaml") as error:
+        locate(str(tmp_path / "my own.yml"))
+    assert error.value.fix == f"rename it: mv '{tmp_path}/my own.yml' '{tmp_path}/my own.yaml'"

@@ -273,3 +273,20 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path):
     output = on_a_terminal([sys.executable, "-c", RUN, tmp_path / "run.log"], 80, TERM="dumb")
     assert "step 1/2 | success 50%" in output
     assert "\x1b" not in output
+
+
+def test_a_process_that_ends_at_once_gives_the_terminal_its_cursor_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal, Console(terminal) as console:
+        console.show_cursor()  # nothing to give back
+        with console.phase("rollout"):
+            console.show_cursor()
+            said = b""
+            while not said.endswith(b"\x1b[?25h\r\n"):
+                said += os.read(ours, 1000)
+            assert said.startswith(b"\x1b[?25l")
+            assert said.count(b"\x1b[?25h") == 1
+    os.close(ours)

@@ -14,6 +14,7 @@ import time
 import psutil
 import pytest
 
+from rlinf.cli import main
 from rlinf.errors import UserError
 from rlinf.logging import uploads
 from rlinf.logging.upload_process import _in_netrc, follow
@@ -68,6 +69,17 @@ def test_the_service_gets_every_metric_under_all_its_names(service, tmp_path, ca
     assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
         "step 1: train/loss is nan; metrics.jsonl says null"
     ]
+
+
+@pytest.mark.parametrize("service", ["wandb", "swanlab"])
+def test_a_run_does_not_begin_without_credentials(service, tmp_path, monkeypatch, capsys):
+    need(service)
+    monkeypatch.delenv(f"{service.upper()}_MODE")
+    backends = f"runner.logger.logger_backends=[tensorboard,{service}]"
+    folder = f"runner.logger.log_path={tmp_path / 'run'}"
+    assert main(["train", "toy_ppo_mlp", folder, backends]) == 2
+    assert f"{service} has no API key" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("service", ["wandb", "swanlab"])

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from rlinf.runners.stopping import Stopped, StopRequest
+from rlinf.signals import kept_from_children
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_is_remembered_until_somebody_asks(number: signal.Signals, code: int):
     with StopRequest() as stop:
         stop.check()
@@ -35,6 +40,42 @@ def test_a_second_signal_ends_the_process_at_once():
             os.kill(os.getpid(), signal.SIGTERM)
         os._exit(0)  # not reached
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+
+
+def test_a_terminal_that_goes_away_hangs_up_twice_and_is_no_second_request():
+    with StopRequest() as stop:
+        for number in (signal.SIGHUP, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        assert stop.number == signal.SIGHUP
+
+
+def test_a_run_under_nohup_goes_on_where_the_terminal_goes_away():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_of_a_run_is_not_ended_by_what_its_terminal_sends():
+    """Neither before it says so itself, nor after; the launcher gets the signal, only later."""
+    code = "import sys; from rlinf.signals import leave_to_launcher as l; input(); l(); input()"
+    with StopRequest() as stop:
+        with kept_from_children():
+            child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.check()
+        with pytest.raises(Stopped):
+            stop.check()
+    assert child.stdin is not None
+    for _ in range(2):
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGINT)
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+    assert child.wait() == 0
 
 
 def test_the_handlers_from_before_come_back():
