@@ -9,6 +9,10 @@ from rlinf.registry import MODELS
 _TYPES = {"mlp_policy": "mlp"}
 _MODEL = "actor.model"
 _SIZES = ("action_dim", "num_action_chunks")
+_RECIPES = {
+    "rlinf": "no </s> after the actions, pictures resized as tensors, nothing cropped",
+    "official": "sequence end and pictures as in the original code",
+}
 _PATHS = (
     "actor.model.model_path",
     "actor.checkpoint_load_path",
@@ -50,32 +54,23 @@ def _convert_openvla(draft: Draft, kind: str) -> None:
     draft.carry(f"{_MODEL}.unnorm_key")
     _convert_lora(draft)
     version = draft.take(f"{_MODEL}.implement_version") or "rlinf"
-    if version not in ("rlinf", "official"):
+    if version not in _RECIPES:
         draft.lose(f"{_MODEL}.implement_version = {version}: not known", "choose rlinf or official")
         return
+    draft.put(f"{_MODEL}.recipe", version, _RECIPES[version])
+    draft.leave(
+        f"{_MODEL}.center_crop",
+        "it cut nothing off there: the picture had the model's size before the crop"
+        if version == "rlinf"
+        else "the recipe decides it",
+    )
     if kind == "openvla_oft":
-        draft.put(
-            f"{_MODEL}.recipe",
-            version,
-            "no </s> after the actions, pictures resized at once, nothing cropped"
-            if version == "rlinf"
-            else "sequence end and pictures as OpenVLA-OFT's own code",
-        )
         draft.carry(f"{_MODEL}.num_images_in_input")
         draft.carry(f"{_MODEL}.use_proprio")
     elif (views := draft.look(f"{_MODEL}.num_images_in_input") or 1) > 1:
         draft.lose(
             f"{_MODEL}.num_images_in_input = {views}: {kind} reads one picture", "set it to 1"
         )
-    if version == "rlinf":
-        draft.put(f"{_MODEL}.image_path", "tensor")
-        draft.put(f"{_MODEL}.center_crop", False)
-        draft.leave(
-            f"{_MODEL}.center_crop",
-            "it cut nothing off there: the picture had the model's size before the crop",
-        )
-    else:
-        draft.leave(f"{_MODEL}.center_crop", "the recipe says it")
     if draft.look(f"{_MODEL}.use_film"):
         draft.lose(
             f"{_MODEL}.use_film = true: models with FiLM are not part of this version",
