@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from rlinf.config.libero import LiberoParams
-from rlinf.config.schema import EnvConfig
+from rlinf.config.schema import AnyEvalEnv, EnvConfig
 from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
 
@@ -24,10 +25,17 @@ class Loop(NamedTuple):
     close: Callable[[], object]
 
 
+def read(content: dict[str, Any]) -> EnvConfig:
+    """An evaluation environment of plain values, as a file of the configurations has it."""
+    env: EnvConfig = TypeAdapter(AnyEvalEnv).validate_python({**content, "total_num_envs": 1})
+    return env
+
+
 class Chunks:
     """A loop in a process of its own."""
 
-    def __init__(self, env: EnvConfig) -> None:
+    def __init__(self, content: dict[str, Any]) -> None:
+        env = read(content)
         self._loop = LOOPS[env.simulator_type](env)
         self._loop.reset()
 

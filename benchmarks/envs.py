@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -24,20 +23,20 @@ from typing import Any
 import numpy as np
 import psutil
 import yaml
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
 import record
-from bare import LOOPS, START, Chunks, Loop
+from bare import LOOPS, START, Loop, read
 from meter import Spent, spend
-from rlinf.config.schema import AnyEvalEnv, EnvConfig
+from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
-from rlinf.envs.factory import make_simulator, shared_modules
-from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
-from rlinf.envs.template import obtain, release
-from rlinf.envs.vector import ProcessBatch
+from rlinf.envs.factory import hosting, make_simulator
+from rlinf.envs.hosting.batch import ProcessBatch
+from rlinf.envs.hosting.fork_server import obtain, release
+from rlinf.envs.hosting.process import GRACE_S, HostProcess, outcomes
+from rlinf.registry import simulator as spec_of
 
 ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_spatial_tiny")
 FILES = Path(__file__).parents[1] / "examples/embodiment/config/env"
@@ -73,9 +72,7 @@ def main() -> int:
 
 def load(name: str) -> EnvConfig:
     """An environment as a file of the configurations has it."""
-    content = yaml.safe_load((FILES / f"{name}.yaml").read_text())
-    env: EnvConfig = TypeAdapter(AnyEvalEnv).validate_python({**content, "total_num_envs": 1})
-    return env
+    return read(yaml.safe_load((FILES / f"{name}.yaml").read_text()))
 
 
 def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
@@ -86,7 +83,7 @@ def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
         looks = math.ceil(steps / LENGTH)
         times["episode"] = times["reset"] + steps * times["step"] + looks * times["look"]
     found: dict[str, Any] = {"episode_steps": env.max_episode_steps, "cpu_seconds": seconds}
-    if env.init_params.uses_processes(on_accelerator=False):
+    if env.init_params.processes(1, on_accelerator=False):
         with tempfile.TemporaryDirectory(prefix="rlinf-benchmark-") as folder:
             log = Path(folder) / "processes.log"
             found["processes"] = {
@@ -160,19 +157,22 @@ def _in_processes(
     CPU seconds are those of all processes, this one and its messages included.
     """
     rules = EpisodeRules(max_episode_steps=100_000, final="none")
-    make = partial(make_simulator, env)
+    settings = env.init_params.model_dump(mode="json")
+    build = spec_of(env.simulator_type).build
     everyone, starts = np.ones(count, bool), [START] * count
     with ExitStack() as stack:
-        template = obtain(shared_modules(env), log)
-        stack.callback(release, template)
-        batch = ProcessBatch(make, count, rules, count, log, TIMEOUT_S, modules=shared_modules(env))
+        server = obtain(hosting(env), log)
+        stack.callback(release, server)
+        batch = ProcessBatch(
+            build, settings, count, rules, count, log, TIMEOUT_S, hosting=hosting(env)
+        )
         stack.callback(batch.close)
         ours = _simulators()
-        hosts = {i: HostProcess(f"env {i}", log, template) for i in range(count)}
+        hosts = {i: HostProcess(f"env {i}", log, server) for i in range(count)}
         stack.callback(_end, hosts.values())
         actions = next(_moves(count, LENGTH, batch.action_dim))
         batch.start(np.arange(count), starts)
-        _ask(hosts, "build", [(partial(Chunks, env),)] * count)
+        _ask(hosts, "build", [("bare:Chunks", env.model_dump(mode="json"))] * count)
         theirs = _simulators() - ours
 
         def run_ours() -> None:
@@ -188,7 +188,7 @@ def _in_processes(
 
 
 def _simulators() -> set[psutil.Process]:
-    """Sub-processes of templates."""
+    """Sub-processes of fork servers."""
     below = psutil.Process().children(recursive=True)
     return {process for process in below if process.name() == "rlinf-simulator"}
 
@@ -236,7 +236,7 @@ def _turns_of(
 
 
 def _own_memory(process: psutil.Process) -> int:
-    """Bytes that this process alone uses: without the imports it shares with its template."""
+    """Bytes that this process alone uses: without the imports it shares with its fork server."""
     found: int = process.memory_full_info().uss
     return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from rlinf.config.dialect import Dialect
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
-from rlinf.registry import ASSETS, BENCHMARKS, resolve
+from rlinf.registry import assets, benchmarks, resolve
 from rlinf.streams import make_patient
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "eval":
             command.add_argument(
                 "--benchmark",
-                choices=tuple(BENCHMARKS),
+                choices=tuple(benchmarks()),
                 help="run all sets of a benchmark instead of env.eval alone, with one table",
             )
         if name == "check":
@@ -118,7 +118,7 @@ def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     download = actions.add_parser("download", help=description, description=description)
     download.set_defaults(run=_download_assets)
-    download.add_argument("group", choices=tuple(ASSETS), help="simulator")
+    download.add_argument("group", choices=tuple(assets()), help="simulator")
     download.add_argument(
         "--use-mirror",
         action="store_true",
@@ -129,7 +129,7 @@ def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
 def _download_assets(arguments: argparse.Namespace) -> int:
     from rlinf.assets.download import download
 
-    for asset in resolve(ASSETS, arguments.group)():
+    for asset in resolve(assets(), arguments.group)():
         download(asset, arguments.use_mirror, print)
     return 0
 
@@ -249,7 +249,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if arguments.benchmark is not None:
             from rlinf.runners.benchmark import run_benchmark
 
-            benchmark = resolve(BENCHMARKS, arguments.benchmark)()
+            benchmark = resolve(benchmarks(), arguments.benchmark)()
             return run_benchmark(loaded.config, loaded.plan, benchmark)
         from rlinf.runners.evaluate import evaluate
 

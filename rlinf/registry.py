@@ -1,16 +1,28 @@
-"""Names in the configuration -> classes, as import paths: nothing heavy loads until asked for.
+"""Which simulators and models there are. A new one is a folder with a spec and a line here.
 
-A new simulator is a line here; a new model is a line here and a class in `rlinf/config/models.py`.
+A spec says what the rest has to know, as import paths: nothing heavy loads until it is used. A
+package outside registers its own specs through the entry-point groups `rlinf.simulators` and
+`rlinf.models`; the entry's name is the name in configurations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
 
 from rlinf.errors import UserError
+
+SIMULATORS: dict[str, str] = {
+    "maniskill": "rlinf.envs.maniskill.spec:SPEC",
+    "libero": "rlinf.envs.libero.spec:SPEC",
+    "toy_reach": "rlinf.envs.toy.spec:SPEC",
+}
+"""`env.*.simulator_type` -> its `SimulatorSpec`."""
 
 MODELS: dict[str, str] = {
     "openvla": "rlinf.models.openvla.policy:OpenVlaPolicy",
@@ -20,69 +32,146 @@ MODELS: dict[str, str] = {
 }
 """`actor.model.model_type` -> policy class, built from its configuration section."""
 
-SIMULATORS: dict[str, tuple[str, str]] = {
-    "maniskill": (
-        "rlinf.config.simulators:ManiskillParams",
-        "rlinf.envs.maniskill.backends:make_maniskill",
-    ),
-    "libero": ("rlinf.config.libero:LiberoParams", "rlinf.envs.libero.env:make_libero"),
-    "toy_reach": (
-        "rlinf.config.simulators:ToyReachParams",
-        "rlinf.envs.toy.reach:make_toy_reach",
-    ),
-}
-"""`env.*.simulator_type` -> class of its `init_params`, and what builds a `Simulator` from (number
-of envs, `init_params`). The class is imported with the configuration, so its module loads fast."""
 
-SHARED_MODULES: dict[str, tuple[str, ...]] = {
-    "libero": ("rlinf.envs.libero.libraries",),
-    "maniskill": ("rlinf.envs.maniskill.backends",),
-}
-"""Simulator -> modules that its sub-processes import once for all of them (`envs/template.py`).
-They must not load a renderer's driver, open a GPU or start a thread."""
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """How the processes of a simulator are started."""
 
-RENDERERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "libero": ("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
-    "maniskill": ("rlinf.envs.maniskill.drawing:draw", ("gpu",)),
-}
-"""Simulator -> function that draws a test frame with a backend, and the backends to try."""
-
-ASSETS: dict[str, str] = {
-    "libero": "rlinf.assets.libero:assets",
-    "maniskill": "rlinf.assets.maniskill:assets",
-}
-"""`rlinf assets download` -> function that lists the `Asset`s of a simulator."""
-
-BENCHMARKS: dict[str, str] = {
-    "maniskill_ood": "rlinf.envs.maniskill.put_on_plate.benchmark:ood",
-}
-"""`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
-
-EXPERTS: dict[str, str] = {
-    "libero_pick_place": "rlinf.envs.libero.experts:pick_place",
-    "push_cube": "rlinf.envs.maniskill.demonstrators:push_cube",
-}
-"""`imitation.expert` -> function (simulator, settings, rng) that gives an expert for env 0."""
-
-EXPERT_TASKS: dict[str, tuple[str, str]] = {
-    "libero_pick_place": ("libero", "libero_spatial"),
-    "push_cube": ("maniskill", "PushCube-v1"),
-}
-"""`imitation.expert` -> `simulator_type` and `init_params.id` of the task it can do."""
+    modules: tuple[str, ...] = ()
+    """Imported once for all processes (`envs/hosting/fork_server.py`). They must not load a
+    renderer's driver, open a GPU or start a thread."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the processes, such as their number of threads."""
+    import_environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables while the modules are imported, and only then."""
+    interpreter: str | None = None
+    """Another Python that runs the processes; None: ours."""
+    interpreter_fix: str = "set env.*.python to the simulator's Python"
+    """What to do where there is no such Python."""
 
 
-def resolve(table: Mapping[str, str], name: str) -> Any:
-    """Imports and returns what `name` stands for in one of the tables above."""
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """How a simulator draws."""
+
+    draw: str
+    """Function that draws a test frame with a backend."""
+    backends: tuple[str, ...]
+    """Backends to try, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """A scripted expert for one task."""
+
+    make: str
+    """Function (simulator, settings, rng) that gives an expert for env 0."""
+    task: str
+    """Task that it can do (`init_params.task_id()`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSpec:
+    """What the rest has to know of a simulator. Every path is `module:attribute`."""
+
+    settings: str
+    """Class of `init_params`. It is imported with the configuration, so its module loads fast."""
+    build: str
+    """Builds a `Simulator` from a number of envs and, as keywords, the settings as plain values."""
+    hosting: Hosting = field(default_factory=Hosting)
+    """How its processes are started."""
+    extra: str | None = None
+    """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
+    renderer: Renderer | None = None
+    """None: it draws without one."""
+    assets: str | None = None
+    """Function that lists its `Asset`s, for `rlinf assets download`; None: it needs none."""
+    experts: Mapping[str, Expert] = field(default_factory=dict)
+    """`imitation.expert` -> scripted expert."""
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    """`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
+
+
+@cache
+def simulators() -> dict[str, SimulatorSpec]:
+    """All simulators, ours first."""
+    return _all(SIMULATORS, "rlinf.simulators", SimulatorSpec)
+
+
+def simulator(name: str) -> SimulatorSpec:
+    """The simulator of a configuration."""
+    return choose(simulators(), name)
+
+
+def experts() -> dict[str, tuple[str, Expert]]:
+    """`imitation.expert` -> its simulator and the expert."""
+    return {
+        name: (simulator, expert)
+        for simulator, spec in simulators().items()
+        for name, expert in spec.experts.items()
+    }
+
+
+def benchmarks() -> dict[str, str]:
+    """`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
+    return {name: path for spec in simulators().values() for name, path in spec.benchmarks.items()}
+
+
+def renderers() -> dict[str, Renderer]:
+    """The simulators that draw with a renderer."""
+    return {name: spec.renderer for name, spec in simulators().items() if spec.renderer}
+
+
+def assets() -> dict[str, str]:
+    """The simulators that need assets -> function that lists these."""
+    return {name: spec.assets for name, spec in simulators().items() if spec.assets}
+
+
+T = TypeVar("T")
+
+
+def choose(table: Mapping[str, T], name: str) -> T:
+    """What `name` stands for in a table.
+
+    Raises:
+        UserError: there is no such name.
+    """
     if name not in table:
         near = get_close_matches(name, table, n=1)
         raise UserError(
             f"unknown name '{name}'; there are {', '.join(table)}",
             f"write {near[0]}" if near else "write one of them",
         )
-    return imported(table[name])
+    return table[name]
+
+
+def resolve(table: Mapping[str, str], name: str) -> Any:
+    """Imports and returns what `name` stands for in a table of import paths."""
+    return imported(choose(table, name))
 
 
 def imported(path: str) -> Any:
     """What `module:attribute` stands for."""
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _all(ours: Mapping[str, str], group: str, kind: type[T]) -> dict[str, T]:
+    """The specs of a table and of an entry-point group."""
+    paths = dict(ours)
+    for entry in entry_points(group=group):
+        if entry.name in paths:
+            raise UserError(
+                f"{group}: the name {entry.name} stands for {paths[entry.name]} and for "
+                f"{entry.value}",
+                "remove one of the packages, or rename its entry point",
+            )
+        paths[entry.name] = entry.value
+    specs = {name: imported(path) for name, path in paths.items()}
+    for name, spec in specs.items():
+        if not isinstance(spec, kind):
+            raise UserError(
+                f"{group}: {name} = {paths[name]} is no {kind.__name__}",
+                "correct the entry point of its package",
+            )
+    return specs

@@ -12,6 +12,7 @@ export RLINF_GOLDEN="${RLINF_GOLDEN:-$PWD/../shared/golden}"
 export RLINF_ASSETS="${RLINF_ASSETS:-$PWD/../shared/assets}"
 
 bin="$PWD/.venv/bin"
+"$bin/python" tests/pythons.py
 "$bin/ruff" check .
 "$bin/ruff" format --check .
 # The types are checked beside the tests: on its own mypy uses one core.

@@ -176,16 +176,17 @@ def kept_bytes(config: Config, placement: Placement) -> int:
     return size if size <= config.runner.recovery_memory_gb * 1e9 else 0
 
 
-def in_processes(env: EnvConfig, placement: Placement) -> bool:
-    """Whether sub-envs have processes of their own, with one simulator for each."""
-    return env.init_params.uses_processes(placement["env"][0].kind == "accelerator")
+def stage_processes(env: EnvConfig, most: int, placement: Placement) -> int:
+    """Simulator processes of one stage, at most `most`; 0: its sub-envs live in the env worker."""
+    processes = env.init_params.processes(most, placement["env"][0].kind == "accelerator")
+    return processes if env.python is None else max(1, processes)
 
 
 def _env_plan(env: EnvConfig, config: Config, placement: Placement, cores: int) -> EnvPlan:
     per_worker = env.total_num_envs // len(placement["env"])
-    stages, processes = config.rollout.pipeline_stage_num, 0
-    if in_processes(env, placement):
-        processes = -(-min(per_worker, env.num_processes or cores) // stages) * stages
+    stages = config.rollout.pipeline_stage_num
+    most = -(-min(per_worker, env.num_processes or cores) // stages)
+    processes = stages * stage_processes(env, most, placement)
     between = conversion(config.actor.model.emits(), env.init_params.takes())
     return EnvPlan(env.total_num_envs, per_worker, per_worker // stages, processes, between)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rlinf.cluster.placement import plural
 from rlinf.config.base import nearest_multiples
-from rlinf.config.derive import Placement, in_processes
+from rlinf.config.derive import Placement, stage_processes
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import differences
@@ -61,9 +61,8 @@ def simulator(config: Config, part: Part, placement: Placement) -> Iterator[Prob
     """What the simulator of a part refuses, on these resources."""
     env: EnvConfig = getattr(config.env, part)
     on_accelerator = placement["env"][0].kind == "accelerator"
-    in_one = 1
-    if not in_processes(env, placement):
-        in_one = env.total_num_envs // (len(placement["env"]) * config.rollout.pipeline_stage_num)
+    in_stage = env.total_num_envs // (len(placement["env"]) * config.rollout.pipeline_stage_num)
+    in_one = in_stage // max(1, stage_processes(env, in_stage, placement))
     yield from env.init_params.problems(f"env.{part}.init_params", on_accelerator, in_one)
 
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
-from rlinf.registry import EXPERT_TASKS, EXPERTS
+from rlinf.registry import experts
 
 
 def check(config: Config) -> Iterator[Problem]:
@@ -66,18 +66,19 @@ def _intervals(settings: ImitationConfig) -> Iterator[Problem]:
 
 def _expert(settings: ImitationConfig, expert: str, config: Config) -> Iterator[Problem]:
     """The expert can do the task."""
-    model, env = config.actor.model, config.env.train
-    if expert not in EXPERTS:
-        near = get_close_matches(expert, EXPERTS, n=1)
+    model, env, known = config.actor.model, config.env.train, experts()
+    task = env.init_params.task_id()
+    if expert not in known:
+        near = get_close_matches(expert, known, n=1)
         yield Problem(
-            f"imitation.expert = {expert}: no such expert; there are {', '.join(EXPERTS)}",
+            f"imitation.expert = {expert}: no such expert; there are {', '.join(known)}",
             f"write {near[0]}" if near else "choose one of them",
         )
-    elif EXPERT_TASKS[expert] != (task := (env.simulator_type, env.init_params.task_id())):
-        simulator, name = EXPERT_TASKS[expert]
+    elif (env.simulator_type, task) != (known[expert][0], known[expert][1].task):
+        simulator, able = known[expert]
         yield Problem(
-            f"imitation.expert = {expert}: it can do {name} of {simulator}, "
-            f"env.train is {task[1] or 'another task'} of {task[0]}",
+            f"imitation.expert = {expert}: it can do {able.task} of {simulator}, "
+            f"env.train is {task or 'another task'} of {env.simulator_type}",
             "leave the section imitation out, or train on the expert's task",
         )
     if settings.disturb_every < model.num_action_chunks:

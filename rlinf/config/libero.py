@@ -155,8 +155,8 @@ class LiberoParams(SimulatorParams):
     def task_id(self) -> str:
         return self.task_suite_name
 
-    def uses_processes(self, on_accelerator: bool) -> bool:
-        return True
+    def processes(self, most: int, on_accelerator: bool) -> int:
+        return most
 
     def process_bytes(self) -> int:
         """Measured with small textures: 1.2 GB with one scene, up to 0.3 GB for each further."""

@@ -31,7 +31,7 @@ from rlinf.config.base import (
 from rlinf.config.imitation import CollectConfig, ImitationConfig
 from rlinf.config.models import AnyModel
 from rlinf.config.simulators import SimulatorParams
-from rlinf.registry import SIMULATORS, imported
+from rlinf.registry import imported, simulators
 
 Component = Literal["env", "rollout", "actor"]
 COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
@@ -233,6 +233,9 @@ class EnvConfig(Section):
 
     Rounded up to equally many of each pipeline stage.
     """
+    python: str | None = None
+    """Python that runs the simulator, where that is not ours: the executable of an environment that
+    has its packages. None takes the simulator's own, if it needs one."""
     step_timeout_s: Seconds = 120.0
     """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung."""
     video_cfg: VideoConfig = VideoConfig()
@@ -275,9 +278,10 @@ else:
     # One section for each simulator of the registry, told apart by `simulator_type`. They are made
     # at the level of the module, where pydantic gives them a name under which they can be pickled.
     _TRAIN, _EVAL = [], []
-    for _name, (_params, _) in SIMULATORS.items():
-        _TRAIN.append(TrainEnv[Literal[_name], imported(_params)])
-        _EVAL.append(EvalEnv[Literal[_name], imported(_params)])
+    for _name, _spec in simulators().items():
+        _params = imported(_spec.settings)
+        _TRAIN.append(TrainEnv[Literal[_name], _params])
+        _EVAL.append(EvalEnv[Literal[_name], _params])
     AnyTrainEnv = Annotated[Union[tuple(_TRAIN)], Field(discriminator="simulator_type")]  # noqa: UP007
     AnyEvalEnv = Annotated[Union[tuple(_EVAL)], Field(discriminator="simulator_type")]  # noqa: UP007
 

@@ -32,8 +32,13 @@ class SimulatorParams(Section):
         return None
 
     @abstractmethod
-    def uses_processes(self, on_accelerator: bool) -> bool:
-        """Whether sub-envs live in sub-processes of the env worker."""
+    def processes(self, most: int, on_accelerator: bool) -> int:
+        """Sub-processes of one stage of an env worker; 0: its sub-envs live in the worker itself.
+
+        Args:
+            most: as many as there are sub-envs and cores for.
+            on_accelerator: the worker owns one.
+        """
 
     def problems(self, key: str, on_accelerator: bool, num_envs: int) -> Iterator[Problem]:
         """What the simulator would refuse.
@@ -239,8 +244,9 @@ class ManiskillParams(SimulatorParams):
     def steps_per_second(self) -> int:
         return self.control_freq or (5 if self._of_the_plate else 20)
 
-    def uses_processes(self, on_accelerator: bool) -> bool:
-        return self.sim_backend == "cpu" or (self.sim_backend == "auto" and not on_accelerator)
+    def processes(self, most: int, on_accelerator: bool) -> int:
+        batched = self.sim_backend == "gpu" or (self.sim_backend == "auto" and on_accelerator)
+        return 0 if batched else most
 
     def process_bytes(self) -> int:
         """Measured: up to 1.6 and 0.81 GB, with an interpreter, torch, SAPIEN and one task."""
@@ -258,8 +264,8 @@ class ToyReachParams(SimulatorParams):
     def spaces(self) -> Spaces:
         return Spaces("state", self.obs_dim, None, self.action_dim)
 
-    def uses_processes(self, on_accelerator: bool) -> bool:
-        return False
+    def processes(self, most: int, on_accelerator: bool) -> int:
+        return 0
 
     def process_bytes(self) -> int:
         return 0

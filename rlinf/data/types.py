@@ -102,6 +102,7 @@ class EpisodeResult:
     success_once: bool  # the task was solved at some step
     success_at_end: bool  # ... at the last step
     terminated: bool  # the task itself ended; False: only the clock ran out
+    dropped: bool = False  # its simulator was replaced and could not replay it; it counts nowhere
 
 
 @dataclass(frozen=True, slots=True)

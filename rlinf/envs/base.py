@@ -32,6 +32,7 @@ class Simulator(Protocol):
     action_dim: int
     tasks: Sequence[str]  # name of each task, its instruction where it has just one
     num_trials: int  # starts that each task has; 0 where any seed is a start of its own
+    replayable: bool  # equal starts and equal actions give equal bits, in any process
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
         """Begins new episodes in the envs `ids` ([K] int64); the others are left untouched."""
@@ -57,7 +58,7 @@ class Simulator(Protocol):
         """Frees accelerator memory; running episodes are kept. Only `onload` or `close` follow."""
 
     def onload(self) -> None:
-        """Brings everything back after `offload`."""
+        """Brings everything back after `offload`; otherwise it does nothing."""
 
     def close(self) -> None:
         """Frees the simulator; it may be called twice."""

@@ -9,7 +9,8 @@ An observation is rendered once per chunk, after its last action, and once more 
 whose value the learner needs (`EpisodeRules.final`).
 
 A reward that is not finite ends its episode, as a truncated one whose return is not finite either;
-no value of its last observation is asked for.
+no value of its last observation is asked for. So does a running episode that was to be restored by
+a simulator that cannot replay: it is dropped, with the next chunk that its env shall move in.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Frame(NamedTuple):
 
 
 class EnvState(NamedTuple):
-    """All it takes to bring an env back: simulators are deterministic, so it is simulated again."""
+    """All it takes to bring an env back: the episode is replayed."""
 
     start: Start
     actions: np.ndarray  # [n, A] float32 executed since the start
@@ -63,7 +64,7 @@ class EnvState(NamedTuple):
 
 
 class EnvBatch(Protocol):
-    """B envs in chunks, in this process (`EpisodeBatch`) or in others (`vector.ProcessBatch`)."""
+    """B envs in chunks, in this process (`EpisodeBatch`) or in others (`hosting.ProcessBatch`)."""
 
     num_envs: int
     action_dim: int
@@ -90,7 +91,10 @@ class EnvBatch(Protocol):
         """What `restore` needs: [B]."""
 
     def restore(self, states: Sequence[EnvState]) -> Observation:
-        """Brings all B envs back by simulating them again; rows of the running ones."""
+        """Brings all B envs back by a replay; rows of the running ones.
+
+        Where the simulator cannot replay, the next chunk drops the episodes that have begun.
+        """
 
     def set_record(self, count: int) -> None:
         """From now on the envs with a global index below `count` are recorded."""
@@ -114,6 +118,7 @@ class _Books:
 
     start: list[Start]
     running: np.ndarray  # [B] bool
+    dropped: np.ndarray  # [B] bool, running, but the simulator could not replay it
     elapsed: np.ndarray  # [B] int64, steps since the start
     limit: np.ndarray  # [B] int64, steps since the start after which it is truncated
     score: np.ndarray  # [B] float64, the simulator's last reward
@@ -130,6 +135,7 @@ class _Books:
         return _Books(
             start=[Start(0, -1, 0)] * num_envs,
             running=off(),
+            dropped=off(),
             elapsed=np.zeros(num_envs, np.int64),
             limit=np.full(num_envs, max_steps),
             score=np.zeros(num_envs),
@@ -144,7 +150,7 @@ class _Books:
             self.start[env] = Start(*start)
             if task_steps:
                 self.limit[env] = min(task_steps[start.task], self.actions.shape[1])
-        self.running[ids] = True
+        self.running[ids], self.dropped[ids] = True, False
         for column in (self.elapsed, self.score, self.total, self.success_once, self.success):
             column[ids] = 0
 
@@ -204,12 +210,14 @@ class EpisodeBatch:
     ) -> ChunkResult:
         chunk = _ChunkArrays.empty(self.num_envs, actions.shape[1])
         began = active & self._books.running
-        live = began
+        dropped = began & self._books.dropped
+        live = began & ~dropped
         for i in range(actions.shape[1]):
             if not live.any():
                 break
             live = live & ~self._run_action(chunk, i, actions[:, i], live)
         self._books.note_actions(actions, live)
+        self._end_dropped(chunk, dropped)
         self._reset_ended(np.flatnonzero(began & ~live), next_starts)
         goes_on = began & self._books.running
         final, final_rows = self._final_observations(chunk)
@@ -242,6 +250,9 @@ class EpisodeBatch:
         lengths = np.array([len(state.actions) if state.running else 0 for state in states])
         for env, state in enumerate(states):
             self._books.actions[env, : lengths[env]] = state.actions[: lengths[env]]
+        if not self._simulator.replayable:
+            self._books.elapsed, self._books.dropped = lengths, lengths > 0
+            return self._observe(ids)
         for i in range(int(lengths.max(initial=0))):
             self._advance(self._books.actions[:, i], lengths > i)
         return self._observe(ids)
@@ -307,6 +318,15 @@ class EpisodeBatch:
             )
         return ended
 
+    def _end_dropped(self, chunk: _ChunkArrays, dropped: np.ndarray) -> None:
+        """Ends the episodes of the envs `dropped` ([B] bool) without moving them."""
+        books = self._books
+        books.running &= ~dropped
+        books.total[dropped] = np.nan
+        chunk.rewards[dropped, 0] = np.nan
+        chunk.truncated[dropped, 0] = chunk.valid[dropped, 0] = True
+        chunk.episodes.extend(self._result(int(env), False) for env in np.flatnonzero(dropped))
+
     def _advance(self, actions: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, StepResult]:
         """One simulator step of the live envs and its book-keeping; the rewards are [B] float64."""
         books, rules = self._books, self._rules
@@ -357,6 +377,7 @@ class EpisodeBatch:
             success_once=bool(books.success_once[env]),
             success_at_end=bool(books.success[env]),
             terminated=terminated,
+            dropped=bool(books.dropped[env]),
         )
 
     def _final_observations(self, chunk: _ChunkArrays) -> tuple[Observation, np.ndarray]:

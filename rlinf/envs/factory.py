@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
-from rlinf.envs.vector import ProcessBatch
-from rlinf.registry import SHARED_MODULES, SIMULATORS, imported
+from rlinf.envs.hosting.batch import ProcessBatch
+from rlinf.registry import Hosting, imported, simulator
 
 
 def make_simulator(config: EnvConfig, num_envs: int) -> Simulator:
     """B envs in this process, without episodes."""
-    _, build = SIMULATORS[config.simulator_type]
-    simulator: Simulator = imported(build)(num_envs, config.init_params)
-    return simulator
+    build = imported(simulator(config.simulator_type).build)
+    made: Simulator = build(num_envs, **config.init_params.model_dump(mode="json"))
+    return made
 
 
 def make_batch(
@@ -50,21 +49,24 @@ def make_batch(
         final=final,
         env_offset=env_offset,
     )
-    make = partial(make_simulator, config)
     if processes == 0:
-        return EpisodeBatch(make(num_envs), rules)
+        return EpisodeBatch(make_simulator(config, num_envs), rules)
     return ProcessBatch(
-        make,
+        simulator(config.simulator_type).build,
+        config.init_params.model_dump(mode="json"),
         num_envs,
         rules,
         processes,
         log_file,
         step_timeout_s=config.step_timeout_s,
         retries=retries,
-        modules=shared_modules(config),
+        hosting=hosting(config),
     )
 
 
-def shared_modules(config: EnvConfig) -> Sequence[str]:
-    """What the sub-processes of an environment import once for all of them."""
-    return SHARED_MODULES.get(config.simulator_type, ())
+def hosting(config: EnvConfig) -> Hosting:
+    """How the sub-processes of an environment are started."""
+    usual = simulator(config.simulator_type).hosting
+    if config.python is None:
+        return usual
+    return replace(usual, interpreter=str(Path(config.python).expanduser()))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 if TYPE_CHECKING:
     from rlinf.envs.episode import Frame
@@ -31,7 +30,7 @@ class Recorder:
         """Keeps a frame, or drops all of them."""
         if self.given_up:
             return
-        if self._added % _LOOK_EVERY == 0 and memory_is_short():
+        if self._added % _LOOK_EVERY == 0 and memory_percent() > MEMORY_PERCENT:
             self.given_up, self._frames = True, []
             _log.warning(
                 "more than %.0f %% of the memory is in use: this video is dropped; training is "
@@ -49,7 +48,11 @@ class Recorder:
         return frames
 
 
-def memory_is_short() -> bool:
-    """Whether hardly any memory is left on this machine."""
-    percent: float = psutil.virtual_memory().percent
-    return percent > MEMORY_PERCENT
+def memory_percent() -> float:
+    """Memory of this machine in use; read without a package, for a simulator's own Python."""
+    kilobytes = {}
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, value, *_ = line.replace(":", " ").split()
+        kilobytes[name] = int(value)
+    used = 1 - kilobytes["MemAvailable"] / kilobytes["MemTotal"]
+    return 100 * used

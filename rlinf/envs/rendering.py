@@ -19,7 +19,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from rlinf.registry import RENDERERS, resolve
+from rlinf.registry import choose, imported, renderers
 
 TIMEOUT_S = 300.0
 
@@ -71,14 +71,14 @@ def check_rendering(
     """Draws one frame in a sub-process; never raises for a renderer that fails.
 
     Args:
-        simulator: a name in `registry.RENDERERS`.
+        simulator: a name in `registry.renderers`.
         backend: a name of the simulator's; None tries all it has and reports the first that draws,
             or the first failure. The report names the device really used.
         timeout_s: seconds after which the drawing process counts as hung and is killed.
     """
     if backend is None:
         reports = []
-        for name in RENDERERS[simulator][1]:
+        for name in renderers()[simulator].backends:
             reports.append(check_rendering(simulator, name, timeout_s))
             if reports[-1].ok:
                 return reports[-1]
@@ -137,11 +137,11 @@ def failure(message: str, seconds: float) -> RenderReport:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: report the check, or (`--draw`, used by the check itself) draw the frame."""
     parser = argparse.ArgumentParser(prog="python -m rlinf.envs.rendering", description=__doc__)
-    parser.add_argument("simulator", nargs="?", default="maniskill", choices=RENDERERS)
+    parser.add_argument("simulator", nargs="?", default="maniskill", choices=renderers())
     parser.add_argument("--draw", metavar="BACKEND", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.draw:
-        draw = resolve({name: path for name, (path, _) in RENDERERS.items()}, options.simulator)
+        draw = imported(choose(renderers(), options.simulator).draw)
         print(json.dumps(asdict(draw(options.draw))))
         return 0
     report = check_rendering(options.simulator)

@@ -20,10 +20,10 @@ from rlinf.data.random import derive, seed31
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.factory import make_simulator
-from rlinf.envs.hosted import quiet_process
+from rlinf.envs.hosting.child import quiet_process
 from rlinf.errors import WorkerDied
 from rlinf.imitation.episode import Episode
-from rlinf.registry import EXPERTS, resolve
+from rlinf.registry import experts, imported, simulator
 from rlinf.signals import kept_from_children
 
 EPISODES_PER_JOB = 1  # a request to stop is heard between jobs
@@ -138,7 +138,7 @@ class _Job:
 
 
 def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
-    quiet_process(log_file)
+    quiet_process(log_file, simulator(env.simulator_type).hosting.environment)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher decides, and ends this process
     Thread(target=_end_with_owner, daemon=True).start()
     _Job.settings, _Job.env, _Job.chunk = settings, env, chunk
@@ -156,7 +156,7 @@ def _end_with_owner() -> None:
 def _run_job(episodes: Sequence[int]) -> list[Episode]:
     settings, simulator = _Job.settings, _Job.simulator
     assert settings.expert is not None, "checked when the configuration was loaded"
-    make_expert = resolve(EXPERTS, settings.expert)
+    make_expert = imported(experts()[settings.expert][1].make)
     recorded = []
     for episode in episodes:
         start = Start(0, -1, int(seed31(settings.seed, _DEMONSTRATIONS, episode)) & ~1)

@@ -55,7 +55,8 @@ def roll_out(
         upcoming = [queue[0] if queue else None for queue in queues]
         result = batch.run_chunk(actions, active, upcoming)
         for episode in result.episodes:
-            yield recordings[episode.env].finish(episode.success_once)
+            if not episode.dropped:
+                yield recordings[episode.env].finish(episode.success_once)
             recordings[episode.env] = _Recording()
             if queues[episode.env]:
                 current[episode.env] = queues[episode.env].pop(0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rlinf.cluster.placement import plural
 from rlinf.config.machine import Machine, this_machine
 from rlinf.envs.rendering import RenderReport, check_rendering
-from rlinf.registry import RENDERERS
+from rlinf.registry import renderers
 
 SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB if nobody asks for more
 _NOT_INSTALLED = "is not installed"  # in a report, see `rendering.KNOWN_FAILURES`
@@ -51,8 +51,10 @@ def examine(
     yield _torch(machine.node.accelerators, (gpus_of_torch or _gpus_of_torch)())
     yield Finding("ray", _version("ray"))
     yield Finding("flash-attn", _version("flash-attn", "not installed; optional"))
-    for simulator, (_, backends) in RENDERERS.items():
-        yield from _rendering(simulator, {name: check(simulator, name) for name in backends})
+    for simulator, renderer in renderers().items():
+        yield from _rendering(
+            simulator, {name: check(simulator, name) for name in renderer.backends}
+        )
 
 
 def _hardware(machine: Machine) -> Iterator[Finding]:

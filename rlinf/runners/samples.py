@@ -55,7 +55,8 @@ def make_samples(
     """Advantages over all trajectories together, flattened to samples; and `rollout/`, `env/`.
 
     Statistics over everything at once keep the update independent of how many workers there are.
-    Episodes with a reward that is not finite count nowhere but in `faults/bad_rewards`.
+    Episodes with a reward that is not finite count nowhere but in `faults/bad_rewards`, and those
+    that a simulator had to give up nowhere but in `faults/dropped_episodes`.
     """
     rollout = concatenate(trajectories)
     steps = _sound(rollout.steps)
@@ -72,9 +73,13 @@ def make_samples(
         trained=trained,
         planned=derive.samples(config),
     )
-    lost = len(rollout.steps.episodes) - len(steps.episodes)
+    lost = [e for e in rollout.steps.episodes if not isfinite(e.episode_return)]
+    dropped = sum(episode.dropped for episode in lost)
     rollouts = steps.valid.shape[1] // config.env.train.total_num_envs
-    counts: dict[str, Metric] = {"faults/bad_rewards": Total(lost)}
+    counts: dict[str, Metric] = {
+        "faults/bad_rewards": Total(len(lost) - dropped),
+        "faults/dropped_episodes": Total(dropped),
+    }
     if config.algorithm.max_refills:
         counts["rollout/refills"] = Total(rollouts - config.algorithm.rollout_epoch)
     metrics = Metrics.merge(

@@ -81,6 +81,13 @@ class Watch:
         self._short = short
 
     def _look_at_rewards(self, episodes: Sequence[EpisodeResult]) -> None:
+        dropped = sum(episode.dropped for episode in episodes)
+        if dropped:
+            self._console.warn(
+                f"{dropped} running episodes were dropped: their simulator began anew and cannot "
+                "replay them; they are not trained on"
+            )
+        episodes = [episode for episode in episodes if not episode.dropped]
         bad = [episode for episode in episodes if not isfinite(episode.episode_return)]
         self._episodes += len(episodes)
         self._bad += len(bad)

@@ -5,6 +5,7 @@ B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
@@ -29,7 +30,7 @@ from rlinf.data.types import (
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import group_indices, training_starts
-from rlinf.errors import NumericsError, UserError
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError
 from rlinf.logging.timeline import Spans
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
@@ -219,7 +220,7 @@ class TrainStage(Stage):
         return self.batch.state(), self.begun.copy()
 
     def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
-        """Continues from `state`; the episodes are simulated again, without rendering."""
+        """Continues from `state`; the episodes are replayed, without rendering."""
         self.batch.take_frames()  # of an iteration that is given up
         self.begun[:] = begun
         if self.env.auto_reset:
@@ -356,6 +357,7 @@ class EvalStage(Stage):
     ) -> None:
         super().__init__(batch, policy, first_env, interrupted, spans, conversion)
         self.seed = config.actor.seed
+        self.max_failures = config.runner.max_failures
         self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
 
     def run(
@@ -367,10 +369,12 @@ class EvalStage(Stage):
     ) -> list[EpisodeResult]:
         """The episodes of `starts`, dealt out to the envs in turn; `keep` gets each when it ends.
 
+        An episode that was dropped, since its simulator failed and cannot replay it, is run again.
         The noise belongs to (start, repeat, chunk of the episode): how many envs there are and
         which of them gets a start changes nothing.
         """
         size = self.batch.num_envs
+        self.dropped: Counter[Start] = Counter()  # episodes of each start
         queues = [list(starts[env::size]) for env in range(size)]
         current = [queue.pop(0) for queue in queues if queue]
         self.batch.take_frames()  # of an evaluation that was given up
@@ -385,12 +389,32 @@ class EvalStage(Stage):
                 keys[env] = derive(self.seed, _EVAL, *current[env], repeat, chunks[env])
             upcoming = [queue[0] if queue else None for queue in queues]
             *_, result = self.advance(keys, None, "eval", version, upcoming)
-            episodes.extend(result.episodes)
-            keep(result.episodes)
+            finished = [episode for episode in result.episodes if not episode.dropped]
+            episodes.extend(finished)
+            keep(finished)
             if len(episodes) >= size:  # a video of the first episodes is enough
                 self.batch.set_record(0)
             chunks += 1
             for env in np.flatnonzero((result.terminated | result.truncated).any(axis=1)):
                 if queues[env]:
                     current[env], chunks[env] = queues[env].pop(0), 0
+            for episode in result.episodes:
+                if episode.dropped:
+                    self._queue_again(episode, queues[episode.env - self.envs[0]])
+            waiting = [env for env in np.flatnonzero(~self.active) if queues[env]]
+            if waiting:
+                chunks[waiting] = 0
+                for env in waiting:
+                    current[env] = queues[env].pop(0)
+                self.begin(np.array(waiting), [current[env] for env in waiting])
         return episodes
+
+    def _queue_again(self, episode: EpisodeResult, queue: list[Start]) -> None:
+        """Raises EnvironmentFailure where the episode was dropped too often."""
+        self.dropped[episode.start] += 1
+        if self.dropped[episode.start] > self.max_failures:
+            raise EnvironmentFailure(
+                f"env {episode.env}: its simulator failed {self.dropped[episode.start]} times in "
+                f"episodes from {episode.start}, and cannot replay them"
+            )
+        queue.append(episode.start)

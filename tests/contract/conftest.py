@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +17,9 @@ from rlinf.data.conventions import ActionConvention
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
+from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.envs.vector import ProcessBatch
-from rlinf.registry import SHARED_MODULES
+from rlinf.registry import simulator
 from tests.assets import GOLDEN
 
 NUM_ENVS = 3
@@ -55,9 +55,8 @@ class Case:
     # Gives, after a reset of env 0 to start `a`, the actions [A] that solve the task there.
     expert: Callable[[Simulator], Callable[[], np.ndarray]] | None
     trials: tuple[int, int, int] = (-1, -1, -1)  # of the three starts
-    # Builds the simulator of some envs in a sub-process; None where runs do not use any.
-    build: Callable[[int], Simulator] | None = None
-    modules: Sequence[str] = ()  # shared by the sub-processes
+    # Simulator and settings that a sub-process builds; None where runs do not use any.
+    hosted: tuple[str, dict[str, Any]] | None = None
     takes: ActionConvention | None = None
     # Data set of a published model whose actions the expert can do with; `tests/published.py`.
     data_set: str = ""
@@ -123,14 +122,12 @@ def _solve_pick(simulator: Simulator) -> Callable[[], np.ndarray]:
 def _push_image() -> Case:
     maniskill = pytest.importorskip("rlinf.envs.maniskill.env")
     simulator = maniskill.ManiSkillCpu(NUM_ENVS, PUSH_IMAGE)
-    build = partial(maniskill.ManiSkillCpu, params=PUSH_IMAGE)
     return Case(
         simulator,
         (1, 48, 64, 3),
         9,
         _solve_push,
-        build=build,
-        modules=SHARED_MODULES["maniskill"],
+        hosted=("maniskill", PUSH_IMAGE.model_dump(mode="json")),
         takes=PUSH_IMAGE.takes(),
         data_set="bridge_orig",
     )
@@ -152,14 +149,12 @@ def _libero() -> Case:
         pytest.skip("needs LIBERO's assets")
     from rlinf.envs.libero.env import LiberoEnv
 
-    build = partial(LiberoEnv, params=LIBERO)
     return Case(
-        build(NUM_ENVS),
+        LiberoEnv(NUM_ENVS, LIBERO),
         (2, 32, 32, 3),
         8,
         _solve_libero,
-        build=build,
-        modules=SHARED_MODULES["libero"],
+        hosted=("libero", LIBERO.model_dump(mode="json")),
         takes=LIBERO.takes(),
         data_set="libero_spatial_no_noops",
     )
@@ -195,10 +190,10 @@ def _put_on_plate() -> Case:
             actions: np.ndarray = content["action"]
         return iter(actions).__next__
 
-    build = partial(maniskill.ManiSkillCpu, params=params)
     trials = (650_000, 123_456, 42_087)
-    modules = SHARED_MODULES["maniskill"]
-    return Case(build(NUM_ENVS), (1, 120, 160, 3), 8, solve, trials, build, modules)
+    hosted = ("maniskill", params.model_dump(mode="json"))
+    simulator = maniskill.ManiSkillCpu(NUM_ENVS, params)
+    return Case(simulator, (1, 120, 160, 3), 8, solve, trials, hosted)
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -225,11 +220,16 @@ def in_sub_processes(
     case: Case, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[ProcessBatch] | None]:
     """One env of the same kind in a process that has just begun; it is built meanwhile."""
-    if case.build is None:
+    if case.hosted is None:
         yield None
         return
+    name, settings = case.hosted
+    spec = simulator(name)
     log = tmp_path_factory.mktemp("processes") / "simulators.log"
     with ThreadPoolExecutor(1) as pool:
-        batch = pool.submit(ProcessBatch, case.build, 1, SHORT, 1, log, 300.0, modules=case.modules)
+        batch = pool.submit(
+            *(ProcessBatch, spec.build, settings, 1, SHORT, 1, log, 300.0),
+            hosting=spec.hosting,
+        )
         yield batch
         batch.result().close()

@@ -12,7 +12,7 @@ import pytest
 
 from rlinf.data.types import ChunkResult, EpisodeResult, Observation, Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
-from rlinf.envs.vector import ProcessBatch
+from rlinf.envs.hosting.batch import ProcessBatch
 from tests.contract.conftest import NUM_ENVS, SHORT, Case
 from tests.published import PublishedModel
 
@@ -290,17 +290,17 @@ def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_it
     assert_same(a.final, b.final)
     assert len(a.episodes) == 1
     before = set(psutil.Process().children(recursive=True))
-    (template,) = (child for child in before if child.name() == "rlinf-template")
-    assert_forks_safely(template)
+    (server,) = (child for child in before if child.name() == "rlinf-forks")
+    assert_forks_safely(server)
     there.close()
-    assert len(before - set(psutil.Process().children(recursive=True))) == 2  # with its template
+    assert len(before - set(psutil.Process().children(recursive=True))) == 2  # with its fork server
 
 
-def assert_forks_safely(template: psutil.Process) -> None:
+def assert_forks_safely(server: psutil.Process) -> None:
     """It has imported what is slow, has one thread, and has loaded nothing that draws."""
-    assert template.num_threads() == 1
-    loaded = {Path(part.path).name for part in template.memory_maps()}
+    assert server.num_threads() == 1
+    loaded = {Path(part.path).name for part in server.memory_maps()}
     assert any("torch" in name for name in loaded)
     drivers = "libEGL|libOSMesa|libvulkan|libgallium|libLLVM|nvidia|libcuda"
     assert not [name for name in loaded if re.match(drivers, name)]
-    assert not [file.path for file in template.open_files() if file.path.startswith("/dev/dri")]
+    assert not [file.path for file in server.open_files() if file.path.startswith("/dev/dri")]

@@ -39,7 +39,7 @@ def test_both_languages_show_the_same_code():
 
 
 def test_the_example_has_everything_that_a_simulator_has(example: ModuleType):
-    cart = example.make_cart(2, example.CartParams())
+    cart = example.Cart(2, **example.CartParams().model_dump())
     methods = {name for name in vars(Simulator) if not name.startswith("_")}
     assert {
         name for name in methods | set(Simulator.__annotations__) if not hasattr(cart, name)
@@ -47,7 +47,7 @@ def test_the_example_has_everything_that_a_simulator_has(example: ModuleType):
 
 
 def test_the_example_runs_episodes_and_can_be_solved(example: ModuleType):
-    cart = example.make_cart(2, example.CartParams())
+    cart = example.Cart(2, **example.CartParams().model_dump())
     batch = EpisodeBatch(cart, EpisodeRules(max_episode_steps=80, final="none"))
     shown = batch.start(np.arange(2), [Start(0, -1, 1), Start(0, -1, 1)])
     np.testing.assert_array_equal(shown.state[0], shown.state[1])
@@ -66,7 +66,7 @@ def test_the_example_runs_episodes_and_can_be_solved(example: ModuleType):
 
 ONE_LINE = """
 from rlinf import registry
-registry.SIMULATORS["cart"] = ("cart:CartParams", "cart:make_cart")
+registry.SIMULATORS["cart"] = "cart:SPEC"
 from rlinf.config.load import load
 from rlinf.envs.factory import make_batch
 overrides = [word for env in ("env.train", "env.eval") for word in (

@@ -87,7 +87,7 @@ def test_every_command_starts_a_script_that_exists_with_a_valid_configuration(na
                 assert words[0].count("/") == 1
                 continue
             if command == "assets":
-                assert words[0] == "download" and words[1] in registry.ASSETS
+                assert words[0] == "download" and words[1] in registry.assets()
                 continue
         if words and words[0].startswith("--"):
             continue

@@ -10,7 +10,7 @@ from rlinf.config import tree
 from rlinf.config.convert.draft import Draft
 from rlinf.config.libero import TASKS, TRIALS
 from rlinf.config.refused import ABSENT
-from rlinf.registry import SIMULATORS
+from rlinf.registry import simulators
 
 Part = Literal["train", "eval"]
 
@@ -36,7 +36,7 @@ def convert_tasks(draft: Draft) -> bool:
     for part in _PARTS:
         name = draft.take(f"env.{part}.simulator_type", f"env.{part}.env_type")
         name = name or _by_content(draft, part)
-        if name not in SIMULATORS:
+        if name not in simulators():
             _lose_simulator(draft, part, name)
             continue
         draft.put(f"env.{part}.simulator_type", name)
@@ -69,7 +69,7 @@ def _lose_simulator(draft: Draft, part: Part, name: Any) -> None:
         return
     state = ABSENT["simulator_type"].get(str(name), "not known to `rlinf convert`")
     draft.lose(
-        f"the simulator {name}: {state}", f"this version has {', '.join(sorted(SIMULATORS))}"
+        f"the simulator {name}: {state}", f"this version has {', '.join(sorted(simulators()))}"
     )
 
 

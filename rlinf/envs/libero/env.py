@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class LiberoEnv:
     """
 
     num_trials = TRIALS
+    replayable = True
     action_dim = 7  # x, y, z, three rotations (steps of the gripper), gripper
 
     def __init__(self, num_envs: int, params: LiberoParams) -> None:
@@ -105,6 +106,6 @@ class LiberoEnv:
         return self.scene(env)
 
 
-def make_libero(num_envs: int, params: LiberoParams) -> LiberoEnv:
+def make_libero(num_envs: int, **settings: Any) -> LiberoEnv:
     """The simulator that `env.*.simulator_type: libero` stands for."""
-    return LiberoEnv(num_envs, params)
+    return LiberoEnv(num_envs, LiberoParams(**settings))

@@ -34,6 +34,8 @@ class ManiSkillCpu:
     Equal starts give equal episodes, bit for bit, whatever was simulated before.
     """
 
+    replayable = True
+
     def __init__(self, num_envs: int, params: ManiskillParams) -> None:
         self.num_envs = num_envs
         self._params = params

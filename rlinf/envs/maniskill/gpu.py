@@ -55,6 +55,7 @@ class ManiSkillGpu:
             )
         self.num_envs = num_envs
         self._params, self._backend = params, backend
+        self.replayable = backend == "cpu"  # a GPU adds forces up in no fixed order
         self._env = make_env(params, num_envs, backend)
         if num_envs > 1 and isinstance(self._env, BaseBridgeEnv):
             raise UserError(
@@ -123,6 +124,8 @@ class ManiSkillGpu:
             torch.cuda.empty_cache()
 
     def onload(self) -> None:
+        if hasattr(self, "_env"):
+            return
         self._env = make_env(self._params, self.num_envs, self._backend)
         snapshots.restore(self._env, self._kept)
         self._info = self._env.get_info()

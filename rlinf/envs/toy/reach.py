@@ -7,16 +7,13 @@ terminates, when the point is close to the goal. State and physics are arrays ov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
-
-if TYPE_CHECKING:
-    from rlinf.config.simulators import ToyReachParams
 
 STEP = 0.1  # distance of an action of 1
 RADIUS = 0.25  # distance to the goal that counts as success
@@ -35,6 +32,8 @@ class ToyReach:
         reward: `dense` is 1 - tanh(distance), and 1 when solved; `sparse` is 1 when solved, else 0.
         image_size: height and width of an image of the first two dimensions; 0 for no image.
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -110,8 +109,3 @@ class ToyReach:
             away = np.abs(pixels - place[ids][:, None, None, :2]).max(axis=-1)
             image[..., channel] = np.where(away < 0.15, 255, 0)
         return image
-
-
-def make_toy_reach(num_envs: int, params: ToyReachParams) -> ToyReach:
-    """The simulator that `env.*.simulator_type: toy_reach` stands for."""
-    return ToyReach(num_envs, params.obs_dim, params.action_dim)

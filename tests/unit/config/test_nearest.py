@@ -48,5 +48,5 @@ def test_the_same_words_lead_to_one_key_or_to_none():
 
 
 def test_no_name_is_said_to_be_absent_that_is_there():
-    assert not set(ABSENT["simulator_type"]) & set(registry.SIMULATORS)
+    assert not set(ABSENT["simulator_type"]) & set(registry.simulators())
     assert not set(ABSENT["model_type"]) & set(registry.MODELS)

@@ -29,6 +29,7 @@ class Scripted:
     action_dim = 1
     tasks: Sequence[str] = ("count",)
     num_trials = 0
+    replayable = True
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs
@@ -265,6 +266,31 @@ def test_restoring_simulates_and_shows_running_envs_only() -> None:
     assert batch.restore(states).state.tolist() == [[NEVER, 2, 1]]
     assert simulator.observed == [[1]]
     assert simulator.resets.tolist() == [0, 1]
+
+
+def test_episodes_that_cannot_be_replayed_are_dropped_by_the_next_chunk_and_others_begin() -> None:
+    batch, simulator = begun(NEVER, NEVER, NEVER)
+    batch.run_chunk(np.zeros((3, 2, 1)), np.array([True, True, False]), [None] * 3)
+    states = batch.state()
+    simulator.replayable = False
+    shown = batch.restore(states)
+    assert shown.state[:, 1].tolist() == [0, 0, 0]  # nothing was simulated
+    assert [len(state.actions) for state in batch.state()] == [2, 2, 0]
+    moves, following = np.zeros((3, 2, 1)), [Start(0, -1, 7), None, None]
+    result = batch.run_chunk(moves, np.array([True, False, True]), following)
+    # Env 0 is dropped and begins another, env 1 has not moved yet, env 2 had not begun to move.
+    np.testing.assert_array_equal(result.rewards, [[np.nan, 0], [0, 0], [1, 4]])
+    assert result.valid.tolist() == [[True, False], [False, False], [True, True]]
+    assert result.truncated.tolist() == [[True, False], [False, False], [False, False]]
+    assert not result.terminated.any()
+    assert len(result.final_rows) == 0
+    assert result.active.tolist() == [True, False, True]
+    assert result.observation.state[:, :2].tolist() == [[7, 0], [NEVER, 2]]
+    (dropped,) = result.episodes
+    assert dropped.env == 0 and dropped.dropped and np.isnan(dropped.episode_return)
+    assert dropped.length == 2
+    result = batch.run_chunk(np.zeros((3, 1, 1)), np.ones(3, bool), [None] * 3)
+    assert [episode.env for episode in result.episodes if episode.dropped] == [1]
 
 
 def test_frames_are_taken_of_recorded_envs_only_at_every_step_and_start() -> None:

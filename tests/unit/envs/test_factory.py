@@ -12,9 +12,9 @@ from rlinf.config.simulators import ToyReachParams
 from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeBatch
 from rlinf.envs.factory import make_batch, make_simulator
+from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.envs.vector import ProcessBatch
-from rlinf.registry import SIMULATORS
+from rlinf.registry import simulators
 
 
 def toy(*overrides: str) -> EnvConfig:
@@ -62,4 +62,4 @@ def test_the_configuration_rules_the_episodes(processes: int, tmp_path: Path):
 @pytest.mark.parametrize("section", [AnyTrainEnv, AnyEvalEnv])
 def test_every_simulator_type_of_the_configuration_has_a_builder(section: object):
     schema = TypeAdapter(section).json_schema()
-    assert set(schema["discriminator"]["mapping"]) == set(SIMULATORS)
+    assert set(schema["discriminator"]["mapping"]) == set(simulators())

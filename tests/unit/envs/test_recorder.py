@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
+import psutil
 import pytest
 
 from rlinf.data.types import Start
+from rlinf.envs import recorder
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.toy.reach import ToyReach
 
@@ -17,14 +17,14 @@ class Machine:
 
     percent = 50.0
 
-    def virtual_memory(self) -> SimpleNamespace:
-        return SimpleNamespace(percent=self.percent)
+    def memory_percent(self) -> float:
+        return self.percent
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr("rlinf.envs.recorder.psutil", made)
+    monkeypatch.setattr("rlinf.envs.recorder.memory_percent", made.memory_percent)
     return made
 
 
@@ -53,3 +53,7 @@ def test_a_recording_is_dropped_whole_and_the_next_one_kept(
     assert [(frame.env, frame.step) for frame in batch.take_frames()] == [
         (env, step) for step in range(31, 41) for env in range(2)
     ]
+
+
+def test_the_memory_in_use_is_that_which_psutil_sees() -> None:
+    assert recorder.memory_percent() == pytest.approx(psutil.virtual_memory().percent, abs=5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_one_or_two_broken_episodes_do_not_end_a_run_that_has_just_begun() -> No
     watching.look(LEARNT, [*episodes(2), *episodes(2, NAN)])
     with pytest.raises(EnvironmentFailure):
         watching.look(LEARNT, episodes(1, NAN))
+
+
+def test_dropped_episodes_are_told_and_do_not_count_as_broken() -> None:
+    watching, said = watch()
+    watching.look(LEARNT, [replace(episode, dropped=True) for episode in episodes(9, NAN)])
+    (line,) = said
+    assert "9 running episodes were dropped" in line
 
 
 def test_memory_that_runs_short_is_told_once_until_there_was_more(monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 
 from rlinf import registry
 from rlinf.config.load import load
-from rlinf.config.simulators import ToyReachParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.starts import evaluation_starts
@@ -22,8 +22,8 @@ from tests.unit.workers.conftest import TOY, LocalPolicy
 class Guest(ToyReach):
     """A toy that must be on its device whenever it is used."""
 
-    def __init__(self, num_envs: int, params: ToyReachParams) -> None:
-        super().__init__(num_envs, **params.model_dump())
+    def __init__(self, num_envs: int, **settings: int) -> None:
+        super().__init__(num_envs, **settings)
         self.here, self.moves = True, 0
 
     def offload(self) -> None:
@@ -51,8 +51,8 @@ class Guest(ToyReach):
 def test_simulators_are_on_their_device_only_while_they_are_used(
     offload: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    params, _ = registry.SIMULATORS["toy_reach"]
-    monkeypatch.setitem(registry.SIMULATORS, "toy_reach", (params, f"{__name__}:Guest"))
+    spec = replace(registry.simulator("toy_reach"), build=f"{__name__}:Guest")
+    monkeypatch.setitem(registry.simulators(), "toy_reach", spec)
     settings = (*TOY, f"env.enable_offload={str(offload).lower()}", "env.eval.num_trials=4")
     loaded = load("toy_ppo_mlp", [*settings, f"runner.logger.log_path={tmp_path}"])
     policy = LocalPolicy(RolloutWorker(loaded.config, 0, threads=1, log_dir=str(tmp_path)))

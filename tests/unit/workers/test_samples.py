@@ -88,6 +88,19 @@ def test_samples_without_advantage_are_marked_as_not_worth_computing(toy: Toy, s
     assert make_samples(trajectories, with_entropy)[0].trained.all()
 
 
+def test_dropped_episodes_are_counted_apart(toy: Toy, stage_of: StageOf):
+    config = toy(*GROUPS)
+    workers = OneWorker(stage_of(config), [[*SPLIT, np.nan, 1.0, 0.0, 0.0]])
+    (trajectory,), _ = collect(workers, 0, config)
+    episodes = tuple(
+        replace(e, episode_return=np.nan, dropped=True) if e.env == 4 else e
+        for e in trajectory.episodes
+    )
+    _, metrics = make_samples([replace(trajectory, episodes=episodes)], config)
+    assert (metrics["faults/bad_rewards"], metrics["faults/dropped_episodes"]) == (0, 1)
+    assert metrics["env/num_episodes"] == 7
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_an_episode_with_a_broken_reward_counts_nowhere_but_among_the_faults(
     toy: Toy, stage_of: StageOf, broken: float

@@ -12,10 +12,12 @@ from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
 from rlinf.data.types import EpisodeResult, TrainBatch, Trajectory
 from rlinf.envs.base import StepResult
+from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.factory import make_batch
+from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.starts import evaluation_starts
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.errors import NumericsError, UserError
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError
 from rlinf.runners.samples import make_samples
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import EvalStage, TrainStage
@@ -179,6 +181,41 @@ def test_an_evaluation_does_not_depend_on_the_number_of_envs(toy: Toy, tmp_path:
     config = toy("algorithm.sampling_params.do_sample=true")
     results = [evaluate(config, envs, tmp_path) for envs in (1, 4, 16)]
     assert results[0] == results[1] == results[2]
+
+
+def drifting(config: Config, envs: int, folder: Path) -> EvalStage:
+    """An evaluation whose simulator is killed at its second step, once, and cannot replay."""
+    settings = {"fault": "kill", "marker": str(folder / "failed")}
+    rules = EpisodeRules(max_episode_steps=config.env.eval.max_episode_steps, final="none")
+    drifter = "tests.unit.envs.hosting.faulty:Drifter"
+    batch = ProcessBatch(drifter, settings, envs, rules, 1, folder / "log", 60.0, retries=3)
+    worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(folder))
+    return EvalStage(config, batch, LocalPolicy(worker), 0)
+
+
+SMALL = ("actor.model.obs_dim=4", "actor.model.action_dim=2", "env.eval.init_params.obs_dim=4")
+SMALL += ("env.eval.init_params.action_dim=2", "env.train.init_params.obs_dim=4")
+SMALL += ("env.train.init_params.action_dim=2", "actor.model.num_action_chunks=1")
+
+
+def test_an_evaluation_runs_what_was_dropped_again_so_that_each_start_counts_once(
+    toy: Toy, tmp_path: Path
+):
+    stage = drifting(toy(*SMALL), 2, tmp_path)
+    starts = evaluation_starts(5, 1, 5)
+    kept: list[EpisodeResult] = []
+    episodes = stage.run(starts, 0, version=0, keep=kept.extend)
+    stage.batch.close()
+    assert stage.batch.restarts == 1 and stage.dropped.total() == 2
+    assert kept == episodes and not any(episode.dropped for episode in episodes)
+    assert sorted(episode.start for episode in episodes) == sorted(starts)
+
+
+def test_an_evaluation_whose_simulator_keeps_failing_ends_with_the_start(toy: Toy, tmp_path: Path):
+    stage = drifting(toy(*SMALL, "runner.max_failures=0"), 2, tmp_path)
+    with pytest.raises(EnvironmentFailure, match=r"failed 1 times in episodes from Start\("):
+        stage.run(evaluation_starts(5, 1, 5), 0, version=0, keep=lambda episodes: None)
+    stage.batch.close()
 
 
 def test_actions_that_are_not_finite_never_reach_the_simulator(toy: Toy, stage_of: StageOf):

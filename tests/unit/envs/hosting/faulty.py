@@ -79,7 +79,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 class Faulty(ToyReach):
     """Does `fault` at its second step, or at a reset to the unlucky trial."""
 
-    def __init__(self, fault: str, num_envs: int) -> None:
+    def __init__(self, num_envs: int, fault: str) -> None:
         super().__init__(num_envs, obs_dim=4, action_dim=2)
         self._fault = FAULTS[fault]
         self._steps = 0
@@ -99,14 +99,24 @@ class Faulty(ToyReach):
 class FaultyOnce(Faulty):
     """The first one that is built does `fault`; every later one works."""
 
-    def __init__(self, fault: str, marker: Path, num_envs: int) -> None:
-        super().__init__("print" if marker.exists() else fault, num_envs)
-        self._marker = marker
+    def __init__(self, num_envs: int, fault: str, marker: str) -> None:
+        self._marker = Path(marker)
+        super().__init__(num_envs, "print" if self._marker.exists() else fault)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         if self._steps == 1:
             self._marker.touch()
         return super().step(actions, active)
+
+
+class Drifter(FaultyOnce):
+    """Like a simulator on a GPU: no two runs of it are equal, so that it cannot replay."""
+
+    replayable = False
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        noise = np.random.default_rng().normal(0, 1e-3, actions.shape)
+        return super().step(actions + noise, active)
 
 
 class Unbuildable(ToyReach):

@@ -1,15 +1,15 @@
-"""A process that has imported a simulator's modules, and forks whenever a sub-process shall begin.
+"""A process that has imported a simulator's modules, and forks whenever a sub-process is needed.
 
 ::
 
-    owner                     template                              sub-process
-    Template.fork(..)    ->   forks                            ->   hosted.host(..)
-    Fork.wait()          <-   says how the sub-process ended   <-
+    owner                     fork server                           sub-process
+    ForkServer.start(..) ->   forks                            ->   child.host(..)
+    Fork.wait()          <-   reports how the sub-process ended <-
 
 So only the first sub-process waits for the imports (several seconds of CPU), and all share the
 memory that these take. A renderer does not survive a fork, nor does a lock that another thread
-holds: the template only imports, and one that finds itself with several threads, or cannot import
-what it shall, begins anew and imports nothing, which its sub-processes then do for themselves.
+holds: the fork server only imports. One that finds itself with several threads, or cannot import
+a module, starts again without imports, and its sub-processes import for themselves.
 
 `multiprocessing.forkserver` is close to this, but there is one for a whole process, with the
 environment variables of its first use, and its children import the main module: below Ray, Ray's.
@@ -37,33 +37,38 @@ from pathlib import Path
 from threading import Lock
 from typing import NoReturn
 
-from rlinf.envs.hosted import end_with_owner, host, quiet_process
+from rlinf.envs.hosting.child import end_with_owner, host, quiet_process
+from rlinf.registry import Hosting
 from rlinf.signals import kept_from_children
 
 _WHILE_IMPORTING = {
-    "MUJOCO_GL": "disable",  # MuJoCo opens its renderer when it is imported
     "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",  # NumPy's BLAS would start threads
 }
 _LONGEST_MESSAGE = 1 << 16
 _MOST_FILES = 8
 
 
-class Template:
+class ForkServer:
     """The owner's side. Any thread may use it."""
 
-    def __init__(self, modules: Sequence[str], log_file: Path) -> None:
-        """Begins to import `modules`; what the imports print is appended to `log_file`.
+    def __init__(self, hosting: Hosting, log_file: Path) -> None:
+        """Begins to import the modules; what the imports print is appended to `log_file`.
 
-        Its sub-processes get the environment variables that this process has now.
+        Its sub-processes get the environment variables that this process has now, and those of
+        `hosting`.
         """
-        self._modules, self._log_file = modules, log_file
-        self._environment = dict(os.environ)
+        self._hosting, self._log_file = hosting, log_file
+        self._environment = {**os.environ, **hosting.environment}
         self._numbers = count()
         self._lock = Lock()
         self._start()
 
-    def fork(self, log_file: Path, files: Sequence[int]) -> Fork:
-        """Begins a sub-process: `hosted.host(log_file, *files)`, with copies of the files."""
+    def start(self, log_file: Path, files: Sequence[int]) -> Fork:
+        """Begins a sub-process, `child.host(files)` with copies of the files.
+
+        What it prints is appended to `log_file`.
+        """
         number = next(self._numbers)
         status, theirs = Pipe(duplex=False)
         request = json.dumps(["fork", number, str(log_file)]).encode()
@@ -82,22 +87,25 @@ class Template:
             self._control.send(json.dumps(["kill", number]).encode())
 
     def close(self) -> None:
-        """Ends the template, which must not have sub-processes any more."""
+        """Ends the fork server, which must not have sub-processes any more."""
         with self._lock:
             self._end()
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, our_life = os.pipe()
-        self._life = FileIO(our_life, "wb")  # it closes with us, and that ends the template
-        before = {name: self._environment.get(name) for name in _WHILE_IMPORTING}
+        self._life = FileIO(our_life, "wb")  # it closes with us, and that ends the fork server
+        importing = {**_WHILE_IMPORTING, **self._hosting.import_environment}
+        before = {name: self._environment.get(name) for name in importing}
         with theirs, FileIO(life, "rb"):
             files = (theirs.fileno(), life)
-            what = (str(self._log_file), *map(str, files), json.dumps(before), *self._modules)
+            descriptors = map(str, files)
+            modules = self._hosting.modules
+            what = (str(self._log_file), *descriptors, json.dumps(before), *modules)
             with kept_from_children():
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", __name__, *what],
-                    env={**self._environment, **_WHILE_IMPORTING, "PYTHONPATH": _search_path()},
+                    env={**self._environment, **importing, "PYTHONPATH": _search_path()},
                     pass_fds=files,
                 )
 
@@ -109,17 +117,17 @@ class Template:
 
 
 class Fork:
-    """A sub-process of a template, as the owner of both sees it."""
+    """A sub-process of a fork server, as the owner of both sees it."""
 
-    def __init__(self, template: Template, number: int, status: Connection) -> None:
-        self._template, self._number, self._status = template, number, status
+    def __init__(self, server: ForkServer, number: int, status: Connection) -> None:
+        self._server, self._number, self._status = server, number, status
         self._code: int | None = None
 
     def wait(self, timeout_s: float | None) -> int | None:
         """Its exit code, once it has ended; negative is a signal.
 
         Returns:
-            None if the template ended first: then nobody knows.
+            None if the fork server ended first: it alone could have known.
 
         Raises:
             TimeoutError: after `timeout_s` seconds it has not ended.
@@ -134,35 +142,37 @@ class Fork:
 
     def kill(self) -> None:
         """Kills it if it still exists."""
-        self._template.kill(self._number)
+        self._server.kill(self._number)
 
 
-_shared: dict[tuple[object, ...], tuple[Template, int]] = {}  # and how many users it has
+_shared: dict[tuple[object, ...], tuple[ForkServer, int]] = {}  # and its number of users
 _sharing = Lock()
 
 
-def obtain(modules: Sequence[str], log_file: Path) -> Template:
-    """The template of all in this process that need the same modules; see `Template`.
+def obtain(hosting: Hosting, log_file: Path) -> ForkServer:
+    """The fork server of all simulators in this process with the same `hosting`.
 
-    With other environment variables than before it is another one. Whoever obtained it releases it.
+    With other environment variables than before it is another one. Each `obtain` is followed by a
+    `release`.
     """
-    variables = tuple(sorted(os.environ.items()))
-    key = (tuple(modules), variables, _search_path(), Path.cwd())
+    variables = tuple(sorted({**os.environ, **hosting.environment}.items()))
+    importing = tuple(sorted(hosting.import_environment.items()))
+    key = (hosting.modules, variables, importing, _search_path(), Path.cwd())
     with _sharing:
-        template, users = _shared.get(key) or (Template(modules, log_file), 0)
-        _shared[key] = (template, users + 1)
-    return template
+        server, users = _shared.get(key) or (ForkServer(hosting, log_file), 0)
+        _shared[key] = (server, users + 1)
+    return server
 
 
-def release(template: Template) -> None:
-    """Ends it if nobody else uses it."""
+def release(server: ForkServer) -> None:
+    """Ends it with its last user."""
     with _sharing:
-        ((key, users),) = [(k, users) for k, (t, users) in _shared.items() if t is template]
+        ((key, users),) = [(k, users) for k, (s, users) in _shared.items() if s is server]
         if users > 1:
-            _shared[key] = (template, users - 1)
+            _shared[key] = (server, users - 1)
         else:
             del _shared[key]
-            template.close()
+            server.close()
 
 
 def _search_path() -> str:
@@ -170,21 +180,21 @@ def _search_path() -> str:
     return os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
 
 
-# --- the template's side -------------------------------------------------------------------------
+# --- the fork server's side ----------------------------------------------------------------------
 
 
 def _main(log_file: str, control: str, life: str, before: str, *modules: str) -> NoReturn:
-    quiet_process(Path(log_file))
+    quiet_process(Path(log_file), {})
     end_with_owner(int(life))
     faulthandler.enable()
-    _rename("rlinf-template")
+    _rename("rlinf-forks")
     try:
         for module in modules:
             import_module(module)
     except Exception:  # noqa: BLE001 - the sub-process that needs the module meets it again
         traceback.print_exc()
         _begin_anew(log_file, control, life, before)
-    # Without modules they are the interpreter's, of a `sitecustomize` say: they would come again.
+    # Without modules they are the interpreter's, of a `sitecustomize` say, and would come again.
     if modules and len(list(Path("/proc/self/task").iterdir())) > 1:
         print(f"{', '.join(modules)}: started threads, so a fork is not safe")
         _begin_anew(log_file, control, life, before)
@@ -199,7 +209,7 @@ def _begin_anew(log_file: str, control: str, life: str, before: str) -> NoReturn
     """Without imports."""
     print("the sub-processes import their modules one by one", flush=True)
     what = (log_file, control, life, before)
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "rlinf.envs.template", *what])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "rlinf.envs.hosting.fork_server", *what])
 
 
 def _set_environment(before: Mapping[str, str | None]) -> None:
@@ -248,15 +258,16 @@ class _Server:
         process = os.fork()
         if process == 0:
             os.close(status)
-            self._leave_to_the_template()
+            self._leave_to_the_server()
             _rename("rlinf-simulator")
-            host(Path(str(log_file)), *others)
+            quiet_process(Path(str(log_file)), {})
+            host(others)
         for file in others:
             os.close(file)
         self._children[number] = (process, Connection(status, readable=False))
 
-    def _leave_to_the_template(self) -> None:
-        """In a sub-process: gives up what only the template needs."""
+    def _leave_to_the_server(self) -> None:
+        """In a sub-process: gives up what only the fork server needs."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for _, report in self._children.values():
@@ -270,7 +281,7 @@ class _Server:
             ended, status = os.waitpid(process, os.WNOHANG)
             if not ended:
                 continue
-            with suppress(BrokenPipeError):  # the owner does not want to know
+            with suppress(BrokenPipeError):  # the owner has closed its end
                 report.send(os.waitstatus_to_exitcode(status))
             report.close()
             del self._children[number]

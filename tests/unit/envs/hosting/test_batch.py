@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +16,27 @@ import psutil
 import pytest
 
 from rlinf.data.types import ChunkResult, Observation, Start
-from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
-from rlinf.envs.template import obtain, release
+from rlinf.envs.hosting.batch import ProcessBatch
+from rlinf.envs.hosting.fork_server import obtain, release
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.envs.vector import ProcessBatch
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
-from tests.unit.envs import faulty
-
-Make = Callable[[int], Simulator]
+from rlinf.registry import Hosting
+from tests.unit.envs.hosting import faulty
 
 HANGS_S = 120.0  # what works takes less, however busy the machine is
 SIZE = 5  # B; two processes get 3 and 2
 RULES = EpisodeRules(max_episode_steps=7, final="always", env_offset=10, record=14)
-POINTS = partial(ToyReach, obs_dim=4, action_dim=2, image_size=8)
-
-
-MODULES = ("tests.unit.envs.faulty",)
+POINTS = "rlinf.envs.toy.reach:ToyReach"
+SETTINGS = {"obs_dim": 4, "action_dim": 2, "image_size": 8}
+FAULTY = f"{faulty.__name__}:Faulty"
+HOSTING = Hosting(modules=("tests.unit.envs.hosting.faulty",))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kept while these tests run, so that they import once."""
-    held = obtain(MODULES, tmp_path_factory.mktemp("template") / "log")
+    held = obtain(HOSTING, tmp_path_factory.mktemp("forks") / "log")
     yield
     release(held)
 
@@ -49,9 +46,10 @@ def processes(tmp_path: Path) -> Iterator[Callable[..., ProcessBatch]]:
     """Makes batches of two processes, and closes them."""
     made = []
 
-    def make(simulator: Make, retries: int = 0) -> ProcessBatch:
+    def make(build: str = POINTS, retries: int = 0, **settings: object) -> ProcessBatch:
         log = tmp_path / "logs/out.log"
-        batch = ProcessBatch(simulator, SIZE, RULES, 2, log, HANGS_S, retries, MODULES)
+        settings = SETTINGS if build == POINTS else settings
+        batch = ProcessBatch(build, settings, SIZE, RULES, 2, log, HANGS_S, retries, HOSTING)
         made.append(batch)
         return batch
 
@@ -103,7 +101,7 @@ def children() -> list[psutil.Process]:
 
 
 def test_sub_processes_give_what_one_process_gives(processes):
-    here, there = EpisodeBatch(POINTS(SIZE), RULES), processes(POINTS)
+    here, there = EpisodeBatch(ToyReach(SIZE, **SETTINGS), RULES), processes()
     assert (there.num_envs, there.action_dim, there.tasks) == (SIZE, 2, here.tasks)
     assert there.num_trials == here.num_trials
     ids = np.arange(SIZE)
@@ -125,7 +123,7 @@ def frame_key(frame) -> tuple[int, bytes]:
 
 
 def test_envs_start_in_any_order_and_only_those_that_are_named(processes):
-    here, there = EpisodeBatch(POINTS(SIZE), RULES), processes(POINTS)
+    here, there = EpisodeBatch(ToyReach(SIZE, **SETTINGS), RULES), processes()
     ids = np.array([4, 0, 2])
     assert_equal(there.start(ids, starts(0, 3)), here.start(ids, starts(0, 3)))
     assert [state.running for state in there.state()] == [True, False, True, False, True]
@@ -134,7 +132,7 @@ def test_envs_start_in_any_order_and_only_those_that_are_named(processes):
 
 
 def test_a_restored_batch_continues_like_the_first(processes):
-    first, second = processes(POINTS), processes(POINTS)
+    first, second = processes(), processes()
     first.start(np.arange(SIZE), starts(0))
     for result in run(first, 5, 2):
         last = result
@@ -145,7 +143,7 @@ def test_a_restored_batch_continues_like_the_first(processes):
 
 
 def test_nothing_is_recorded_when_nothing_shall_be(processes):
-    batch = processes(POINTS)
+    batch = processes()
     batch.set_record(0)
     batch.start(np.arange(SIZE), starts(0))
     list(run(batch, 2, 1))
@@ -153,7 +151,7 @@ def test_nothing_is_recorded_when_nothing_shall_be(processes):
 
 
 def test_later_chunks_do_not_write_into_earlier_results(processes):
-    batch = processes(POINTS)
+    batch = processes()
     observation = batch.start(np.arange(SIZE), starts(0))
     before = observation.images.copy()
     assert before.any()
@@ -163,13 +161,13 @@ def test_later_chunks_do_not_write_into_earlier_results(processes):
 
 def test_more_processes_than_envs_are_not_started(tmp_path):
     before = len(children())
-    batch = ProcessBatch(POINTS, 2, RULES, 8, tmp_path / "log", 30.0, modules=MODULES)
+    batch = ProcessBatch(POINTS, SETTINGS, 2, RULES, 8, tmp_path / "log", 30.0, hosting=HOSTING)
     assert len(children()) - before == 2
     batch.close()
 
 
 def test_threads_drive_batches_of_their_own(processes):
-    batches = [processes(POINTS) for _ in range(2)]
+    batches = [processes() for _ in range(2)]
     results: list[list[ChunkResult]] = [[], []]
 
     def drive(index: int) -> None:
@@ -196,7 +194,7 @@ def fail(batch: ProcessBatch, within_s: float = HANGS_S) -> None:
 
 
 def test_an_env_that_raises_is_named_with_start_and_action_and_traceback(processes):
-    batch = processes(partial(faulty.Faulty, "env error"))
+    batch = processes(FAULTY, fault="env error")
     with pytest.raises(EnvironmentFailure) as caught:
         fail(batch)
     times, message = str(caught.value).split("\n", 1)
@@ -212,7 +210,7 @@ def test_an_env_that_raises_is_named_with_start_and_action_and_traceback(process
 
 
 def test_an_env_that_raises_at_reset_is_named_with_its_start(processes):
-    batch = processes(partial(faulty.Faulty, "env error"))
+    batch = processes(FAULTY, fault="env error")
     with pytest.raises(EnvironmentFailure, match=r"env 11 failed to reset to Start.*seed=8"):
         batch.start(np.array([0, 1]), [Start(0, -1, 7), Start(0, faulty.UNLUCKY, 8)])
 
@@ -227,7 +225,7 @@ def test_an_env_that_raises_at_reset_is_named_with_its_start(processes):
     ],
 )
 def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, ending, words):
-    batch = processes(partial(faulty.Faulty, fault))
+    batch = processes(FAULTY, fault=fault)
     with pytest.raises(EnvironmentFailure) as caught:
         fail(batch)
     message = str(caught.value)
@@ -241,29 +239,29 @@ def test_a_process_that_ends_is_reported_with_its_last_words(processes, fault, e
 
 @pytest.mark.parametrize("fault", ["hang", "native hang"])
 def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fault):
-    batch = processes(partial(faulty.Faulty, fault))
+    batch = processes(FAULTY, fault=fault)
     with pytest.raises(EnvironmentFailure, match=r"(?s)Timeout \(0:00:01\).*in hang"):
         fail(batch, within_s=1.0)
     assert not children()
 
 
 def test_a_process_that_is_stopped_is_killed_when_its_time_is_up(processes, monkeypatch):
-    monkeypatch.setattr("rlinf.envs.processes.GRACE_S", 0.2)
-    batch = processes(partial(faulty.Faulty, "stop"))
+    monkeypatch.setattr("rlinf.envs.hosting.process.GRACE_S", 0.2)
+    batch = processes(FAULTY, fault="stop")
     with pytest.raises(EnvironmentFailure, match=r"gave no answer to run_chunk within 0\.5 s"):
         fail(batch, within_s=0.5)
     assert not children()
 
 
 def test_a_process_that_dies_while_idle_is_noticed_at_the_next_call(processes):
-    batch = processes(POINTS)
+    batch = processes()
     children()[0].kill()
     with pytest.raises(WorkerDied, match="SIGKILL"):
         fail(batch)
 
 
 def test_a_batch_that_failed_refuses_to_go_on(processes):
-    batch = processes(partial(faulty.Faulty, "exit"))
+    batch = processes(FAULTY, fault="exit")
     with pytest.raises(EnvironmentFailure, match="exit code 7"):
         fail(batch)
     with pytest.raises(WorkerDied, match="have ended"):
@@ -273,7 +271,7 @@ def test_a_batch_that_failed_refuses_to_go_on(processes):
 
 def test_a_wrong_configuration_arrives_as_the_users_error(processes):
     with pytest.raises(UserError, match="NoTask") as caught:
-        processes(faulty.Unbuildable)
+        processes(f"{faulty.__name__}:Unbuildable")
     assert caught.value.fix == "name another"
     assert not children()
 
@@ -283,9 +281,13 @@ def test_a_wrong_configuration_arrives_as_the_users_error(processes):
 
 @pytest.mark.parametrize("fault", ["env error", "bug", "kill", "crash", "hang"])
 def test_a_replaced_process_goes_on_as_if_nothing_had_happened(processes, tmp_path, fault):
-    here = EpisodeBatch(POINTS(SIZE), RULES)
-    once = partial(faulty.FaultyOnce, fault, tmp_path / "failed")
-    there = processes(once, retries=1)
+    here = EpisodeBatch(ToyReach(SIZE, **SETTINGS), RULES)
+    there = processes(
+        f"{faulty.__name__}:FaultyOnce",
+        retries=1,
+        fault=fault,
+        marker=str(tmp_path / "failed"),
+    )
     there.set_record(0)
     here.set_record(0)
     ids = np.arange(SIZE)
@@ -307,8 +309,27 @@ def test_a_replaced_process_goes_on_as_if_nothing_had_happened(processes, tmp_pa
     assert len(children()) == 2
 
 
+def test_a_replaced_process_that_cannot_replay_drops_its_episodes_and_begins_the_next(
+    processes, tmp_path
+):
+    batch = processes(
+        f"{faulty.__name__}:Drifter", retries=1, fault="kill", marker=str(tmp_path / "failed")
+    )
+    batch.start(np.arange(SIZE), starts(5))
+    everyone, actions = np.ones(SIZE, bool), np.zeros((SIZE, 1, 2), np.float32)
+    batch.run_chunk(actions, everyone, [None] * SIZE)
+    following = starts(50)
+    result = batch.run_chunk(actions, everyone, following)  # the second step kills both
+    assert batch.restarts == 2
+    assert [episode.dropped for episode in result.episodes] == [True] * SIZE
+    assert np.isnan(result.rewards).all() and result.truncated.all() and result.active.all()
+    assert [state.start for state in batch.state()] == following
+    result = batch.run_chunk(actions, everyone, [None] * SIZE)
+    assert not result.episodes and np.isfinite(result.rewards).all()
+
+
 def test_a_process_killed_between_calls_is_replaced(processes):
-    batch = processes(POINTS, retries=1)
+    batch = processes(retries=1)
     batch.start(np.arange(SIZE), starts(5))
     before = batch.state()
     children()[0].kill()
@@ -318,7 +339,7 @@ def test_a_process_killed_between_calls_is_replaced(processes):
 
 
 def test_a_simulator_that_always_fails_ends_with_env_start_and_action_after_the_retries(processes):
-    batch = processes(partial(faulty.Faulty, "env error"), retries=2)
+    batch = processes(FAULTY, fault="env error", retries=2)
     with pytest.raises(EnvironmentFailure, match="failed 3 times in a row") as caught:
         fail(batch)
     assert re.search(r"env 1[14] failed at step 2 from Start.* with action", str(caught.value))
@@ -327,7 +348,7 @@ def test_a_simulator_that_always_fails_ends_with_env_start_and_action_after_the_
 
 
 def test_a_simulator_that_never_worked_is_not_started_again(processes):
-    batch = processes(partial(faulty.Faulty, "exit"), retries=3)
+    batch = processes(FAULTY, fault="exit", retries=3)
     with pytest.raises(WorkerDied, match="exit code 7 during start"):
         batch.start(np.array([0]), [Start(0, faulty.UNLUCKY, 8)])
     assert batch.restarts == 0
@@ -337,7 +358,7 @@ def test_a_simulator_that_never_worked_is_not_started_again(processes):
 
 
 def test_what_sub_processes_print_goes_to_the_log(processes, tmp_path, capfd):
-    fail(processes(partial(faulty.Faulty, "print")))
+    fail(processes(FAULTY, fault="print"))
     log = (tmp_path / "logs/out.log").read_text()
     assert log.count("from Python") == log.count("from native code") == 2
     assert capfd.readouterr() == ("", "")
@@ -346,7 +367,7 @@ def test_what_sub_processes_print_goes_to_the_log(processes, tmp_path, capfd):
 def test_close_leaves_no_process_and_no_open_file(tmp_path):
     me = psutil.Process()
     before = me.num_fds()
-    batch = ProcessBatch(POINTS, SIZE, RULES, 2, tmp_path / "log", 30.0)
+    batch = ProcessBatch(POINTS, SETTINGS, SIZE, RULES, 2, tmp_path / "log", 30.0)
     batch.close()
     batch.close()
     del batch
@@ -355,7 +376,7 @@ def test_close_leaves_no_process_and_no_open_file(tmp_path):
 
 
 def test_ctrl_c_does_not_end_sub_processes(processes):
-    batch = processes(POINTS)
+    batch = processes()
     for child in children():
         child.send_signal(signal.SIGINT)
     fail(batch)
@@ -364,19 +385,17 @@ def test_ctrl_c_does_not_end_sub_processes(processes):
 OWNER = """
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 import numpy as np
 from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeRules
-from rlinf.envs.vector import ProcessBatch
-from tests.unit.envs.faulty import Faulty
+from rlinf.envs.hosting.batch import ProcessBatch
 
 made = []
-make = partial(Faulty, sys.argv[1])
+build, settings = "tests.unit.envs.hosting.faulty:Faulty", {"fault": sys.argv[1]}
 thread = threading.Thread(
     target=lambda: made.append(
-        ProcessBatch(make, 2, EpisodeRules(9), 2, Path(sys.argv[2]), 600.0)
+        ProcessBatch(build, settings, 2, EpisodeRules(9), 2, Path(sys.argv[2]), 600.0)
     )
 )
 thread.start()
@@ -403,7 +422,7 @@ def test_sub_processes_die_with_their_owner(tmp_path, doing):
         if doing == "print":
             assert owner.stdout.readline() == b"came through\n"
         orphans = psutil.Process(owner.pid).children(recursive=True)
-        assert len(orphans) == 3  # the template as well
+        assert len(orphans) == 3  # the fork server as well
         owner.kill()
     _, alive = psutil.wait_procs(orphans, timeout=60)
     assert not alive

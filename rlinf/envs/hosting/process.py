@@ -2,13 +2,13 @@
 
 ::
 
-    owner                                 sub-process (hosted.py)
+    owner                                 sub-process (child.py)
     HostProcess.request("run_chunk")  ->  calls the object's method
     HostProcess.reply()               <-  its result, or the error it raised
 
-A sub-process begins as the copy of a `Template`, which has imported what it needs. Requests and
-small parts of replies are pickled through a socket; the arrays of a reply lie in a file in shared
-memory that has no name, so that nothing is left behind whoever is killed.
+A sub-process is forked from a `ForkServer`, which has imported what it needs, or runs under an
+`Interpreter` of its own. Requests and replies are messages of `wire`; the arrays of a reply lie in
+a file in shared memory without a name, so that nothing stays behind when a process is killed.
 
 However the sub-process ends, its last words (the traceback, or where its threads stood when it
 crashed or exceeded its time) are in the owner's error.
@@ -17,31 +17,51 @@ crashed or exceeded its time) are in the owner's error.
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from io import FileIO
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from rlinf.envs.template import Template
+from rlinf.envs.hosting.wire import decode, encode
 from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 
 GRACE_S = 5.0  # what a sub-process that exceeded its time, or was told to end, may still take
 
 
+class Process(Protocol):
+    """A sub-process, however it was started."""
+
+    def wait(self, timeout_s: float | None) -> int | None:
+        """Its exit code, once it has ended; negative is a signal, None: it is not known.
+
+        Raises:
+            TimeoutError: after `timeout_s` seconds it has not ended.
+        """
+
+    def kill(self) -> None:
+        """Kills it if it still exists."""
+
+
+class Launcher(Protocol):
+    """What starts sub-processes: a `ForkServer` or an `Interpreter`."""
+
+    def start(self, log_file: Path, files: Sequence[int]) -> Process:
+        """Begins a sub-process: `child.host(files)`, with copies of the files."""
+
+
 class HostProcess:
     """The owner's side of a sub-process; one thread at a time may use it."""
 
-    def __init__(self, name: str, log_file: Path, template: Template) -> None:
-        """Begins the sub-process; it is ready once the template is.
+    def __init__(self, name: str, log_file: Path, launcher: Launcher) -> None:
+        """Begins the sub-process; it is ready once it has answered the first request.
 
         Args:
             name: what it hosts, for messages.
             log_file: what the sub-process prints is appended to it.
-            template: what it begins as a copy of.
+            launcher: starts it.
         """
         self._name, self._log_file = name, log_file
         self._doing = "build"
@@ -53,37 +73,41 @@ class HostProcess:
         with theirs, FileIO(life, "rb"):
             files = (theirs, self._arrays, self._last_words)
             descriptors = [*(file.fileno() for file in files), life]
-            self._process = template.fork(log_file, descriptors)
+            self._process = launcher.start(log_file, descriptors)
 
     def request(self, member: str, arguments: Sequence[Any], timeout_s: float) -> None:
         """Asks for the result of a method of the hosted object, to be had from `reply`.
 
-        The first request is `build`: its argument makes the object, and the reply is None. The
-        sub-process ends itself when a request takes longer than `timeout_s` seconds.
+        The first request is `build`: its arguments are `module:function` and what that is called
+        with to make the object; the reply is None. The sub-process ends itself when a request
+        takes longer than `timeout_s` seconds.
         """
         self._doing = member
-        # Pickled on its own: the clock must run while reading it, which can mean long imports.
-        call = pickle.dumps((member, tuple(arguments)))
+        message, parts = encode((float(timeout_s), member, tuple(arguments)))
         try:
-            self.channel.send((timeout_s, call))
+            self.channel.send_bytes(message)
+            self.channel.send_bytes(b"".join(parts))
         except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
     def reply(self) -> Any:
-        """Waits for the result; arrays are copies that nobody else writes to.
+        """Waits for the result; its arrays are copies of its own.
 
         Raises:
             UserError, EnvironmentFailure: as raised by the hosted object.
             WorkerDied: the sub-process ended.
         """
         try:
-            message, sizes = self.channel.recv()
+            message = self.channel.recv_bytes()
         except (EOFError, ConnectionResetError):
             raise self._death() from None
-        reply = pickle.loads(message, buffers=_read(self._arrays, sizes))
-        if isinstance(reply, (UserError, EnvironmentFailure)):
-            raise reply
-        return reply
+        self._arrays.seek(0)
+        kind, result = decode(message, self._read)
+        if kind == "user error":
+            raise UserError(*result)
+        if kind == "environment failure":
+            raise EnvironmentFailure(result)
+        return result
 
     def hang_up(self) -> None:
         """Lets the sub-process close the hosted object and end."""
@@ -93,7 +117,7 @@ class HostProcess:
         """Waits until the sub-process is gone; at the deadline (`time.monotonic`) it is killed.
 
         Returns:
-            Its exit code, negative is a signal; None if its template ended first.
+            Its exit code, negative is a signal; None if it is not known.
         """
         try:
             code = self._process.wait(max(0.0, deadline - time.monotonic()))
@@ -105,16 +129,24 @@ class HostProcess:
         return code
 
     def silence(self, timeout_s: float) -> WorkerDied:
-        """The error for a sub-process that neither answers nor ends."""
+        """The error for a sub-process that hangs."""
         return WorkerDied(
             f"the simulator process of {self._name} gave no answer to {self._doing} within "
             f"{timeout_s:g} s\n  its output: {self._log_file}"
         )
 
+    def _read(self, size: int) -> bytearray:
+        """The next bytes of the reply's arrays."""
+        buffer = bytearray(size)
+        rest = memoryview(buffer)
+        while rest:
+            rest = rest[self._arrays.readinto(rest) :]
+        return buffer
+
     def _death(self) -> WorkerDied:
         code = self.end(time.monotonic() + GRACE_S)
         if code is None:
-            how = "the template that it was a copy of"
+            how = "its fork server"
         else:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         words = os.pread(self._last_words.fileno(), 1 << 16, 0).decode(errors="replace").strip()
@@ -145,14 +177,3 @@ def outcomes(hosts: Mapping[int, HostProcess], timeout_s: float) -> dict[int, An
             except (EnvironmentFailure, WorkerDied) as failure:
                 results[index] = failure
     return results
-
-
-def _read(file: FileIO, sizes: Sequence[int]) -> list[bytearray]:
-    """The buffers that the sub-process wrote one after the other."""
-    file.seek(0)
-    buffers = [bytearray(size) for size in sizes]
-    for buffer in buffers:
-        rest = memoryview(buffer)
-        while rest:
-            rest = rest[file.readinto(rest) :]
-    return buffers

@@ -1,4 +1,4 @@
-"""What is needed to simulate running episodes again: where they began, and every action since."""
+"""What a replay of running episodes needs: where they began, and every action since."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Envs spread over sub-processes, for simulators that cannot step several envs at once.
+"""Envs spread over sub-processes, for simulators that cannot step several envs at once, or that
+need a Python of their own.
 
 Each of P sub-processes holds an `EpisodeBatch` of a contiguous share of the B envs, and all work
 at the same time: one message to each and one back for a chunk, images in shared memory.
 
-A sub-process that dies, hangs or raises is replaced: simulators are deterministic, so the new one
-simulates the running episodes again and does the call that failed once more. Nothing is lost and
-no number changes.
+A sub-process that dies, hangs or raises is replaced. The new one replays the running episodes and
+does the call that failed once more: nothing is lost and no number changes. A simulator that cannot
+replay (`Simulator.replayable`) drops these episodes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,16 @@ from typing import Any
 import numpy as np
 
 from rlinf.data.types import ChunkResult, Observation, Start
-from rlinf.envs.base import Simulator
-from rlinf.envs.episode import EnvState, EpisodeBatch, EpisodeRules, Frame
-from rlinf.envs.history import History
-from rlinf.envs.processes import GRACE_S, HostProcess, outcomes
-from rlinf.envs.template import obtain, release
+from rlinf.envs.episode import EnvState, EpisodeRules, Frame
+from rlinf.envs.hosting import hosted
+from rlinf.envs.hosting.launchers import obtain, release
+from rlinf.envs.hosting.process import GRACE_S, HostProcess, outcomes
+from rlinf.envs.hosting.replay import History
 from rlinf.errors import EnvironmentFailure, WorkerDied
+from rlinf.registry import Hosting
 
 _log = logging.getLogger(__name__)
+FORKED = Hosting()
 START_TIMEOUT_S = 600.0  # to import, compile shaders, or simulate long episodes again
 
 
@@ -46,27 +48,28 @@ class ProcessBatch:
 
     def __init__(
         self,
-        make: Callable[[int], Simulator],
+        build: str,
+        parameters: Mapping[str, Any],
         num_envs: int,
         rules: EpisodeRules,
         processes: int,
         log_file: Path,
         step_timeout_s: float,
         retries: int = 0,
-        modules: Sequence[str] = (),
+        hosting: Hosting = FORKED,
     ) -> None:
         """Starts the sub-processes and waits until their simulators are built.
 
         Args:
-            make: builds a simulator of the given number of envs; pickled, so an importable
-                function or a `partial` of one.
+            build: `module:function` that makes a simulator of a number of envs and `parameters`.
+            parameters: plain values, see `wire`.
             num_envs: B.
             rules: of all envs; `env_offset` is the global index of the first.
             processes: P, at most; no more than there are envs are started.
             log_file: what the sub-processes print is appended to it.
             step_timeout_s: longest duration of a chunk or a reset, in seconds.
             retries: how often in a row a sub-process that worked before is replaced.
-            modules: imported once for all sub-processes, see `Template`.
+            hosting: how the sub-processes are started.
         """
         self.num_envs = num_envs
         rows = np.array_split(np.arange(num_envs), min(processes, num_envs))
@@ -74,15 +77,16 @@ class ProcessBatch:
         self.step_timeout_s = step_timeout_s
         self._start_timeout_s = max(START_TIMEOUT_S, step_timeout_s)
         self._retries, self._log_file = retries, log_file
-        self._builds: list[tuple[Callable[[], _HostedBatch]]] = []
+        self._builds: list[tuple[Any, ...]] = []
         self._names: list[str] = []
         for share in self._shares:
             own = replace(rules, env_offset=rules.env_offset + share.start)
             last = rules.env_offset + share.stop - 1
             self._names.append(f"envs {own.env_offset} to {last}")
-            self._builds.append((partial(_build, make, share.stop - share.start, own),))
-        self._template = obtain(modules, log_file)
-        self._hosts = [HostProcess(name, log_file, self._template) for name in self._names]
+            size = share.stop - share.start
+            self._builds.append((hosted.BUILD, build, dict(parameters), size, own))
+        self._launcher = obtain(hosting, build, log_file)
+        self._hosts = [HostProcess(name, log_file, self._launcher) for name in self._names]
         self._failed = [0] * len(self._hosts)  # times in a row, of each sub-process
         self._shown = False  # the simulators have worked: a failure may be an accident
         self._record = rules.record
@@ -100,7 +104,7 @@ class ProcessBatch:
         parts = self._call(
             "start",
             [
-                (ids[pick] - share.start, [starts[int(i)] for i in pick])
+                (ids[pick] - share.start, [Start(*starts[int(i)]) for i in pick])
                 for share, pick in zip(self._shares, picks, strict=True)
             ],
         )
@@ -112,7 +116,7 @@ class ProcessBatch:
         self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
     ) -> ChunkResult:
         parts: list[ChunkResult] = self._call(
-            "run_chunk", [(actions[s], active[s], next_starts[s]) for s in self._shares]
+            "run_chunk", [(actions[s], active[s], list(next_starts[s])) for s in self._shares]
         )
 
         def stack(field: str) -> np.ndarray:
@@ -137,7 +141,7 @@ class ProcessBatch:
         return self._history.states()
 
     def restore(self, states: Sequence[EnvState]) -> Observation:
-        shares = [(states[s],) for s in self._shares]
+        shares = [(list(states[s]),) for s in self._shares]
         shown = _join(self._call("restore", shares, self._start_timeout_s))
         self._shown = True
         self._history.restore(states)
@@ -151,10 +155,10 @@ class ProcessBatch:
         return list(chain.from_iterable(self._call("take_frames")))
 
     def offload(self) -> None:
-        """Simulators in sub-processes run on the CPU: nothing is on an accelerator."""
+        self._call("offload")
 
     def onload(self) -> None:
-        """There is nothing to bring back."""
+        self._call("onload")
 
     def close(self) -> None:
         self._end(GRACE_S)
@@ -211,13 +215,13 @@ class ProcessBatch:
             _log.warning("%s start again after: %s", self._names[index], error)
             self._hosts[index].hang_up()
             self._hosts[index].end(time.monotonic())
-            self._hosts[index] = HostProcess(self._names[index], self._log_file, self._template)
+            self._hosts[index] = HostProcess(self._names[index], self._log_file, self._launcher)
             self.restarts += 1
         states = self._history.states()
         steps: list[tuple[str, Callable[[int], tuple[Any, ...]]]] = [
             ("build", lambda i: self._builds[i]),
             ("set_record", lambda i: (self._record,)),
-            ("restore", lambda i: (states[self._shares[i]],)),
+            ("restore", lambda i: (list(states[self._shares[i]]),)),
         ]
         results: dict[int, Exception | None] = dict.fromkeys(failed)
         for method, arguments in steps:
@@ -236,17 +240,7 @@ class ProcessBatch:
         deadline = time.monotonic() + patience_s
         for host in hosts:
             host.end(deadline)
-        release(self._template)
-
-
-class _HostedBatch(EpisodeBatch):
-    def describe(self) -> tuple[int, Sequence[str], int]:
-        return self.action_dim, self.tasks, self.num_trials
-
-
-def _build(make: Callable[[int], Simulator], num_envs: int, rules: EpisodeRules) -> _HostedBatch:
-    """Runs in a sub-process."""
-    return _HostedBatch(make(num_envs), rules)
+        release(self._launcher)
 
 
 def _join(parts: Sequence[Observation]) -> Observation:

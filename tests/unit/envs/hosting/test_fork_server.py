@@ -6,36 +6,38 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from rlinf.envs.processes import HostProcess
-from rlinf.envs.template import Template, obtain, release
+from rlinf.envs.hosting.fork_server import ForkServer, obtain, release
+from rlinf.envs.hosting.process import HostProcess
 from rlinf.errors import WorkerDied
-from tests.unit.envs.templates.teller import Teller
+from rlinf.registry import Hosting
 
-FOLDER = "tests.unit.envs.templates"
-Begin = Callable[[Template], HostProcess]
+FOLDER = "tests.unit.envs.hosting.modules"
+TELLER = f"{FOLDER}.teller:Teller"
+VARIABLES = {"MUJOCO_GL": "disable"}  # while the modules are imported
+Begin = Callable[[ForkServer], HostProcess]
 
 
 @pytest.fixture
 def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where `templates/slow.py` leaves its lines."""
+    """Where `modules/slow.py` leaves its lines."""
     monkeypatch.setenv("IMPORTS", str(tmp_path / "imports"))
     return tmp_path / "imports"
 
 
 @pytest.fixture
-def template(tmp_path: Path) -> Iterator[Callable[[str], Template]]:
-    """Begins templates of one module, and ends them."""
+def fork_server(tmp_path: Path) -> Iterator[Callable[[str], ForkServer]]:
+    """Begins fork servers of one module, and ends them."""
     made = []
 
-    def make(module: str) -> Template:
-        made.append(obtain([f"{FOLDER}.{module}"], tmp_path / "log"))
+    def make(module: str) -> ForkServer:
+        hosting = Hosting((f"{FOLDER}.{module}",), import_environment=VARIABLES)
+        made.append(obtain(hosting, tmp_path / "log"))
         return made[-1]
 
     yield make
@@ -44,11 +46,11 @@ def template(tmp_path: Path) -> Iterator[Callable[[str], Template]]:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, template: object) -> Iterator[Begin]:
-    """Begins sub-processes, and ends them before their templates."""
+def begin(tmp_path: Path, fork_server: object) -> Iterator[Begin]:
+    """Begins sub-processes, and ends them before their fork servers."""
     made = []
 
-    def make(of: Template) -> HostProcess:
+    def make(of: ForkServer) -> HostProcess:
         made.append(HostProcess("teller", tmp_path / "log", of))
         return made[-1]
 
@@ -63,38 +65,38 @@ def ask(host: HostProcess, member: str, *arguments: Any) -> Any:
     return host.reply()
 
 
-def test_all_sub_processes_of_a_template_share_one_import(template, begin, imports):
-    first, second = template("slow"), template("slow")
+def test_all_sub_processes_of_a_fork_server_share_one_import(fork_server, begin, imports):
+    first, second = fork_server("slow"), fork_server("slow")
     assert first is second
     hosts = [begin(first), begin(second)]
     for host in hosts:
-        ask(host, "build", partial(Teller, f"{FOLDER}.slow"))
+        ask(host, "build", TELLER, f"{FOLDER}.slow")
     (pids, parents) = zip(*(ask(host, "process") for host in hosts), strict=True)
     assert len(set(pids)) == 2
     (parent,) = set(parents)
     assert imports.read_text() == f"{parent} disable\n"
 
 
-def test_a_sub_process_has_the_variables_of_when_its_template_was_asked_for(
-    template, begin, imports, monkeypatch
+def test_a_sub_process_has_the_variables_of_when_its_fork_server_was_asked_for(
+    fork_server, begin, imports, monkeypatch
 ):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    first = template("slow")
+    first = fork_server("slow")
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    second = template("slow")
+    second = fork_server("slow")
     found = []
     for host in (begin(first), begin(second)):
-        ask(host, "build", Teller)
+        ask(host, "build", TELLER)
         found.append([ask(host, "variable", v) for v in ("MUJOCO_GL", "CUDA_VISIBLE_DEVICES")])
     assert found == [["egl", "3"], ["osmesa", None]]
     assert [line.split()[1] for line in imports.read_text().splitlines()] == ["disable"] * 2
 
 
-def test_a_template_has_one_thread_or_imports_nothing(template, begin, tmp_path):
-    host = begin(template("threaded"))
-    ask(host, "build", Teller)
+def test_a_fork_server_has_one_thread_or_imports_nothing(fork_server, begin, tmp_path):
+    host = begin(fork_server("threaded"))
+    ask(host, "build", TELLER)
     assert not ask(host, "has", f"{FOLDER}.threaded")
     _, parent = ask(host, "process")
     assert psutil.Process(parent).num_threads() == 1
@@ -102,45 +104,47 @@ def test_a_template_has_one_thread_or_imports_nothing(template, begin, tmp_path)
 
 
 def test_a_thread_that_every_interpreter_starts_is_no_hindrance(
-    template, begin, tmp_path, monkeypatch
+    fork_server, begin, tmp_path, monkeypatch
 ):
     """Debuggers, tracers and profilers start one before any of our modules is imported."""
     watch = "import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True)"
     (tmp_path / "sitecustomize.py").write_text(f"{watch}.start()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    host = begin(template("teller"))
-    ask(host, "build", Teller)
+    host = begin(fork_server("teller"))
+    ask(host, "build", TELLER)
     assert psutil.Process(ask(host, "process")[1]).num_threads() == 2
 
 
-def test_what_a_template_cannot_import_fails_in_the_sub_process_that_needs_it(template, begin):
-    broken = template("broken")
+def test_what_a_fork_server_cannot_import_fails_in_the_sub_process_that_needs_it(
+    fork_server, begin
+):
+    broken = fork_server("broken")
     host = begin(broken)
     with pytest.raises(WorkerDied, match="ImportError: this library is not installed"):
-        ask(host, "build", partial(Teller, f"{FOLDER}.broken"))
+        ask(host, "build", TELLER, f"{FOLDER}.broken")
     other = begin(broken)
-    ask(other, "build", Teller)  # which does not need it
+    ask(other, "build", TELLER)  # which does not need it
 
 
-def test_a_template_that_was_killed_is_replaced(template, begin):
-    one = template("teller")
+def test_a_fork_server_that_was_killed_is_replaced(fork_server, begin):
+    one = fork_server("teller")
     before = begin(one)
-    ask(before, "build", Teller)
+    ask(before, "build", TELLER)
     _, parent = ask(before, "process")
     os.kill(parent, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(parent)], timeout=60)
     after = begin(one)
-    ask(after, "build", Teller)
+    ask(after, "build", TELLER)
     assert ask(before, "has", "sys")  # it lives on
     before.hang_up()
-    assert before.end(time.monotonic() + 60) is None  # nobody can say how it ended
+    assert before.end(time.monotonic() + 60) is None  # the fork server alone knew how it ended
     assert ask(after, "process")[1] != parent
 
 
-def test_a_template_ends_with_its_last_user(tmp_path):
-    first, second = (obtain([], tmp_path / "log") for _ in range(2))
+def test_a_fork_server_ends_with_its_last_user(tmp_path):
+    first, second = (obtain(Hosting(), tmp_path / "log") for _ in range(2))
     release(first)
     named = [child.name() for child in psutil.Process().children()]
-    assert [name for name in named if "template" in name or "python" in name]
+    assert [name for name in named if "rlinf-forks" in name or "python" in name]
     release(second)
     assert not psutil.Process().children()

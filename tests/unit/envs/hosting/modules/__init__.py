@@ -1,0 +1,1 @@
+"""Modules for fork servers to import, and what their sub-processes host."""

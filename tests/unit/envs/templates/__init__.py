@@ -1,1 +1,0 @@
-"""Modules for templates to import, and what their sub-processes host."""
