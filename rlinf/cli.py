@@ -189,9 +189,10 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _convert(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from rlinf.config.compose import locate
     from rlinf.config.convert.convert import convert
 
-    converted = convert(Path(arguments.theirs).expanduser(), arguments.dialect)
+    converted = convert(locate(arguments.theirs), arguments.dialect)
     for note in converted.notes:
         print(f"note: {note}", file=sys.stderr)
     for problem in converted.open:

@@ -70,14 +70,12 @@ def read_yaml(file: Path) -> Tree:
     Raises:
         UserError: it is no YAML, or no map.
     """
-    if file.suffix != ".yaml":
-        raise UserError(f"{file}: the name of a configuration ends in .yaml", "rename the file")
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file.name}: {error}", "correct the file") from error
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}", "give the path of a .yaml file") from error
+        raise UserError(f"{file}: {error.strerror}", "give a file you may read") from error
     if not isinstance(found, dict):
         raise UserError(f"{file.name} holds no keys", "give the path of a configuration")
     return {str(key): value for key, value in found.items()}

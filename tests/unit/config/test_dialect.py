@@ -64,15 +64,6 @@ def test_a_file_that_is_no_configuration_is_said_to_be_none(
         assert words in error and "Traceback" not in error
 
 
-def test_a_file_of_another_suffix_is_to_be_renamed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    (tmp_path / "x.yml").write_text("a: 1")
-    for command in ("check", "convert"):
-        assert main([command, str(tmp_path / "x.yml")]) == 2
-        assert "rename the file" in capsys.readouterr().err
-
-
 def test_convert_writes_a_new_file_or_to_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -88,3 +79,5 @@ def test_convert_writes_a_new_file_or_to_the_terminal(
     assert "name a file that does not exist yet" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "none.yaml")]) == 2
     assert "give the path of a .yaml file" in capsys.readouterr().err
+    assert main(["convert", "maniskill_ppo_openvla"]) == 2  # the shipped one
+    assert "it needs no conversion" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from rlinf.config.load import load
 from rlinf.config.machine import Machine
 from rlinf.config.schema import Config
 from rlinf.config.simulators import ManiskillParams
+from rlinf.config.validate import validate
 from rlinf.errors import UserError
 from tests.unit.config.convert.theirs import DATES, PLATE, RECIPES, Date, write
 
@@ -50,8 +51,9 @@ def test_every_recipe_passes_the_check(name: str, date: Date, groups: bool, tmp_
 
 
 def converted_config(tmp_path: Path, name: str, date: Date = "v0.1", **changes: object) -> Config:
-    theirs = write(tmp_path / "theirs", name, date, True, **changes)
-    return checked(convert(theirs), tmp_path)
+    config = validate(yaml.safe_load(text_of(tmp_path, name, date, **changes)))
+    assert isinstance(config, Config), config
+    return config
 
 
 def text_of(tmp_path: Path, name: str, date: Date = "v0.1", **changes: object) -> str:
@@ -70,7 +72,7 @@ def refusal(tmp_path: Path, name: str, date: Date = "v0.1", **changes: object) -
 def test_a_recipe_that_is_shipped_here_too_learns_the_same_task_in_the_same_way(
     name: str, tmp_path: Path
 ):
-    config = converted_config(tmp_path, name)
+    config = checked(convert(write(tmp_path / "theirs", name, "v0.1", True)), tmp_path)
     shipped = load(name, [f"runner.logger.log_path={tmp_path}/run"], MACHINE).config
     assert config.algorithm == shipped.algorithm
     assert config.env.train == shipped.env.train
@@ -119,6 +121,12 @@ def test_an_end_adds_the_value_as_it_did_at_that_date(
 ):
     config = converted_config(tmp_path, "maniskill_ppo_openvlaoft", date, **changes)
     assert config.algorithm.bootstrap == bootstrap
+
+
+def test_the_oldest_names_of_a_method_are_understood(tmp_path: Path):
+    names = {"algorithm__adv_type": "embodied_gae", "algorithm__loss_type": "embodied_ppo"}
+    config = converted_config(tmp_path, "maniskill_ppo_openvla", "2025-12", **names)
+    assert (config.algorithm.adv_type, config.algorithm.loss_type) == ("gae", "actor_critic")
 
 
 def test_the_version_can_be_named(tmp_path: Path):
