@@ -18,6 +18,7 @@ Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
 ]
 Camera = Literal["agentview", "robot0_eye_in_hand"]
+SettleGripper = Literal["open", "half_open"]
 FixtureSeed = Literal["episode", "zero", "running"]
 ProtocolName = Literal["rlinf", "openvla_oft", "simplevla_rl"]
 
@@ -41,6 +42,7 @@ class Protocol:
     """What an evaluation of LIBERO has to fix beside suite and policy."""
 
     settle_steps: int  # steps without motion after a reset, before the first observation
+    settle_gripper: SettleGripper  # what the fingers do meanwhile
     rotate_180: bool  # turn the upside-down images of MuJoCo by 180 degrees
     camera_size: int  # pixels, side of the images; the policy resizes them as it was trained
     fixture_seed: FixtureSeed  # what the poses of cabinets, stoves and racks depend on
@@ -48,9 +50,10 @@ class Protocol:
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "rlinf": Protocol(15, True, 256, "episode", _LONGEST),
+    "rlinf": Protocol(15, "open", True, 256, "episode", _LONGEST),
     "openvla_oft": Protocol(
         10,
+        "open",
         True,
         256,
         "running",
@@ -62,7 +65,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
             "libero_10": 520,
         },
     ),
-    "simplevla_rl": Protocol(10, True, 256, "zero", _LONGEST),
+    "simplevla_rl": Protocol(10, "open", True, 256, "zero", _LONGEST),
 }
 
 
@@ -79,7 +82,10 @@ class LiberoParams(SimulatorParams):
     cameras: Annotated[tuple[Camera, ...], Field(min_length=1)] = ("agentview",)
     """Views of an observation, in this order: the scene from the front, and from the wrist."""
     settle_steps: Index | None = None
-    """Steps without motion after a reset, gripper open, so that objects come to rest."""
+    """Steps without motion after a reset, so that objects come to rest."""
+    settle_gripper: SettleGripper | None = None
+    """Fingers while things settle. `open`: they are told to open (0.039 m each); `half_open`: they
+    are told nothing and go half-way (0.020 m), as with RLinf's `reset_gripper_open: False`."""
     rotate_180: bool | None = None
     """Turn images by 180 degrees; MuJoCo's are upside down."""
     camera_size: Count | None = None
@@ -113,6 +119,7 @@ class LiberoParams(SimulatorParams):
             name: value
             for name in (
                 "settle_steps",
+                "settle_gripper",
                 "rotate_180",
                 "camera_size",
                 "fixture_seed",

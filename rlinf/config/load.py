@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rlinf.config import aliases, checks, derive, dialect, preflight
+from rlinf.config import aliases, checks, derive, dialect, preflight, step_limits
 from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
@@ -64,6 +64,7 @@ def load(
 
     def prepare(composed: DictConfig) -> None:
         chosen.extend(set_log_path(composed, name, purpose, take))
+        step_limits.fill_in(composed)
         aliases.let_told_win(composed, told)
 
     plain = compose(file, overrides, prepare)
@@ -83,7 +84,7 @@ def load(
     warnings = checks.warnings(config, plan.placement, purpose)
     warnings += preflight.warnings(plan, machine)
     warnings += config.actor.model.warnings()
-    notes += config.actor.model.notes()
+    notes += [*config.actor.model.notes(), *step_limits.notes(config)]
     notes += chosen
     if checks.learns(config, purpose):
         notes += _recovery(config, plan)

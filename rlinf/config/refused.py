@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "actor.model.policy_setup": _POLICY_SETUP,
     "env.*.reset_gripper_open": (
         "what the gripper does before an episode is part of the simulator's settings",
-        "remove it; the settings of LIBERO are env.*.init_params",
+        "remove it; for false, set env.*.init_params.settle_gripper=half_open",
     ),
     "env.train.task_suite_name": _INSIDE_PARAMS,
     "env.eval.task_suite_name": _INSIDE_PARAMS,

@@ -219,7 +219,8 @@ class EnvConfig(Section):
     total_num_envs: Count
     """E, sub-envs over all env workers."""
     max_episode_steps: Count
-    """Step limit of an episode, in simulator steps; reaching it truncates."""
+    """Step limit of an episode, in simulator steps; reaching it truncates. `null` takes the longest
+    that `init_params` gives a task, as a protocol of LIBERO does."""
     ignore_terminations: bool = False
     """Run every episode to its step limit, whatever the task says."""
     seed: Index = 0

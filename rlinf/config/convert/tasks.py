@@ -156,6 +156,10 @@ def _convert_libero(draft: Draft, part: Part) -> None:
     sides = {draft.take(f"{params}.camera_{side}") or _SIZE for side in ("heights", "widths")}
     if sides != {_SIZE}:
         draft.put(f"{params}.camera_size", max(sides))
+    if draft.look(f"{env}.reset_gripper_open") is False:
+        draft.take(f"{env}.reset_gripper_open")
+        remark = "reset_gripper_open: False told the fingers nothing, which leaves them half-way"
+        draft.put(f"{params}.settle_gripper", "half_open", remark)
     kind = draft.take(f"{env}.libero_type")
     if kind not in (None, "standard"):
         draft.lose(f"{env}.libero_type = {kind}: not part of this version", "choose standard")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-HOLD = np.array([0, 0, 0, 0, 0, 0, -1], np.float64)
-"""The action of settling: no motion, gripper open."""
+from rlinf.config.libero import SettleGripper
+
+HOLD: dict[SettleGripper, np.ndarray] = {
+    "open": np.array([0, 0, 0, 0, 0, 0, -1], np.float64),
+    "half_open": np.zeros(7),  # where a reset leaves the fingers' controller
+}
+"""Actions of settling: no motion of the arm."""
 
 
 def proprioception(position: np.ndarray, quaternion: np.ndarray, fingers: np.ndarray) -> np.ndarray:

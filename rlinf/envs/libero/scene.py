@@ -67,7 +67,7 @@ class Scene:
         gripper.current_action = np.zeros_like(gripper.current_action)
         self._set_state(self._states[trial])
         for _ in range(self._protocol.settle_steps):
-            self._move(HOLD)
+            self._move(HOLD[self._protocol.settle_gripper])
 
     def step(self, action: np.ndarray) -> bool:
         """Executes an action [7] for 50 ms; whether the goal holds now."""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from rlinf.config.compose import compose, locate
 from rlinf.config.libero import PROTOCOLS, TRIALS, LiberoParams
+from rlinf.config.load import load
 from rlinf.envs.starts import evaluation_starts
 
 
@@ -71,6 +72,7 @@ def test_a_part_of_the_tasks_keeps_their_suites_and_limits():
 def test_each_protocol_has_its_published_values():
     rlinf, oft, simple = (PROTOCOLS[n] for n in ("rlinf", "openvla_oft", "simplevla_rl"))
     assert (rlinf.settle_steps, oft.settle_steps, simple.settle_steps) == (15, 10, 10)
+    assert {p.settle_gripper for p in (rlinf, oft, simple)} == {"open"}
     assert set(rlinf.episode_steps.values()) == set(simple.episode_steps.values()) == {512}
     assert {p.camera_size for p in (rlinf, oft, simple)} == {256}
     assert all(p.rotate_180 for p in (rlinf, oft, simple))
@@ -100,3 +102,41 @@ def test_a_given_value_replaces_the_protocols_and_nothing_else():
 def test_what_makes_no_sense_is_refused(wrong, said):
     with pytest.raises(ValidationError, match=said):
         LiberoParams(task_suite_name="libero_goal", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("config", "protocol", "steps", "of_tasks"),
+    [
+        ("libero_10_grpo_openvlaoft", "openvla_oft", 520, {520}),
+        ("libero_10_grpo_openvlaoft", "rlinf", 512, {512}),
+        ("libero_spatial_grpo_openvlaoft", "openvla_oft", 220, {220}),
+        ("libero_130_grpo_openvlaoft", "openvla_oft", 520, {220, 280, 300, 400, 520}),
+    ],
+)
+def test_episodes_are_as_long_as_the_protocol_says(config, protocol, steps, of_tasks, tmp_path):
+    chosen = f"env.eval.init_params.protocol={protocol}"
+    loaded = load(config, [chosen, f"runner.logger.log_path={tmp_path}"])
+    evaluation, training = loaded.config.env.eval, loaded.config.env.train
+    assert evaluation.max_episode_steps == steps
+    assert {min(steps, limit) for limit in evaluation.init_params.episode_steps()} == of_tasks
+    assert training.max_episode_steps == training.max_steps_per_rollout_epoch == 512
+    assert not [note for note in loaded.notes if "max_episode_steps" in note]
+
+
+@pytest.mark.parametrize(("given", "which"), [(512, "shorter"), (600, "longer")])
+def test_a_limit_beside_that_of_the_protocol_is_noted(given, which, tmp_path):
+    chosen = ["env.eval.init_params.protocol=openvla_oft", f"env.eval.max_episode_steps={given}"]
+    notes = load("libero_10_grpo_openvlaoft", [*chosen, f"runner.logger.log_path={tmp_path}"]).notes
+    (note,) = [note for note in notes if "max_episode_steps" in note]
+    assert f"env.eval.max_episode_steps = {given} is {which} than the 520 steps" in note
+
+
+def test_grpo_on_libero_settles_with_half_open_fingers_as_its_published_recipes(tmp_path):
+    folder = f"runner.logger.log_path={tmp_path}"
+    for name, gripper in (
+        ("libero_spatial_grpo_openvlaoft", "half_open"),
+        ("libero_10_ppo_openvlaoft", "open"),
+    ):
+        config = load(name, [folder]).config
+        for env in (config.env.train, config.env.eval):
+            assert env.init_params.resolved().settle_gripper == gripper

@@ -39,7 +39,9 @@ def test_every_shipped_configuration_loads_with_and_without_accelerators(
     given = weights(name, tiny_model)
     for machine in (laptop, gpu_machine):
         loaded = load(name, [f"runner.logger.log_path={tmp_path}", *given], machine)
-        assert [note for note in loaded.notes if not note.startswith("model ")] == []
+        others = [note for note in loaded.notes if not note.startswith("model ")]
+        shortened = name.startswith("libero") and name.endswith("tiny")  # than its protocol
+        assert [note for note in others if not ("max_episode_steps" in note and shortened)] == []
         if machine is gpu_machine or not given:  # 128 Bridge scenes are no task for a laptop
             assert [warning for warning in loaded.warnings if "temperature" not in warning] == []
 

@@ -184,6 +184,17 @@ def test_two_pictures_are_those_of_both_cameras(tmp_path: Path):
         assert env.init_params.cameras == ("agentview", "robot0_eye_in_hand")
 
 
+def test_fingers_that_are_told_nothing_while_things_settle_stay_half_open(tmp_path: Path):
+    name = "libero_10_grpo_openvlaoft"
+    given = {f"env__{part}__reset_gripper_open": False for part in ("train", "eval")}
+    assert "settle_gripper: half_open" in text_of(tmp_path, name, **given)
+    config = converted_config(tmp_path / "again", name, **given)
+    for env in (config.env.train, config.env.eval):
+        assert env.init_params.resolved().settle_gripper == "half_open"
+    plain = converted_config(tmp_path / "plain", name).env.eval
+    assert plain.init_params.resolved().settle_gripper == "open"
+
+
 def test_an_evaluation_has_as_many_episodes_as_there(tmp_path: Path):
     libero = converted_config(tmp_path, "libero_10_grpo_openvlaoft").env.eval
     assert (libero.num_trials, libero.total_num_envs) == (50, 496)  # 10 tasks; 8 env workers

@@ -126,3 +126,13 @@ def test_a_stove_that_is_turned_on_glows_in_the_same_images(env: LiberoEnv, slow
     # The next episode begins with a cold stove.
     env.reset(np.zeros(1, np.int64), [Start(0, 1, 0)])
     np.testing.assert_array_equal(env.observe(BOTH[:1]).images[0], first)
+
+
+@pytest.mark.slow
+def test_fingers_settle_open_or_half_open(env: LiberoEnv):
+    """0.039 and 0.020 m of each finger; told to close they would be at 0.001 m."""
+    scene = env.scene(0)
+    for gripper, metres in (("open", 0.039), ("half_open", 0.020)):
+        scene._protocol = replace(scene._protocol, settle_gripper=gripper, settle_steps=15)
+        env.reset(BOTH[:1], [Start(0, 1, 6)])
+        np.testing.assert_allclose(scene.state()[6:], [metres, -metres], atol=6e-4)
