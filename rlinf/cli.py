@@ -356,7 +356,7 @@ def _load_to_run(
     from rlinf.config.problems import error_of
 
     loaded = _load(name, overrides, purpose, take)
-    problems = lacking(loaded.config)
+    problems = lacking(loaded.config, purpose)
     if not purpose:  # imitation and collecting find out for themselves
         problems += missing_assets(loaded.config)
     if problems:

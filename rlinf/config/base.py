@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from rlinf.config.paths import PathText, exists, expanded
 from rlinf.config.problems import Problem
 from rlinf.data.conventions import ActionConvention
 
@@ -95,7 +96,7 @@ class ModelConfig(Section):
 
     model_type: str
     """Name of the policy class."""
-    model_path: str | None = None
+    model_path: PathText | None = None
     """Folder of the start weights; None starts from random weights."""
     precision: Precision = "fp32"
     """Number format of the forward pass."""
@@ -150,7 +151,14 @@ class ModelConfig(Section):
 
     def problems(self) -> Iterator[Problem]:
         """What stands in the way on this machine: packages, and what is wrong with the files."""
-        yield from ()
+        if self.model_path is None or not exists(self.model_path):
+            return  # told with what is missing on this machine
+        folder = expanded(self.model_path)
+        if not any((folder / name).exists() for name in ("model.safetensors", "actor")):
+            yield Problem(
+                f"actor.model.model_path = {self.model_path}: there is no policy in it",
+                "name a checkpoint, or an exported policy, which has model.safetensors",
+            )
 
     @abstractmethod
     def observation_bytes(self, shown: Spaces) -> int:

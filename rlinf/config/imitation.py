@@ -15,6 +15,7 @@ from rlinf.config.base import (
     Positive,
     Section,
 )
+from rlinf.config.paths import MaybePath, PathText
 
 
 class ImitationConfig(Section):
@@ -23,7 +24,7 @@ class ImitationConfig(Section):
     `rlinf sft` runs it by itself; `rlinf train` warms its policy up with it.
     """
 
-    data: tuple[str, ...] = ()
+    data: tuple[PathText, ...] = ()
     """Folders of LeRobot data sets (v2.1 or v3.0), learned from together; none collects
     demonstrations of `expert`."""
     image_keys: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ class ImitationConfig(Section):
     """`rlinf sft` saves a checkpoint after every so many steps, and at the end; -1 only then."""
     seed: Index = 0
     """Seed of demonstrations, held-out episodes and sample order."""
-    cache_dir: str = "~/.cache/rlinf"
+    cache_dir: PathText = "~/.cache/rlinf"
     """Demonstrations, decoded pictures and warmed-up weights are kept here and reused."""
 
 
@@ -97,5 +98,5 @@ class CollectConfig(Section):
     """Episodes that are run at most, as a multiple of `episodes`."""
     images: Literal["png", "video"] = "png"
     """`png` keeps every pixel; `video` (H.264) is about a tenth of the size and loses detail."""
-    folder: str = ""
+    folder: MaybePath = ""
     """Folder of the data set; empty takes `<run folder>/dataset`."""

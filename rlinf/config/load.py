@@ -16,6 +16,7 @@ from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
 from rlinf.config.model_folder import ADAPTER_FILE
+from rlinf.config.paths import exists, expanded
 from rlinf.config.problems import error_of
 from rlinf.config.refused import take_refused
 from rlinf.config.run_folder import set_log_path
@@ -125,10 +126,14 @@ def _set_model_path(plain: Tree) -> None:
     path, model = get(plain, "runner.ckpt_path"), get(plain, "actor.model")
     if not isinstance(path, str) or not isinstance(model, dict):
         return
-    folder = Path(path).expanduser()
-    if (folder / ADAPTER_FILE).is_file():
+    folder = expanded(path)
+
+    def holds(name: str) -> bool:
+        return exists(str(folder / name))
+
+    if holds(ADAPTER_FILE):
         model |= {"is_lora": True, "lora_path": path}
-    elif not (folder / "actor").is_dir() and any((folder / name).is_file() for name in _MODEL):
+    elif not holds("actor") and any(map(holds, _MODEL)):
         model["model_path"] = path
         if model.get("lora_path"):
             model["lora_path"] = None  # what was trained is part of the model

@@ -26,6 +26,7 @@ from rlinf.config.model_folder import (
     ModelFolder,
     read_folder,
 )
+from rlinf.config.paths import PathText, exists
 from rlinf.config.problems import Problem, missing_packages
 from rlinf.config.recipes import NOTED, ImagePath, Recipe, resolve
 from rlinf.config.weight_files import check_files
@@ -41,7 +42,7 @@ class PrismaticConfig(ModelConfig):
     draws_tokens: ClassVar[bool] = True
     views_key: ClassVar[str] = "num_images_in_input"
 
-    model_path: str
+    model_path: PathText
     """Folder in the layout of openvla/openvla-7b: config.json, weights, tokenizer."""
     precision: Precision = "bf16"
     """Number format of the forward pass."""
@@ -74,7 +75,7 @@ class PrismaticConfig(ModelConfig):
     """Train low-rank adapters on every linear layer and leave the model itself as it is."""
     lora_rank: Count = 32
     """Rank of the adapters; alpha is the same, so their scale is 1."""
-    lora_path: str | None = None
+    lora_path: PathText | None = None
     """Folder of a PEFT adapter to start from; its own rank and alpha count."""
 
     parallel: ClassVar[bool]
@@ -171,7 +172,7 @@ class PrismaticConfig(ModelConfig):
 
     def _files_are_here(self) -> bool:
         paths = [self.model_path] + ([self.lora_path] if self.lora_path else [])
-        return all(Path(path).expanduser().exists() for path in paths)
+        return all(map(exists, paths))
 
     def _adapter_folder(self) -> AdapterFolder | None:
         adapter = self.adapter()
@@ -184,13 +185,15 @@ class PrismaticConfig(ModelConfig):
                 "actor.model.attn_implementation = flash_attention_2: flash-attn is not installed",
                 "set actor.model.attn_implementation=sdpa, which needs nothing, or install it",
             )
-        if not Path(self.model_path).expanduser().exists():
+        if not exists(self.model_path):
             return  # told with what is missing on this machine
+        found: dict[Problem, None] = {}  # several checks may stumble over the same
         for check in (self._check_actions, self._check_files, self._check_adapter):
             try:
                 check()
             except UserError as error:
-                yield Problem(error.message, error.fix)
+                found[Problem(error.message, error.fix)] = None
+        yield from found
 
     def _check_actions(self) -> None:
         dimensions = self.folder().action_dim(self.unnorm_key)

@@ -6,13 +6,15 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from rlinf.config.derive import Plan
 from rlinf.config.env_checks import used_parts
 from rlinf.config.machine import Machine
+from rlinf.config.paths import exists, expanded
 from rlinf.config.problems import Problem
-from rlinf.config.schema import Config
+from rlinf.config.schema import Config, EnvConfig
 
 _OWNERS = {
     "openvla-7b-rlvla": "gen-robot",
@@ -21,6 +23,19 @@ _OWNERS = {
     "RLinf-": "RLinf",
 }
 """Beginnings of the names of published models -> who publishes them."""
+_PACKAGES = {"libero": "libero", "maniskill": "mani_skill"}
+"""Simulator -> its package, where it has one."""
+_WEIGHTS = {
+    "runner.resume_dir": ("actor",),
+    "runner.ckpt_path": (
+        "actor",
+        "adapter_config.json",
+        "policy.json",
+        "config.json",
+        "model.safetensors",
+    ),
+}
+"""Key -> what a folder that it names holds one of."""
 _SPARE_BYTES = 1_000_000_000
 _BYTES_PER_REFERENCE = 4  # that is trained, in the reference policy of all checkpoints: fp32
 _BYTES_PER_PARAMETER = 12  # that is trained, in a checkpoint: weight and two Adam moments, fp32
@@ -43,8 +58,12 @@ def missing_assets(config: Config) -> list[Problem]:
     return [Problem(*missing) for missing in found if missing is not None]
 
 
-def lacking(config: Config) -> list[Problem]:
-    """Model folders and disk space that a run needs on its machine; a check needs none."""
+def lacking(config: Config, purpose: str = "") -> list[Problem]:
+    """Packages, model folders and disk space that a run needs here; a check needs none.
+
+    Args:
+        purpose: as for `load`.
+    """
     model = config.actor.model
     missing = [
         Problem(
@@ -56,9 +75,27 @@ def lacking(config: Config) -> list[Problem]:
             ("actor.model.model_path", model.model_path),
             ("actor.model.lora_path", getattr(model, "lora_path", None)),
         )
-        if value is not None and not Path(value).expanduser().exists()
+        if value is not None and not exists(value)
     ]
-    return [*missing, *_disk(config)]
+    return [*_packages(config, purpose), *missing, *_disk(config)]
+
+
+def _packages(config: Config, purpose: str) -> Iterator[Problem]:
+    """Simulators and services that are not installed; models look for their own."""
+    parts: list[EnvConfig] = [getattr(config.env, part) for part in used_parts(config, purpose)]
+    wanted = {
+        env.simulator_type: ("env.*.simulator_type", _PACKAGES[env.simulator_type], "--env")
+        for env in parts
+        if env.simulator_type in _PACKAGES
+    }
+    for service in config.runner.logger.logger_backends:
+        wanted[service] = ("runner.logger.logger_backends", service, "--extra")
+    for name, (key, package, option) in wanted.items():
+        if find_spec(package) is None:
+            yield Problem(
+                f"{key} = {name}: the package {package} is not installed in this environment",
+                f"run: bash requirements/install.sh {option} {name}",
+            )
 
 
 def warnings(plan: Plan, machine: Machine) -> list[str]:
@@ -108,11 +145,40 @@ def _paths(config: Config) -> Iterator[Problem]:
     ):
         if value is None or (key == "runner.resume_dir" and value == "auto"):
             continue
-        if not Path(value).expanduser().exists():
+        if not exists(value):
             yield Problem(
                 f"{key} = {value}: there is no such file or folder",
                 "correct the path; paths are relative to the folder you start from",
             )
+        elif key != "imitation.data":
+            yield from _weights(key, value, expanded(value))
+
+
+def _weights(key: str, value: str, path: Path) -> Iterator[Problem]:
+    """What is at a path is a checkpoint, or a policy where one may be named."""
+    pointer = path.name in ("latest", "best")
+    if path.is_file() and not pointer:
+        yield Problem(
+            f"{key} = {value}: this is a file; weights are named by their folder",
+            "put a file of weights beside the model's config.json, in a copy of its folder, as "
+            "model.safetensors or pytorch_model.bin, and name that folder"
+            if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+            else f"name the folder {path.parent}",
+        )
+    elif (checkpoints := path / "checkpoints").is_dir() or path.name == "checkpoints":
+        latest = (path if path.name == "checkpoints" else checkpoints) / "latest"
+        yield Problem(f"{key} = {value}: this holds checkpoints", f"set {key}={latest}")
+    elif (
+        path.is_dir()
+        and not path.name.startswith("global_step_")  # a damaged one is told when it is read
+        and not any((path / name).exists() for name in _WEIGHTS[key])
+    ):
+        yield Problem(
+            f"{key} = {value}: this folder is no checkpoint"
+            + (" and no policy" if key == "runner.ckpt_path" else ""),
+            "name RUN/checkpoints/latest, or RUN/checkpoints/global_step_N"
+            + (", or an exported policy" if key == "runner.ckpt_path" else ""),
+        )
 
 
 def _hub_name(path: str) -> str:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from rlinf.config.paths import expanded
+
 LOG_ROOT = Path("logs")
 """Where runs go that name no folder, as seen from where they are started."""
 RUN_MARKS = ("metrics.jsonl", "checkpoints")
@@ -80,7 +82,7 @@ def set_log_path(
         runs = list(LOG_ROOT.glob(stamped)) if resume == "auto" else []
         path = _to_continue(runs, inside, notes) if runs else _new_folder(LOG_ROOT, name, take)
     else:
-        path = Path(str(given)).expanduser()
+        path = expanded(str(given))
         runs = [run for run in (path, *path.glob(stamped)) if _is_run(run / inside)]
         if resume == "auto":
             path = _to_continue(runs, inside, notes) if runs else path
@@ -92,7 +94,9 @@ def set_log_path(
                 f"{logger}.log_path: {used} holds a run already, so this one goes to {path}; "
                 "runner.resume_dir=auto would continue the newest"
             )
-    OmegaConf.update(config, f"{logger}.log_path", str(path.resolve()), force_add=True)
+    unknown = str(path).startswith("~")  # of a user that is not there, which validation refuses
+    whole = path if unknown else path.resolve()
+    OmegaConf.update(config, f"{logger}.log_path", str(whole), force_add=True)
     return notes
 
 
@@ -101,7 +105,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_inside(path: str, folder: Path) -> bool:
-    return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
+    return expanded(path).resolve().is_relative_to(folder.resolve())
 
 
 class _Age(NamedTuple):

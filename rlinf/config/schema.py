@@ -30,6 +30,7 @@ from rlinf.config.base import (
 )
 from rlinf.config.imitation import CollectConfig, ImitationConfig
 from rlinf.config.models import AnyModel
+from rlinf.config.paths import MaybePath, PathText
 from rlinf.config.simulators import SimulatorParams
 from rlinf.registry import imported, simulators
 
@@ -51,7 +52,7 @@ class NodeEnvironment(Section):
 
     node_ranks: str | int | None = None
     """Node ranks, for example `0-3,7`; None for all nodes of the group."""
-    python_interpreter_path: str | None = None
+    python_interpreter_path: PathText | None = None
     """Python that runs the processes, with rlinf and the same version of Ray in it; None takes the
     one that Ray was started with."""
     env_vars: Annotated[dict[str, Hidden], BeforeValidator(_one_map)] = Field({})
@@ -113,7 +114,7 @@ class ClusterConfig(Section):
 class LoggerConfig(Section):
     """Where results go."""
 
-    log_path: str = ""
+    log_path: MaybePath = ""
     """Folder of the logs; empty makes a new `logs/<date-time>-<config>`. Absolute after loading."""
     project_name: str = "rlinf"
     """Project of wandb and swanlab."""
@@ -155,12 +156,12 @@ class RunnerConfig(Section):
     names it. Only a checkpoint of an iteration that was evaluated can be it."""
     only_eval: bool = False
     """Evaluate once and stop; `rlinf eval` sets it."""
-    resume_dir: str | None = None
+    resume_dir: PathText | None = None
     """`auto` continues the newest good checkpoint of the run, a path that checkpoint."""
     resume_force: bool = False
     """Continue a checkpoint also with another task than it was trained on. Weights that do not fit
     the model are refused always."""
-    ckpt_path: str | None = None
+    ckpt_path: PathText | None = None
     """Policy weights to start from or to evaluate, optimizer and step new: a checkpoint (or
     `checkpoints/best`, `checkpoints/latest`), or an exported policy."""
     worker_timeout_s: Seconds = 600.0
@@ -197,7 +198,7 @@ class VideoConfig(Section):
     """Record; frames inside a chunk are rendered only then."""
     info_on_video: bool = True
     """Write task, step, reward and success on the frames."""
-    video_base_dir: str = ""
+    video_base_dir: MaybePath = ""
     """Folder of the videos; empty takes `<run folder>/video/train` or `video/eval`."""
     num_envs_shown: Count = 4
     """Sub-envs tiled in one video."""
@@ -403,7 +404,7 @@ class AlgorithmConfig(Section):
 class RolloutModel(Section):
     """The rollout worker acts with a copy of the actor's policy, so these follow `actor.model`."""
 
-    model_path: str | None = None
+    model_path: PathText | None = None
     """Folder of the start weights; None or the same as `actor.model.model_path`."""
     precision: Precision | None = None
     """Number format; None or the same as `actor.model.precision`."""

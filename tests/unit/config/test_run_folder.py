@@ -87,7 +87,9 @@ def test_resuming_takes_the_newest_run_of_the_log_path(start: Start, tmp_path: P
         checkpoint = f"runner.resume_dir={run}/checkpoints/global_step_1"
         assert folder(start(given, checkpoint)) == run
     elsewhere = folder(start("runner.logger.log_path=../other"))
-    assert folder(start(given, f"runner.resume_dir={elsewhere}")) not in (first, second, elsewhere)
+    (elsewhere / "checkpoints/global_step_1").mkdir(parents=True)
+    checkpoint = f"runner.resume_dir={elsewhere}/checkpoints/global_step_1"
+    assert folder(start(given, checkpoint)) not in (first, second, elsewhere)
 
 
 def test_an_evaluation_stays_in_the_folder_it_is_given(start: Start):
