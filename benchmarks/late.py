@@ -159,6 +159,7 @@ def _masked(trajectory: Trajectory, config: Config) -> TrainBatch:
         found.returns,
         everything,
         found.weights,
+        found.chunk_weights,
         trained=np.any(everything, axis=-1),
         planned=everything[..., 0].size,
     )

@@ -44,7 +44,8 @@ class Estimates:
     advantages: np.ndarray  # [T, B, K] float32; 0 where masked
     returns: np.ndarray  # [T, B, K] float32, what the critic is trained towards; [T, B, 0] without
     mask: np.ndarray  # [T, B, C] bool, actions that are trained on
-    weights: np.ndarray  # [T, B, C] float32, weight in the loss; 0 where masked
+    weights: np.ndarray  # [T, B, C] float32, weight of an action in the loss; 0 where masked
+    chunk_weights: np.ndarray  # [T, B, 1] float32, the same of chunks, where they are the entries
     kept: np.ndarray  # [B] bool, envs whose group the reward filter kept
     equal: np.ndarray  # [B / G] bool, groups whose returns are all equal; [0] without groups
 
@@ -78,11 +79,19 @@ def estimate(steps: Trajectory, settings: AdvantageSettings) -> Estimates:
         returns = np.zeros((*mask.shape[:2], 0), np.float32)
     if estimator.batch_norm and settings.normalize_advantages:
         advantages = formulas.normalize(advantages, at_level)
-    if settings.length_normalization:
-        weights = length_weights(mask, settings.max_episode_steps)
-    else:
-        weights = mask.astype(np.float32)
-    return Estimates(advantages.astype(np.float32), returns, mask, weights, kept, equal)
+    weights, chunk_weights = (_weights(mask, entries, settings) for entries in (mask.shape[-1], 1))
+    return Estimates(
+        advantages.astype(np.float32), returns, mask, weights, chunk_weights, kept, equal
+    )
+
+
+def _weights(mask: np.ndarray, entries: int, settings: AdvantageSettings) -> np.ndarray:
+    """Weight in the loss of actions ([T, B, C]), or of chunks ([T, B, 1]): float32."""
+    counted = at_reward_level(mask, entries)
+    if not settings.length_normalization:
+        return counted.astype(np.float32)
+    actions_per_entry = mask.shape[-1] // entries
+    return length_weights(counted, -(-settings.max_episode_steps // actions_per_entry))
 
 
 def groups_kept(steps: Trajectory, settings: AdvantageSettings) -> int:

@@ -45,8 +45,6 @@ def entry_weights(weights: Tensor, mask: Tensor, live: Tensor, level: Level) -> 
     """The weight of each entry of a level, 0 for those that do not count.
 
     Args:
-        weights: [N, C], equal for all actions of a chunk that count.
+        weights: [N, C] of actions, whose tokens have the same; [N, 1] of chunks at their level.
     """
-    per_action = weights[..., None]
-    spread = per_action.amax(dim=1, keepdim=True) if level == "chunk" else per_action
-    return spread * entries(mask, live, level)
+    return weights[..., None] * entries(mask, live, level)

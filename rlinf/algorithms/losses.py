@@ -72,6 +72,7 @@ class Samples:
     values: Tensor  # [N, K], at rollout time; [N, 0] without a critic
     mask: Tensor  # [N, C] bool
     weights: Tensor  # [N, C], 0 outside the mask
+    chunk_weights: Tensor  # [N, 1]
 
     @classmethod
     def take(cls, batch: TrainBatch, rows: np.ndarray, device: torch.device | str) -> Samples:
@@ -83,13 +84,23 @@ class Samples:
             batch.values,
             batch.mask,
             batch.weights,
+            batch.chunk_weights,
         )
         return cls(*(torch.from_numpy(field[rows]).to(device) for field in fields))
 
     def without_weight(self) -> Samples:
         """The same samples, none of which counts: their loss and its gradient are 0."""
-        nothing, none = torch.zeros_like(self.weights), torch.zeros_like(self.mask)
-        return replace(self, weights=nothing, mask=none)
+        return replace(
+            self,
+            weights=torch.zeros_like(self.weights),
+            chunk_weights=torch.zeros_like(self.chunk_weights),
+            mask=torch.zeros_like(self.mask),
+        )
+
+    def weights_of(self, live: Tensor, level: Level) -> Tensor:
+        """The weight of each entry of a level, shaped as `levels.aggregate`'s result."""
+        weights = self.chunk_weights if level == "chunk" else self.weights
+        return entry_weights(weights, self.mask, live, level)
 
 
 class Denominators(NamedTuple):
@@ -109,12 +120,11 @@ def denominators(
         rows: [n] int64, samples of the minibatch.
         live: [A] bool, dimensions that reach the simulator.
     """
-    mask, weights = torch.from_numpy(batch.mask[rows]), torch.from_numpy(batch.weights[rows])
-    live = live.cpu()
+    samples, live = Samples.take(batch, rows, "cpu"), live.cpu()
     return Denominators(
-        policy=float(_sum(entry_weights(weights, mask, live, settings.logprob_type))),
-        value=float(_sum(entry_weights(weights, mask, live, settings.reward_type))),
-        entropy=float(_sum(entries(mask, live, settings.entropy_type))),
+        policy=float(_sum(samples.weights_of(live, settings.logprob_type))),
+        value=float(_sum(samples.weights_of(live, settings.reward_type))),
+        entropy=float(_sum(entries(samples.mask, live, settings.entropy_type))),
     )
 
 
@@ -131,8 +141,8 @@ def left_out(
         live: [A] bool, dimensions that reach the simulator.
         over: denominators of the whole global minibatch.
     """
-    mask, weights = torch.from_numpy(batch.mask[rows]), torch.from_numpy(batch.weights[rows])
-    weight = _sum(entry_weights(weights, mask, live.cpu(), settings.logprob_type))
+    samples = Samples.take(batch, rows, "cpu")
+    weight = _sum(samples.weights_of(live.cpu(), settings.logprob_type))
     return Metrics(
         {
             "train/actor/policy_loss": Mean(0.0, weight),
@@ -260,7 +270,7 @@ def _policy_part(
     """Loss, share of the minibatch's weight, metrics."""
     level = settings.logprob_type
     counted = entries(old.mask, live, level)
-    weights = entry_weights(old.weights, old.mask, live, level)
+    weights = old.weights_of(live, level)
     log_ratio = _log_ratio(new.logprobs, old.logprobs, old.mask, live, level)
     terms = policy_terms(
         log_ratio,
@@ -287,7 +297,7 @@ def _value_part(
     new: Evaluated, old: Samples, live: Tensor, settings: LossSettings, over: Denominators
 ) -> tuple[Tensor, dict[str, Metric]]:
     counted = entries(old.mask, live, settings.reward_type)[..., 0]  # [N, K]
-    weights = entry_weights(old.weights, old.mask, live, settings.reward_type)[..., 0]
+    weights = old.weights_of(live, settings.reward_type)[..., 0]
     losses = value_loss(
         new.values, old.values, old.returns, settings.value_clip, settings.huber_delta
     )
@@ -325,7 +335,7 @@ def _reference_part(
     reference_logprobs: Tensor,
 ) -> tuple[Tensor, dict[str, Metric]]:
     level = settings.logprob_type
-    weights = entry_weights(old.weights, old.mask, live, level)
+    weights = old.weights_of(live, level)
     log_ratio = _log_ratio(reference_logprobs, new.logprobs, old.mask, live, level)
     total = (weights * _KL[settings.kl_penalty](log_ratio)).sum()
     return _over(total, over.policy), {"train/actor/kl": Mean(_sum(total), _sum(weights))}

@@ -46,17 +46,25 @@ def sound_episodes(rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) ->
 
 
 def episode_lengths(valid: np.ndarray) -> np.ndarray:
-    """T_i, the number of valid actions of each env: [T, B, C] bool -> [B] int64."""
+    """T_i, the number of valid entries of each env: [T, B, K] bool -> [B] int64."""
     return valid.sum(axis=(0, 2))
 
 
-def length_weights(valid: np.ndarray, max_episode_steps: int) -> np.ndarray:
-    """L / T_i on the valid actions of env i and 0 elsewhere: every episode weighs alike.
+def length_weights(valid: np.ndarray, longest: int) -> np.ndarray:
+    """L / T_i on the valid entries of env i and 0 elsewhere: every episode weighs alike.
 
-    For fixed episodes, one per env. Returns [T, B, C] float32.
+    For fixed episodes, one per env. Entries are actions or chunks (K is C or 1): lengths count what
+    is weighted, else an episode whose last chunk is cut short would weigh more than others.
+
+    Args:
+        valid: [T, B, K] bool.
+        longest: L, the number of entries of the longest episode there can be.
+
+    Returns:
+        [T, B, K] float32.
     """
     lengths = np.maximum(episode_lengths(valid), 1)
-    return np.where(valid, max_episode_steps / lengths[:, None], 0.0).astype(np.float32)
+    return np.where(valid, longest / lengths[:, None], 0.0).astype(np.float32)
 
 
 def at_reward_level(mask: np.ndarray, entries: int) -> np.ndarray:

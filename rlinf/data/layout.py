@@ -42,6 +42,14 @@ class Rollout:
     steps: Trajectory  # the arrays, along B; its own `observations` are empty
 
 
+def by_epoch(trajectories: Sequence[Trajectory], epochs: int) -> list[Trajectory]:
+    """Trajectories of all rollout epochs of one stage after the other, epoch by epoch instead.
+
+    Then samples have the same order however the envs are split over workers and stages.
+    """
+    return [one for first in range(epochs) for one in trajectories[first::epochs]]
+
+
 def concatenate(trajectories: Sequence[Trajectory]) -> Rollout:
     """Puts trajectories of T chunks each side by side, in their order; groups stay together."""
     references: list[Any] = []
@@ -74,6 +82,7 @@ def flatten(
     returns: np.ndarray,
     mask: np.ndarray,
     weights: np.ndarray,
+    chunk_weights: np.ndarray,
     *,
     trained: np.ndarray,
     planned: int,
@@ -85,6 +94,7 @@ def flatten(
         returns: [T, B, K] float32, or [T, B, 0] without a critic.
         mask: [T, B, C] bool, actions that are trained on.
         weights: [T, B, C] float32, 0 outside the mask.
+        chunk_weights: [T, B, 1] float32.
         trained: [T, B] bool, chunks whose loss has a gradient.
         planned: samples that the configuration counts on.
     """
@@ -101,6 +111,7 @@ def flatten(
         values=steps.values[keep],
         mask=mask[keep],
         weights=weights[keep],
+        chunk_weights=chunk_weights[keep],
         trained=trained[keep],
         planned=planned,
         version=steps.version,

@@ -161,6 +161,7 @@ class TrainBatch:
     values: np.ndarray  # [N, K] float32, at rollout time; [N, 0] without a critic
     mask: np.ndarray  # [N, C] bool, actions that count
     weights: np.ndarray  # [N, C] float32, 1, or L/T_i with length normalisation; 0 outside mask
+    chunk_weights: np.ndarray  # [N, 1] float32, the same of the chunk as one entry, lengths in such
     trained: np.ndarray  # [N] bool, has a gradient; the others count in denominators alone
     planned: int  # samples the plan counts on: fixes the number of updates
     version: int  # of the weights that acted

@@ -19,7 +19,7 @@ from rlinf.algorithms.estimators import (
 from rlinf.algorithms.masks import sound_episodes
 from rlinf.config import derive
 from rlinf.config.schema import Config
-from rlinf.data.layout import concatenate, flatten
+from rlinf.data.layout import by_epoch, concatenate, flatten
 from rlinf.data.types import TrainBatch, Trajectory
 from rlinf.logging.metrics import Metric, Metrics, Total
 from rlinf.logging.results import episode_metrics
@@ -29,7 +29,7 @@ class Collector(Protocol):
     """The env workers; see `Workers`."""
 
     def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
-        """The trajectories of the rollout epochs `epochs`, and what went wrong."""
+        """The trajectories of the rollout epochs `epochs`, stage by stage, and what went wrong."""
 
 
 def collect(workers: Collector, step: int, config: Config) -> tuple[list[Trajectory], Metrics]:
@@ -40,6 +40,7 @@ def collect(workers: Collector, step: int, config: Config) -> tuple[list[Traject
     """
     planned, settings = config.algorithm.rollout_epoch, advantage_settings(config)
     trajectories, faults = workers.collect(step, range(planned))
+    trajectories = by_epoch(trajectories, planned)
     for extra in range(planned, planned + config.algorithm.max_refills):
         kept = sum(groups_kept(trajectory, settings) for trajectory in trajectories)
         if kept >= settings.wanted_groups:
@@ -70,6 +71,7 @@ def make_samples(
         estimates.returns,
         estimates.mask,
         estimates.weights,
+        estimates.chunk_weights,
         trained=trained,
         planned=derive.samples(config),
     )

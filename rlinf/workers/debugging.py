@@ -9,6 +9,11 @@ import numpy as np
 from rlinf.data.layout import ObservationTable
 from rlinf.data.types import TrainBatch
 
+_ARRAYS = (
+    *("sampled", "logprobs", "advantages", "returns", "values"),
+    *("mask", "weights", "chunk_weights"),
+)
+
 
 def keep_batch(path: Path, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> str:
     """Writes the samples `rows` ([n] int64) as an npz file; says where it is, or why it is not.
@@ -17,8 +22,7 @@ def keep_batch(path: Path, batch: TrainBatch, table: ObservationTable, rows: np.
     policy saw.
     """
     seen = table.take(batch.objects[rows], batch.rows[rows])
-    names = ("sampled", "logprobs", "advantages", "returns", "values", "mask", "weights")
-    arrays = {name: getattr(batch, name)[rows] for name in names}
+    arrays = {name: getattr(batch, name)[rows] for name in _ARRAYS}
     try:
         np.savez(
             path,

@@ -84,6 +84,23 @@ def test_length_normalisation_weights_episodes_alike():
     np.testing.assert_array_equal(weights[:, 1], np.ones((2, 2)))
 
 
+def test_length_normalisation_weights_episodes_alike_at_chunk_level_too():
+    # Chunks of two actions, L = 4 or two chunks. Env 0 has three actions and two chunks, so both
+    # weigh 1, as those of env 1; counted in actions they would weigh 4/3 each.
+    weights = estimate(SUCCESS, settings(length_normalization=True)).chunk_weights
+    np.testing.assert_array_equal(weights, np.ones((2, 2, 1)))
+    # Where env 1 ends with its first action its one chunk weighs 2.
+    early = trajectory(
+        rewards=np.zeros((2, 2, 2)),
+        valid=[[[1, 1], [1, 0]], [[1, 0], [0, 0]]],
+        terminated=[[[0, 0], [1, 0]], [[1, 0], [0, 0]]],
+    )
+    weights = estimate(early, settings(length_normalization=True)).chunk_weights
+    assert weights[..., 0].tolist() == [[1, 2], [1, 0]]
+    plain = estimate(early, settings()).chunk_weights
+    assert plain[..., 0].tolist() == [[1, 1], [1, 0]]
+
+
 def test_filtered_groups_are_masked_and_nothing_becomes_nan():
     result = estimate(SUCCESS, settings(filter_rewards=True, rewards_lower_bound=3.0))
     assert not result.kept.any()

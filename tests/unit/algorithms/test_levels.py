@@ -11,6 +11,7 @@ TOKENS = torch.tensor([[[1.0, 2, 100], [4, 8, 100]], [[16, 32, 100], [64, 128, 1
 LIVE = torch.tensor([True, True, False])
 MASK = torch.tensor([[True, True], [True, False]])  # sample 1 ends with its first action
 WEIGHTS = torch.tensor([[2.0, 2.0], [3.0, 0.0]])
+CHUNK_WEIGHTS = torch.tensor([[2.0], [5.0]])
 
 
 @pytest.mark.parametrize(
@@ -30,11 +31,12 @@ def test_only_live_tokens_of_executed_actions_are_summed(level, expected):
     [
         ("token", [[[2, 2, 0], [2, 2, 0]], [[3, 3, 0], [0, 0, 0]]]),
         ("action", [[[2], [2]], [[3], [0]]]),
-        ("chunk", [[[2]], [[3]]]),
+        ("chunk", [[[2]], [[5]]]),
     ],
 )
 def test_every_entry_that_counts_has_its_episodes_weight(level, expected):
-    weights = entry_weights(WEIGHTS, MASK, LIVE, level)
+    of_entries = CHUNK_WEIGHTS if level == "chunk" else WEIGHTS
+    weights = entry_weights(of_entries, MASK, LIVE, level)
     assert weights.tolist() == expected
     assert torch.equal(entries(MASK, LIVE, level), weights > 0)
 

@@ -146,6 +146,7 @@ def batch(**changes: Any) -> TrainBatch:
         "values": np.zeros((2, 2)),
         "mask": np.array([[True, True], [True, False]]),
         "weights": np.array([[1.0, 1.0], [1.0, 0.0]]),
+        "chunk_weights": np.ones((2, 1)),
         "trained": np.ones(2, bool),
         "planned": 2,
         "version": 0,
@@ -231,6 +232,18 @@ def test_length_weights_multiply_numerator_and_denominator():
     loss, metrics = whole(evaluated(RATIOS), given, replace(SETTINGS, loss_type="actor"))
     assert loss == pytest.approx((-1.2 - 0.5 + 1.5 + 0.8 + 3 * (-1.0 - 1.1)) / 10)
     assert metrics["train/actor/clip_fraction"] == pytest.approx(2 / 6)  # not weighted
+
+
+def test_chunks_have_weights_of_their_own():
+    # Ratios are 1, advantages 1 and -1 with weights 1 and 3: (-1 * 1 + 1 * 3) / 4.
+    given = batch(
+        advantages=np.array([[1.0], [-1.0]]),
+        weights=np.full((2, 2), 7.0),
+        chunk_weights=np.array([[1.0], [3.0]]),
+    )
+    settings = replace(SETTINGS, loss_type="actor", logprob_type="chunk", reward_type="chunk")
+    loss, _ = whole(evaluated(), given, settings)
+    assert loss == pytest.approx((-1.0 + 3.0) / 4)
 
 
 def test_dimensions_that_are_not_live_count_in_nothing():

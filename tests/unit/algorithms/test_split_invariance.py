@@ -64,6 +64,7 @@ def random_batch(entries: int, seed: int = 0) -> TrainBatch:
         values=rng.normal(size=(N, entries)),
         mask=mask,
         weights=np.where(mask, rng.uniform(1, 5, (N, 1)), 0.0),
+        chunk_weights=np.where(mask.any(axis=1, keepdims=True), rng.uniform(1, 5, (N, 1)), 0.0),
         trained=mask.any(axis=1),
         planned=N,
         version=0,

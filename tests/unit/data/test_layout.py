@@ -8,6 +8,7 @@ import pytest
 from rlinf.algorithms.estimators import AdvantageSettings, estimate
 from rlinf.data.layout import (
     ObservationTable,
+    by_epoch,
     concatenate,
     flatten,
     micro_batches,
@@ -76,6 +77,16 @@ def test_trajectories_stand_side_by_side_with_their_observations():
     assert rollout.steps.version == 4
 
 
+def test_the_order_of_samples_does_not_depend_on_workers_and_stages():
+    # Two rollout epochs of four envs; a trajectory's name is its epoch and its envs.
+    def collected(*stages: str) -> list[str]:
+        return by_epoch([f"{epoch}{envs}" for envs in stages for epoch in (0, 1)], epochs=2)
+
+    assert collected("abcd") == ["0abcd", "1abcd"]
+    assert collected("ab", "cd") == ["0ab", "0cd", "1ab", "1cd"]
+    assert collected("a", "b", "c", "d")[3:5] == ["0d", "1a"]
+
+
 def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
     rollout = concatenate([FIRST, SECOND])
     mask = rollout.steps.valid
@@ -86,6 +97,7 @@ def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
         rollout.steps.rewards,
         mask,
         mask.astype(np.float32),
+        mask.any(axis=-1, keepdims=True).astype(np.float32),
         trained=trained,
         planned=9,
     )
@@ -127,6 +139,7 @@ def test_a_rollout_whose_groups_were_all_filtered_gives_an_empty_batch_and_no_up
         result.returns,
         result.mask,
         result.weights,
+        result.chunk_weights,
         trained=result.mask.any(axis=-1),
         planned=6,
     )

@@ -102,7 +102,7 @@ def emitted() -> Metrics:
         final_values=ones[..., 0],
         next_values=ones[0, 0],
     )
-    estimates = Estimates(ones, ones, mask, ones, mask[0, 0], mask[0, 0])
+    estimates = Estimates(ones, ones, mask, ones, ones, mask[0, 0], mask[0, 0])
     batch = TrainBatch(
         observations=[],
         objects=np.zeros(1, np.int64),
@@ -114,6 +114,7 @@ def emitted() -> Metrics:
         values=ones[0],
         mask=mask[0],
         weights=ones[0],
+        chunk_weights=ones[0],
         trained=mask[0, 0],
         planned=1,
         version=0,

@@ -164,6 +164,7 @@ def batch_for(config: Config) -> TrainBatch:
         values=acted.values,
         mask=mask,
         weights=mask.astype(np.float32),
+        chunk_weights=np.ones((N, 1), np.float32),
         trained=np.ones(N, bool),
         planned=N,
         version=-1,  # another policy acted, so log-probs need not agree

@@ -254,6 +254,7 @@ def with_masked_samples(batch: TrainBatch) -> TrainBatch:
     more = replace(batch, **arrays)
     more.mask[-10:] = False
     more.weights[-10:] = 0
+    more.chunk_weights[-10:] = 0
     return more
 
 

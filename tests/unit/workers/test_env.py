@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,41 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.starts import evaluation_starts
 from rlinf.envs.toy.reach import ToyReach
+from rlinf.runners.samples import collect, make_samples
 from rlinf.workers.env import EnvWorker
 from rlinf.workers.rollout import RolloutWorker
 from tests.unit.workers.conftest import TOY, LocalPolicy
+
+
+@pytest.mark.parametrize("auto_reset", [True, False])
+def test_samples_are_the_same_in_the_same_order_for_any_number_of_stages(
+    auto_reset: bool, tmp_path: Path
+):
+    batches = []
+    for stages in (1, 2, 4):
+        settings = (
+            *TOY,
+            "algorithm.rollout_epoch=2",
+            "env.train.max_steps_per_rollout_epoch=20",
+            "actor.micro_batch_size=10",
+            "actor.global_batch_size=80",
+            f"env.train.auto_reset={str(auto_reset).lower()}",
+            f"rollout.pipeline_stage_num={stages}",
+            f"runner.logger.log_path={tmp_path}",
+        )
+        loaded = load("toy_ppo_mlp", settings)
+        policy = LocalPolicy(RolloutWorker(loaded.config, 0, threads=1, log_dir=str(tmp_path)))
+        worker = EnvWorker(loaded.config, 0, 1, loaded.plan, policy, str(tmp_path))
+        worker.start()
+        collector = SimpleNamespace(
+            collect=lambda step, epochs, of=worker: of.rollout(0, 0, epochs)
+        )
+        batches.append(make_samples(collect(collector, 0, loaded.config)[0], loaded.config)[0])
+        worker.close()
+    for batch in batches[1:]:
+        for name in ("sampled", "advantages", "mask", "weights"):
+            expected = getattr(batches[0], name)
+            np.testing.assert_allclose(getattr(batch, name), expected, atol=1e-4, err_msg=name)
 
 
 class Guest(ToyReach):
