@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlinf.config.models import AnyModel
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree, get, has, keys
@@ -105,13 +107,13 @@ def changes(old: Tree, config: Config, imitates: bool) -> Changes:
         before, now = get(old, key), get(new, key)
         if not has(old, key) or before == now or isinstance(now, dict):
             continue
-        kind = _kind(key, now, config, imitates)
+        kind = _kind(key, before, now, config, imitates)
         if kind is not None:
             getattr(found, kind).append(Change(key, before, now))
     return found
 
 
-def _kind(key: str, value: Any, config: Config, imitates: bool) -> str | None:
+def _kind(key: str, before: Any, value: Any, config: Config, imitates: bool) -> str | None:
     """The list of `Changes` that a key belongs to; None where a change is not worth a word."""
     if imitates and (not _below(key, _IMITATION) or _below(key, _IMITATION_SILENT)):
         return None
@@ -120,7 +122,8 @@ def _kind(key: str, value: Any, config: Config, imitates: bool) -> str | None:
     if key == "actor.model.model_path":
         if value is None:  # the start of the run, which a checkpoint has gone beyond
             return None
-        return "task" if config.actor.model.trains_adapters else "told"
+        model = config.actor.model
+        return "task" if model.trains_adapters or _acts_otherwise(model, before) else "told"
     if _below(key, _TOLD):
         return "told"
     if not imitates and _below(key, _SILENT):
@@ -128,6 +131,13 @@ def _kind(key: str, value: Any, config: Config, imitates: bool) -> str | None:
     if _below(key, _TASK):
         return "task"
     return "weights" if _below(key, _WEIGHTS) else "told"
+
+
+def _acts_otherwise(model: AnyModel, path: str | None) -> bool:
+    """Whether the model of another folder has another recipe or data set, as far as it is here."""
+    if path is None or not (Path(path).expanduser() / "config.json").is_file():
+        return False
+    return model.model_copy(update={"model_path": path}).identity() != model.identity()
 
 
 def _below(key: str, sections: tuple[str, ...]) -> bool:

@@ -79,7 +79,7 @@ def write(
     settings = {
         **source.settings,
         "norm_stats": dict(source.statistics),
-        NOTED: {**recipe.noted(), FOLDED: [*before, *folded]},
+        NOTED: {**recipe.noted(), FOLDED: list(dict.fromkeys([*before, *folded]))},
     }
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     write_statistics(source.statistics, folder)

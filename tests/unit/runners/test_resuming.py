@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from rlinf.config.schema import Config
 from rlinf.errors import UserError
 from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners.resuming import compare_with_checkpoint
+from tests.tiny_openvla import UNNORM_KEY, write_folder
 
 Continue = Callable[..., list[str]]
 REWARD = "env.train.init_params.reward_mode"
@@ -115,3 +117,20 @@ def test_without_a_checkpoint_there_is_nothing_to_compare(tmp_path: Path):
     run: Any = SimpleNamespace(checkpoints=tmp_path / "checkpoints")
     config = load("toy_ppo_mlp", ["runner.resume_dir=auto"]).config
     compare_with_checkpoint(config, run)
+
+
+def test_a_model_whose_name_gives_it_another_recipe_is_another_task(
+    continue_with: Continue, tmp_path: Path
+):
+    """All weights are in the checkpoint: the folder decides on pictures and statistics alone."""
+    first = write_folder(tmp_path / "openvla-7b-rlvla-warmup")
+    copies = [shutil.copytree(first, tmp_path / name) for name in ("rlvla-copy", "copy")]
+    before, alike, otherwise = (
+        (f"actor.model.model_path={path}", f"actor.model.unnorm_key={UNNORM_KEY}")
+        for path in (first, *copies)
+    )
+    (said,) = continue_with(*alike, before=before, name="maniskill_grpo_openvla")
+    assert "actor.model.model_path" in said
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(UserError, match=r"model_path = (.|\n)* was trained with"):
+        continue_with(*otherwise, before=before, name="maniskill_grpo_openvla")
