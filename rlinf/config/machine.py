@@ -9,8 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from rlinf import control_groups
 from rlinf.cluster.placement import Node
 
 
@@ -25,11 +24,9 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine this process runs on, within the limits of its container."""
-    limit = _cgroup_number("memory.max")
-    total = psutil.virtual_memory().total
-    memory = min(total, int(limit)) if limit is not None else total
     shared = Path("/dev/shm")
     shared_bytes = shutil.disk_usage(shared).total if shared.is_dir() else None
+    memory = control_groups.memory_limit()
     return Machine(Node(_accelerators(), _cores()), memory, shared_bytes)
 
 
@@ -41,19 +38,8 @@ def cache_folder() -> Path:
 def _cores() -> int:
     """Cores this process may use: its affinity, or the quota of its container if smaller."""
     cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_number("cpu.max")
+    quota = control_groups.cores()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
-
-
-def _cgroup_number(name: str) -> float | None:
-    """A limit of the container (control group v2): bytes, or cores for `cpu.max`."""
-    file = Path("/sys/fs/cgroup") / name
-    if not file.is_file():
-        return None
-    words = file.read_text().split()
-    if words[0] == "max":
-        return None
-    return int(words[0]) / (int(words[1]) if len(words) > 1 else 1)
 
 
 def _accelerators() -> int:

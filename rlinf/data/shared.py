@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import psutil
+
+from rlinf import control_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class SharedMemory:
         Raises:
             OSError: the machine has not so much memory left.
         """
-        if size > psutil.virtual_memory().available:  # the kernel would look for a victim
+        if size > control_groups.memory().available:  # the kernel would look for a victim
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         descriptor = os.memfd_create("rlinf")
         os.posix_fallocate(descriptor, 0, max(size, 1))  # fails here, not when it is written

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rlinf import control_groups
 
 if TYPE_CHECKING:
     from rlinf.envs.episode import Frame
 
 _log = logging.getLogger(__name__)
-MEMORY_PERCENT = 90.0  # of the machine's memory in use; Ray ends workers at 95
+MEMORY_PERCENT = 90.0  # of the memory in use; Ray ends workers at 95
 _LOOK_EVERY = 16  # frames
 
 
@@ -49,10 +50,5 @@ class Recorder:
 
 
 def memory_percent() -> float:
-    """Memory of this machine in use; read without a package, for a simulator's own Python."""
-    kilobytes = {}
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, value, *_ = line.replace(":", " ").split()
-        kilobytes[name] = int(value)
-    used = 1 - kilobytes["MemAvailable"] / kilobytes["MemTotal"]
-    return 100 * used
+    """Memory in use, of this machine or of the container it runs in."""
+    return control_groups.memory().percent

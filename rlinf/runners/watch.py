@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-import psutil
-
+from rlinf import control_groups
 from rlinf.data.types import EpisodeResult
 from rlinf.envs.recorder import MEMORY_PERCENT
 from rlinf.errors import EnvironmentFailure
@@ -39,7 +38,7 @@ class Watch:
         self._look_at_clipping(metrics.get("train/actor/clip_fraction", 0.0))
         self._look_at_learning(metrics)
         self._look_at_rewards(episodes)
-        self._look_at_memory(psutil.virtual_memory().percent)
+        self._look_at_memory(control_groups.memory())
 
     def _look_at_clipping(self, fraction: float) -> None:
         clipping = fraction > CLIP_FRACTION
@@ -69,14 +68,15 @@ class Watch:
                 "reward bounds"
             )
 
-    def _look_at_memory(self, percent: float) -> None:
+    def _look_at_memory(self, memory: control_groups.Memory) -> None:
         """Ray ends workers at 95 %, the kernel anybody at 100 %: the user shall know before."""
-        short = percent > MEMORY_PERCENT
+        short = memory.percent > MEMORY_PERCENT
         if short and not self._short:
             self._console.warn(
-                f"{percent:.0f} % of this machine's memory is in use: recordings for videos are "
-                "dropped. Videos (env.*.video_cfg.save_video), simulator processes "
-                "(env.*.num_processes) and env.train.total_num_envs need less when there are fewer"
+                f"{memory.percent:.0f} % of the {memory.total / 1e9:.1f} GB of memory here (of the "
+                "machine or its container) is in use: recordings for videos are dropped. Videos "
+                "(env.*.video_cfg.save_video), simulator processes (env.*.num_processes) and "
+                "env.train.total_num_envs need less when there are fewer"
             )
         self._short = short
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rlinf import control_groups
+from rlinf.control_groups import Memory
 from rlinf.data.types import EpisodeResult, Start
 from rlinf.errors import EnvironmentFailure
 from rlinf.runners.watch import Watch
@@ -77,8 +78,8 @@ def test_dropped_episodes_are_told_and_do_not_count_as_broken() -> None:
 def test_memory_that_runs_short_is_told_once_until_there_was_more(monkeypatch) -> None:
     watching, said = watch()
     for percent, lines in ((89.0, 0), (91.0, 1), (95.0, 1), (50.0, 1), (92.0, 2)):
-        used = SimpleNamespace(percent=percent)
-        monkeypatch.setattr("rlinf.runners.watch.psutil.virtual_memory", lambda used=used: used)
+        memory = Memory(total=10_000, available=round(10_000 - 100 * percent))
+        monkeypatch.setattr(control_groups, "memory", lambda memory=memory: memory)
         watching.look(LEARNT, [])
         assert len(said) == lines
-    assert "91 % of this machine's memory" in said[0]
+    assert "91 % of the 0.0 GB of memory here" in said[0]
