@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(argv)
         _check_working_folder()
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()  # what does not fit on a disk is noticed here
+        return code
     except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

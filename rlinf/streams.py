@@ -8,6 +8,8 @@ import os
 import sys
 from typing import TextIO
 
+from rlinf.errors import UserError
+
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # `| head`, a terminal that was closed
 
 
@@ -28,7 +30,10 @@ def make_patient() -> None:
 
 
 class _Patient(io.TextIOBase):
-    """Leads nowhere once its reader is gone. Other errors, such as of a full disk, are raised."""
+    """Leads nowhere once its reader is gone, or its disk is full.
+
+    A full disk is an error of the user where it is told first: before anything has begun.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -65,8 +70,11 @@ class _Patient(io.TextIOBase):
             self._handle(error)
 
     def _handle(self, error: OSError) -> None:
-        if error.errno not in _GONE:
-            raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())  # which also takes what still waits in a buffer
         os.close(nowhere)
+        if error.errno not in _GONE and self is sys.stdout:
+            raise UserError(
+                f"standard output cannot be written: {error.strerror}",
+                "send it to a terminal or to a disk with space",
+            ) from error

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rlinf.assets.base import Archive, Asset, DataSet
 from rlinf.assets.hub import HUB, hub_endpoint, snapshot
+from rlinf.data.disk import FULL, refusals_told
 from rlinf.errors import UserError
 
 GITHUB, GITHUB_MIRROR = "https://github.com", "https://ghfast.top/https://github.com"
@@ -47,15 +48,10 @@ def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
         say(f"{asset.name}: already in {asset.folder}")
         return False
     say(f"{asset.name}: fetching into {asset.folder}")
-    parent = asset.folder.parent
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=parent) as scratch:
-            if isinstance(asset.source, Archive):
-                filled = _unpack(asset.source, Path(scratch), use_mirror, say)
-            else:
-                filled = _snapshot(asset.source, Path(scratch), use_mirror)
-            _replace(asset.folder, filled)
+        with refusals_told(asset.name, asset.folder, "make room and start again", FULL):
+            asset.folder.parent.mkdir(parents=True, exist_ok=True)
+            _bring(asset, use_mirror, say)
     except OSError as error:
         raise UserError(
             f"{asset.name} could not be fetched into {asset.folder}: {error}",
@@ -69,6 +65,16 @@ def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
             "the source has changed; fetch an older version of it by hand",
         )
     return True
+
+
+def _bring(asset: Asset, use_mirror: bool, say: Say) -> None:
+    """Fetches into a folder beside the asset's, which then takes its place."""
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=asset.folder.parent) as scratch:
+        if isinstance(asset.source, Archive):
+            filled = _unpack(asset.source, Path(scratch), use_mirror, say)
+        else:
+            filled = _snapshot(asset.source, Path(scratch), use_mirror)
+        _replace(asset.folder, filled)
 
 
 def address(url: str, use_mirror: bool) -> str:

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
+from rlinf.data.disk import FULL, refusals_told
 from rlinf.errors import UserError
 
 HUB, HUB_MIRROR = "https://huggingface.co", "https://hf-mirror.com"
+AGAIN = "make room and start again: complete files are kept"
 _NOT_YOURS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
@@ -53,13 +55,14 @@ def snapshot(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        snapshot_download(
-            name,
-            repo_type=kind,
-            local_dir=folder,
-            endpoint=endpoint,
-            allow_patterns=f"{inside}/*" if inside else None,
-        )
+        with refusals_told(name, folder, AGAIN, FULL):
+            snapshot_download(
+                name,
+                repo_type=kind,
+                local_dir=folder,
+                endpoint=endpoint,
+                allow_patterns=f"{inside}/*" if inside else None,
+            )
     except HFValidationError as error:
         raise no_such_name(name) from error
     except HfHubHTTPError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rlinf.assets.hub import hub_endpoint, no_such_name, not_fetched, snapshot
+from rlinf.assets.hub import AGAIN, hub_endpoint, no_such_name, not_fetched, snapshot
 from rlinf.config.problems import require_package
+from rlinf.data.disk import FULL, refusals_told
 from rlinf.errors import UserError
 
 Source = Literal["hf", "modelscope"]
@@ -42,7 +43,8 @@ def _from_modelscope(name: str, folder: Path) -> None:
 
     not_yours = (AuthenticationError, NotExistError, PermissionDeniedError)
     try:
-        snapshot_download(name, local_dir=str(folder))
+        with refusals_told(name, folder, AGAIN, FULL):
+            snapshot_download(name, local_dir=str(folder))
     # Answers of the hub are chained to an error of the transport, which is an OSError.
     except (HubError, OSError) as error:
         if isinstance(error, not_yours) or isinstance(error.__cause__, not_yours):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rlinf.config.validate import read_stored
+from rlinf.data.disk import refusals_told, written_beside
 from rlinf.errors import UserError
 from rlinf.models.loading import build_policy, save_policy
 from rlinf.models.shards import CONFIG_FILE
@@ -21,9 +21,6 @@ def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
             "Leave --adapter out.",
         )
     policy = build_policy(model, config.actor.seed, folder)
-    building = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.parent.mkdir(parents=True, exist_ok=True)
-    save_policy(policy, model, building, merge=model.trains_adapters and not adapter)
-    shutil.rmtree(out, ignore_errors=True)
-    building.rename(out)
+    again = f"{folder} is whole: free some space, then write it with: rlinf export {folder} FOLDER"
+    with refusals_told("the policy", out, again), written_beside(out) as building:
+        save_policy(policy, model, building, merge=model.trains_adapters and not adapter)

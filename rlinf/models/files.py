@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import is_zipfile
@@ -67,5 +69,11 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.unlink(missing_ok=True)
     path.touch()
     mode = path.stat().st_mode  # as the umask says; safetensors leaves files to their owner alone
-    save_file(whole, path, metadata={"format": "pt"})
+    try:
+        save_file(whole, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # it has the number of the system's error in its words alone
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     path.chmod(mode)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from rlinf.data.disk import sync, written_beside
 from rlinf.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def commit(building: Path, step: int, keep: int, score: float | None = None) -> 
         if target.exists():  # the same step again, after a resume
             target.rename(root / f".{target.name}.{os.getpid()}.old")
         building.rename(target)
-        _sync(root)
+        sync(root)
         point(root, target)
     finally:
         _remove_leftovers(root)
@@ -255,32 +256,21 @@ def _write_manifest(folder: Path, step: int, score: float | None) -> None:
     """Lists every file with size and checksum, after each is safely on the disk."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sync(path)
+        sync(path)
         name = path.relative_to(folder).as_posix()
         files[name] = {"bytes": path.stat().st_size, "sha256": sum_of(path)}
     content = {"step": step, "score": score, "files": files}
     _write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
-    _sync(folder)
+    sync(folder)
 
 
 def _write_text(path: Path, text: str) -> None:
     """Replaces a small file at once: a reader sees the old text or the new, nothing between."""
-    building = path.with_name(f".{path.name}.tmp")
-    building.write_text(text)
-    _sync(building)
-    building.rename(path)
+    with written_beside(path) as building:
+        building.write_text(text)
 
 
 def sum_of(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlinf.config.schema import Config
+from rlinf.data.disk import refusals_told
 from rlinf.logging.report import write_report
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners import checkpoint
@@ -22,7 +23,9 @@ def close_run(config: Config, run: Run, workers: Workers) -> None:
     workers.export(checkpoint.follow(run.checkpoints / checkpoint.LATEST), run.folder / "export")
     report = run.folder / "report.html"
     records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
-    write_report(report, config.runner.logger.run_name, records, config.to_yaml())
+    again = "the run is complete: make room, and runner.resume_dir=auto writes its report"
+    with refusals_told("the report", report, again):
+        write_report(report, config.runner.logger.run_name, records, config.to_yaml())
     history = read_history(run.folder)
     if len(history) > 1:
         first, last = history[0][1], history[-1][1]

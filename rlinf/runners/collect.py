@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
+from rlinf.data.disk import refusals_told
 from rlinf.envs.factory import make_batch
 from rlinf.envs.starts import training_starts
 from rlinf.errors import UserError
@@ -31,8 +33,13 @@ def collect(config: Config, plan: Plan) -> int:
     count = settings.episodes or (config.imitation and config.imitation.num_demonstrations)
     if not count:
         raise UserError("collect.episodes is missing", "set collect.episodes=100")
-    with open_run(config) as run, run.stop:
+    with open_run(config) as run, run.stop, ExitStack() as stack:
         folder = Path(settings.folder).expanduser() if settings.folder else run.folder / "dataset"
+        stack.enter_context(
+            refusals_told(
+                "the data set", folder, "name a folder on a larger disk in collect.folder"
+            )
+        )
         folder.parent.mkdir(parents=True, exist_ok=True)
         writer = Writer(
             folder.absolute(), config.env.train.init_params.steps_per_second(), settings.images

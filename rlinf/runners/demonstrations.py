@@ -11,6 +11,7 @@ from rlinf import __version__
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
+from rlinf.data.disk import refusals_told
 from rlinf.imitation.collect import collect
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.imitation.episode import Episode
@@ -38,15 +39,17 @@ def data_folders(config: Config, plan: Plan, settings: ImitationConfig, run: Run
         run.console.note(f"demonstrations: taken from {folder}")
         return [str(folder)]
     assert settings.num_demonstrations is not None, "checked when the configuration was loaded"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    writer = Writer(folder, config.env.train.init_params.steps_per_second(), "png")
-    try:
-        count = settings.num_demonstrations
-        write_episodes(writer, expert_episodes(config, plan, settings, count, run), count, run)
-    except BaseException:
-        writer.discard()  # a part of them is not what the name says
-        raise
-    writer.close()
+    elsewhere = "name a folder on a larger disk in imitation.cache_dir"
+    with refusals_told("the demonstrations", folder, elsewhere):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        writer = Writer(folder, config.env.train.init_params.steps_per_second(), "png")
+        try:
+            count = settings.num_demonstrations
+            write_episodes(writer, expert_episodes(config, plan, settings, count, run), count, run)
+            writer.close()
+        except BaseException:
+            writer.discard()  # a part of them is not what the name says
+            raise
     return [str(folder)]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config, FsdpConfig
+from rlinf.data.disk import refusals_told, written_beside
 from rlinf.imitation.lerobot.read import DataSet
 from rlinf.models.shards import is_checkpoint
 from rlinf.runners import checkpoint
@@ -75,12 +74,14 @@ def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) ->
             run.stop.check()
             worker.train(step, step + 1)
             run.console.progress(step + 1, settings.steps)
-    building = folder.with_name(f".{os.getpid()}-{folder.name}")
-    save_policy(worker.policy, config.actor.model, building)
+    elsewhere = "name a folder on a larger disk in imitation.cache_dir"
     if folder.is_dir():  # another run was faster
-        shutil.rmtree(building)
-    else:
-        building.rename(folder)
+        return folder
+    with (
+        refusals_told("the warmed-up policy", folder, elsewhere),
+        written_beside(folder) as building,
+    ):
+        save_policy(worker.policy, config.actor.model, building)
     return folder
 
 

@@ -28,6 +28,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
         ('"$@" check toy_ppo_mlp <&- 2>&-', 0, "is valid"),
         ('"$@" check toy_ppo_mlp >&-', 0, ""),
         ('"$@" check no_such_name >&- 2>&-', 2, ""),
+        ('"$@" check no_such_name 2> /dev/full', 2, ""),
     ],
 )
 def test_a_stream_that_is_closed_changes_nothing_but_what_is_shown(
@@ -66,3 +67,14 @@ def test_a_folder_that_is_gone_is_refused(tmp_path: Path):
     done = shell(f'cd {tmp_path}/gone && rmdir ../gone && "$@" check toy_ppo_mlp')
     assert done.returncode == 2
     assert done.stderr.startswith("error: the folder that rlinf was started in is gone")
+
+
+@pytest.mark.parametrize("command", ["check toy_ppo_mlp", "check --schema", "train toy_ppo_mlp"])
+def test_output_onto_a_full_disk_is_an_error_of_the_user(command: str, tmp_path: Path):
+    done = shell(f'cd {tmp_path}; "$@" {command} > /dev/full')
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: standard output cannot be written: No space left on device\n"
+        "  fix: send it to a terminal or to a disk with space\n"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,14 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 from PIL import Image
 
+from rlinf.data.disk import refusals_told, reserve, written_beside
 from rlinf.errors import UserError
 from rlinf.imitation.lerobot.read import DataSet
 
 _STILLS = ("PNG", "JPEG")  # Pillow would start a PostScript interpreter for others
 _VIDEO = ["-protocol_whitelist", "file", "-format_whitelist", "mov,matroska,webm"]
 """Containers of pictures, and no playlists, which name other files or hosts."""
+ELSEWHERE = "name a folder on a larger disk in imitation.cache_dir, or fewer data sets"
 FORMAT = 1  # raise it when the same data set would be decoded differently
 
 
@@ -51,16 +52,14 @@ def decoded(
     if shape[1] == 0:
         return np.zeros(shape, np.uint8)
     if not path.is_file():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        _check_space(cache_dir, int(np.prod(shape)))
-        building = path.with_name(f".{os.getpid()}-{path.name}")
-        try:
-            pictures = np.lib.format.open_memmap(building, "w+", np.uint8, shape)
-            _decode_all(sets, keys, pictures, on_episode)
-            pictures.flush()
-            building.rename(path)
-        finally:
-            building.unlink(missing_ok=True)
+        with refusals_told("decoded pictures", cache_dir, ELSEWHERE):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            _check_space(cache_dir, int(np.prod(shape)))
+            with written_beside(path) as building:
+                pictures = np.lib.format.open_memmap(building, "w+", np.uint8, shape)
+                reserve(building)
+                _decode_all(sets, keys, pictures, on_episode)
+                pictures.flush()
     found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
 
@@ -190,7 +189,7 @@ def _check_space(folder: Path, need: int) -> None:
         raise UserError(
             f"imitation.cache_dir = {folder}: decoded pictures take {need / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free",
-            "name a folder on a larger disk in imitation.cache_dir, or fewer data sets",
+            ELSEWHERE,
         )
 
 

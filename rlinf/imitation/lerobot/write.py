@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from rlinf.envs.video import encode
+from rlinf.data.disk import free
+from rlinf.envs.video import EncoderFailed, encode
 from rlinf.errors import UserError
 from rlinf.imitation.episode import Episode
 from rlinf.imitation.lerobot import layout, statistics
@@ -126,7 +128,8 @@ class Writer:
     def discard(self) -> None:
         """Removes what was written so far."""
         if self._data is not None:
-            self._data.close()
+            with suppress(OSError):  # the end of the file does not fit on a full disk
+                self._data.close()
         shutil.rmtree(self._building, ignore_errors=True)
 
     def _describe(self, episode: Episode) -> dict[str, Any]:
@@ -184,7 +187,13 @@ class Writer:
         """A file of its own for each camera and episode."""
         chunk, file = divmod(episode, layout.FILES_PER_CHUNK)
         path = self._path(layout.VIDEO, video_key=key, chunk_index=chunk, file_index=file)
-        encode(iter(np.ascontiguousarray(shown)), self.fps, path, _H264)
+        try:
+            encode(iter(np.ascontiguousarray(shown)), self.fps, path, _H264)
+        except EncoderFailed as error:
+            raise UserError(
+                f"the video {path} cannot be written: {error}; {free(path)}",
+                "make room there, or set collect.images=png",
+            ) from error
         place = {
             "chunk_index": chunk,
             "file_index": file,

@@ -10,6 +10,7 @@ import pytest
 from rlinf.cli import main
 from rlinf.errors import UserError
 from rlinf.models.download import Source, download
+from tests.full_disk import largest_file
 from tests.hub import Hub, hub
 
 FILES = {"config.json": b'{"a": 1}', "nested/model.safetensors": bytes(range(256)) * 400}
@@ -82,6 +83,15 @@ def test_a_hub_out_of_reach_is_told_in_a_sentence(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"owner/name could not be fetched: .*refused"):
         download(NAME, tmp_path / "model", "hf", use_mirror=False)
+
+
+def test_a_disk_that_is_too_small_is_told_with_its_place(
+    source: Source, server: Hub, tmp_path: Path
+) -> None:
+    with largest_file(50_000), pytest.raises(UserError) as caught:
+        download(NAME, tmp_path / "model", source, use_mirror=False)
+    assert f"owner/name cannot be written to {tmp_path}/model: File too large" in str(caught.value)
+    assert "are free there\n  fix: make room and start again" in str(caught.value)
 
 
 def test_the_command_asks_the_configured_hub_and_not_the_mirror(

@@ -19,6 +19,7 @@ from rlinf.models.loading import build_policy
 from rlinf.models.shards import CONFIG_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.export import export
+from tests.full_disk import largest_file
 
 Trained = tuple[Config, Policy]
 
@@ -86,6 +87,18 @@ def test_a_checkpoint_without_a_configuration_is_refused(content: str, tmp_path:
     with pytest.raises(UserError, match="cannot be read as a configuration"):
         write_policy(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_does_not_fit_is_told_with_how_to_repeat_it(
+    trained: Trained, tmp_path: Path
+):
+    folder = tmp_path / "run/checkpoints/global_step_3"
+    with largest_file(1000), pytest.raises(UserError) as caught:
+        write_policy(folder, tmp_path / "out")
+    assert f"policy cannot be written to {tmp_path}/out: File too large; " in caught.value.message
+    assert f"rlinf export {folder}" in caught.value.fix
+    assert checkpoint.verify(folder) is None
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_there_is_no_adapter_where_all_weights_were_trained(trained: Trained, tmp_path: Path):
