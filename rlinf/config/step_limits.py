@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rlinf.config.schema import Config
 from rlinf.config.simulators import SimulatorParams
-from rlinf.registry import SIMULATORS, imported
+from rlinf.registry import imported, simulators
 
 
 def fill_in(config: DictConfig) -> None:
@@ -17,13 +17,14 @@ def fill_in(config: DictConfig) -> None:
 
     Settings that are wrong leave it as it is, and are reported later.
     """
+    known = simulators()
     for part in ("train", "eval"):
         env = OmegaConf.select(config, f"env.{part}")
         if not OmegaConf.is_dict(env) or "max_episode_steps" not in env:
             continue
-        if env.max_episode_steps is not None or env.get("simulator_type") not in SIMULATORS:
+        if env.max_episode_steps is not None or env.get("simulator_type") not in known:
             continue
-        params: type[SimulatorParams] = imported(SIMULATORS[env.simulator_type][0])
+        params: type[SimulatorParams] = imported(known[env.simulator_type].settings)
         with suppress(ValidationError):
             given = OmegaConf.to_container(env.init_params, resolve=True)
             limits = params.model_validate(given).episode_steps()
