@@ -48,13 +48,24 @@ class _Host:
         self, worker: str, arguments: Mapping[str, Any], secrets: Mapping[str, str]
     ) -> None:
         os.environ.update(secrets)
-        self._worker = imported(worker)(**arguments)
+        # What a constructor raises is only text to those who call later, so that an error which
+        # the user can put right would look like a death. It is raised by the first call instead.
+        self._refusal: Exception | None = None
+        try:
+            self._worker = imported(worker)(**arguments)
+        except OWN_ERRORS as error:
+            self._refusal = error
 
     def call(self, method: str, *arguments: Any) -> Any:
-        return getattr(self._worker, method)(*arguments)
+        return self._call(method, arguments)
 
     @ray.method(concurrency_group=_MEANWHILE)
     def meanwhile(self, method: str, *arguments: Any) -> Any:
+        return self._call(method, arguments)
+
+    def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if self._refusal is not None:
+            raise self._refusal
         return getattr(self._worker, method)(*arguments)
 
 

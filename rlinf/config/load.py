@@ -21,7 +21,7 @@ from rlinf.config.problems import error_of
 from rlinf.config.refused import take_refused
 from rlinf.config.run_folder import set_log_path
 from rlinf.config.schema import Config
-from rlinf.config.tree import Tree, get
+from rlinf.config.tree import Tree, get, put
 from rlinf.config.validate import validate
 
 _MODEL = ("policy.json", "config.json")  # files of which a policy folder has one
@@ -72,6 +72,7 @@ def load(
     notes, problems = aliases.apply(plain, told)
     problems += take_refused(plain)
     _set_video_folders(plain)
+    chosen += _choose_checkpoint(plain)
     _set_model_path(plain)
     config = validate(plain)
     if not isinstance(config, Config):
@@ -116,6 +117,24 @@ def _set_video_folders(plain: Tree) -> None:
         if isinstance(video, dict) and not video.get("video_base_dir"):
             folder = Path(str(log_path)) / str(experiment or "") / "video" / part
             video["video_base_dir"] = str(folder)
+
+
+def _choose_checkpoint(plain: Tree) -> list[str]:
+    """The folder of a run in `runner.ckpt_path` stands for its best checkpoint, or its latest.
+
+    Returns:
+        What was chosen.
+    """
+    path = get(plain, "runner.ckpt_path")
+    if not isinstance(path, str):
+        return []
+    folder = expanded(path)
+    folder = folder if folder.name == "checkpoints" else folder / "checkpoints"
+    for pointer in ("best", "latest"):
+        if exists(str(folder / pointer)):
+            put(plain, "runner.ckpt_path", str(folder / pointer))
+            return [f"runner.ckpt_path: {path} holds checkpoints; the {pointer} one is taken"]
+    return []
 
 
 def _set_model_path(plain: Tree) -> None:

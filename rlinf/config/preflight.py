@@ -167,7 +167,14 @@ def _weights(key: str, value: str, path: Path) -> Iterator[Problem]:
         )
     elif (checkpoints := path / "checkpoints").is_dir() or path.name == "checkpoints":
         latest = (path if path.name == "checkpoints" else checkpoints) / "latest"
-        yield Problem(f"{key} = {value}: this holds checkpoints", f"set {key}={latest}")
+        yield (
+            Problem(f"{key} = {value}: this holds checkpoints", f"set {key}={latest}")
+            if latest.is_file()
+            else Problem(
+                f"{key} = {value}: this run has no complete checkpoint",
+                "name another run, or a checkpoint",
+            )
+        )
     elif (
         path.is_dir()
         and not path.name.startswith("global_step_")  # a damaged one is told when it is read

@@ -8,6 +8,7 @@ from rlinf.cluster.environment import interpreter_of, runtime_environment, split
 from rlinf.cluster.group import _Host
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.schema import NodeEnvironment, NodeGroup
+from rlinf.errors import UserError
 
 GROUP = NodeGroup(
     label="sim",
@@ -47,6 +48,18 @@ def test_variables_that_sound_like_secrets_stay_out_of_what_ray_writes_down() ->
     started_with, alone = split_secrets(given)
     assert started_with == {"NCCL_DEBUG": "INFO", "LD_PRELOAD": "a.so"}
     assert tuple(alone) == names
+
+
+def refuse() -> None:
+    raise UserError("no such policy", "name another")
+
+
+def test_what_the_user_can_put_right_in_a_constructor_stays_what_it_is() -> None:
+    host = _Host(f"{__name__}:refuse", {}, {})
+    for call in (host.call, host.meanwhile):
+        with pytest.raises(UserError, match="no such policy") as error:
+            call("ready")
+        assert (error.value.exit_code, error.value.fix) == (2, "name another")
 
 
 def test_a_worker_has_its_secrets_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

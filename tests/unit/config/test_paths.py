@@ -62,13 +62,20 @@ def test_a_folder_without_weights_is_told(errors_of: Errors, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("inside", ["", "/checkpoints"])
-def test_a_run_named_as_its_checkpoint_is_told_with_the_newest(
-    errors_of: Errors, tmp_path: Path, inside: str
+def test_a_run_named_as_its_checkpoint_is_its_best_or_else_its_latest(
+    errors_of: Errors, load_toy: Load, tmp_path: Path, inside: str
 ) -> None:
-    (tmp_path / "old/checkpoints/global_step_1/actor").mkdir(parents=True)
+    checkpoints = tmp_path / "old/checkpoints"
+    (checkpoints / "global_step_1/actor").mkdir(parents=True)
     for key in ("runner.ckpt_path", "runner.resume_dir"):
-        message = errors_of(f"{key}={tmp_path}/old{inside}")
-        assert f"set {key}={tmp_path}/old/checkpoints/latest" in message
+        assert "this run has no complete checkpoint" in errors_of(f"{key}={tmp_path}/old{inside}")
+    for pointer in ("latest", "best"):
+        (checkpoints / pointer).write_text("global_step_1\n")
+        loaded = load_toy(f"runner.ckpt_path={tmp_path}/old{inside}")
+        assert loaded.config.runner.ckpt_path == str(checkpoints / pointer)
+        assert any(f"the {pointer} one is taken" in note for note in loaded.notes)
+    message = errors_of(f"runner.resume_dir={tmp_path}/old{inside}")
+    assert f"set runner.resume_dir={checkpoints}/latest" in message
 
 
 def test_checkpoints_and_their_pointers_are_accepted(load_toy: Load, tmp_path: Path) -> None:
