@@ -76,6 +76,10 @@ class Section(BaseModel):
     )
 
 
+WEIGHTS_FILE = "policy.safetensors"
+"""Weights in the folder of a policy that has no published layout."""
+
+
 class Spaces(NamedTuple):
     """Observations and actions of a simulator, or those a policy needs; None: any, or not known."""
 
@@ -154,10 +158,10 @@ class ModelConfig(Section):
         if self.model_path is None or not exists(self.model_path):
             return  # told with what is missing on this machine
         folder = expanded(self.model_path)
-        if not any((folder / name).exists() for name in ("model.safetensors", "actor")):
+        if not any((folder / name).exists() for name in (WEIGHTS_FILE, "actor")):
             yield Problem(
                 f"actor.model.model_path = {self.model_path}: there is no policy in it",
-                "name a checkpoint, or an exported policy, which has model.safetensors",
+                f"name an exported policy, which has {WEIGHTS_FILE}, or a checkpoint",
             )
 
     @abstractmethod

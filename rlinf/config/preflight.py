@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from rlinf.config.base import WEIGHTS_FILE
 from rlinf.config.derive import Plan
 from rlinf.config.env_checks import used_parts
 from rlinf.config.machine import Machine
@@ -33,6 +34,7 @@ _WEIGHTS = {
         "policy.json",
         "config.json",
         "model.safetensors",
+        WEIGHTS_FILE,
     ),
 }
 """Key -> what a folder that it names holds one of."""

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from rlinf.config.base import WEIGHTS_FILE
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
-
-WEIGHTS_FILE = "policy.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

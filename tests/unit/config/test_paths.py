@@ -12,6 +12,7 @@ from rlinf.config import preflight
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.errors import UserError
+from rlinf.models.loading import build_policy, save_policy
 
 Load = Callable[..., Loaded]
 Errors = Callable[..., str]
@@ -76,6 +77,16 @@ def test_a_run_named_as_its_checkpoint_is_its_best_or_else_its_latest(
         assert any(f"the {pointer} one is taken" in note for note in loaded.notes)
     message = errors_of(f"runner.resume_dir={tmp_path}/old{inside}")
     assert f"set runner.resume_dir={checkpoints}/latest" in message
+
+
+def test_exported_policies_are_accepted(load_toy: Load, tmp_path: Path) -> None:
+    model = load_toy().config.actor.model
+    save_policy(build_policy(model, seed=1), model, tmp_path / "export")
+    for key in ("runner.ckpt_path", "actor.model.model_path"):
+        assert load_toy(f"{key}={tmp_path}/export").config.actor.model.model_path
+    (tmp_path / "export/policy.safetensors").unlink()
+    with pytest.raises(UserError, match="there is no policy in it"):
+        load_toy(f"runner.ckpt_path={tmp_path}/export")
 
 
 def test_checkpoints_and_their_pointers_are_accepted(load_toy: Load, tmp_path: Path) -> None:
