@@ -19,6 +19,7 @@ from rlinf.config.tree import Tree
 RENAMED: dict[str, str] = {
     "actor.checkpoint_load_path": "actor.model.model_path",
     "actor.fsdp_config.gradient_checkpointing": "actor.model.gradient_checkpointing",
+    "actor.model.implement_version": "actor.model.recipe",
     "actor.model.model_name": "actor.model.model_type",
     "actor.model.sharding_strategy": "actor.fsdp_config.sharding_strategy",
     "algorithm.auto_reset": "env.train.auto_reset",

@@ -173,6 +173,27 @@ REFUSED: dict[str, tuple[str, str]] = {
         "models with FiLM are not part of this version",
         "remove it where it is false; a model that was fine-tuned with FiLM cannot be used",
     ),
+    **dict.fromkeys(
+        (
+            "actor.model.denoising_steps",
+            "actor.model.embodiment_tag",
+            "actor.model.obs_converter_type",
+            "actor.model.rl_head_config",
+        ),
+        ("it belongs to GR00T, which is planned, not part of this version", "remove it"),
+    ),
+    **dict.fromkeys(
+        ("env.*.base_config_name", "env.*.task_idx", "env.*.tasks.activity_task_indices"),
+        ("it belongs to BEHAVIOR, which is planned, not part of this version", "remove it"),
+    ),
+    **dict.fromkeys(
+        ("env.*.init_params.table_cam", "env.*.init_params.wrist_cam"),
+        ("it belongs to IsaacLab, which is planned, not part of this version", "remove it"),
+    ),
+    "env.*.init_params.task_description": (
+        "the text of the task has another key",
+        "write env.*.init_params.instruction",
+    ),
     "actor.model.lora_alpha": (
         "it is the same as lora_rank, and that of an adapter in lora_path its own",
         "remove it",

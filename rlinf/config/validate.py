@@ -14,12 +14,14 @@ from pydantic_core import ErrorDetails
 
 from rlinf.config import tree
 from rlinf.config.base import HIDDEN
+from rlinf.config.models import AnyModel
 from rlinf.config.nearest import nearest, same_words
 from rlinf.config.problems import Problem
 from rlinf.config.refused import ABSENT
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
+from rlinf.registry import imported, simulators
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def _lacks_key(details: ErrorDetails) -> bool:
 
 def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     if details["type"] == "extra_forbidden":
-        return _unknown(key)
+        return _unknown(key, plain)
     context = details.get("ctx", {})
     if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
         key += "." + context["discriminator"].strip("'")
@@ -160,13 +162,18 @@ def _rule(details: ErrorDetails) -> str:
     return message.replace("a valid array", "a list, written [a,b]")
 
 
-def _unknown(key: str) -> Problem:
+def _unknown(key: str, plain: Tree) -> Problem:
     """Nearest key beside it, then one of the same name elsewhere, then all there are."""
     known = schema_keys()
     if key in known:
         return Problem(f"{key}: the chosen simulator or model has no such key", "remove it")
     parent, _, name = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    chosen = _chosen_section(parent, plain)
+    siblings = (
+        [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+        if chosen is None
+        else list(chosen.model_fields)
+    )
     near = nearest(name, siblings) or same_words(name, siblings)
     if near:
         return Problem(f"{key}: unknown key", f"did you mean {f'{parent}.{near}'.lstrip('.')}?")
@@ -175,3 +182,15 @@ def _unknown(key: str) -> Problem:
         return Problem(f"{key}: unknown key", f"did you mean {' or '.join(elsewhere)}?")
     listed = f"; {parent or 'the top level'} has {', '.join(siblings)}" if siblings else ""
     return Problem(f"{key}: unknown key{listed}", "remove it or correct its name")
+
+
+def _chosen_section(section: str, plain: Tree) -> type[BaseModel] | None:
+    """The class of a section that another key chooses; None for the other sections."""
+    if section == "actor.model":
+        classes = get_args(get_args(AnyModel)[0])
+        named = {get_args(c.model_fields["model_type"].annotation)[0]: c for c in classes}
+        return named.get(str(tree.get(plain, "actor.model.model_type")))
+    above, _, name = section.rpartition(".")
+    simulator = tree.get(plain, f"{above}.simulator_type") if name == "init_params" else None
+    spec = simulators().get(str(simulator))
+    return imported(spec.settings) if spec is not None else None

@@ -167,6 +167,13 @@ def test_a_key_that_resembles_another_by_chance_gets_no_suggestion(
     assert "did you mean" not in message
 
 
+def test_only_keys_of_the_chosen_simulator_and_model_are_listed(errors_of: Errors) -> None:
+    message = errors_of("env.train.init_params.mass=1")
+    assert "env.train.init_params has obs_dim, action_dim" in message
+    message = errors_of("actor.model.dropout=1")
+    assert "hidden_dim" in message and "lora_rank" not in message
+
+
 @pytest.mark.parametrize(
     ("size", "words"),
     [
