@@ -96,8 +96,12 @@ class EnvBatch(Protocol):
         Where the simulator cannot replay, the next chunk drops the episodes that have begun.
         """
 
-    def set_record(self, count: int) -> None:
-        """From now on the envs with a global index below `count` are recorded."""
+    def set_record(self, count: int, once: bool = False) -> None:
+        """From now on the envs with a global index below `count` are recorded.
+
+        Args:
+            once: each of them until the first end of an episode, and no longer.
+        """
 
     def take_frames(self) -> list[Frame]:
         """The frames recorded since the last call; those of each env in order of time."""
@@ -257,8 +261,9 @@ class EpisodeBatch:
             self._advance(self._books.actions[:, i], lengths > i)
         return self._observe(ids)
 
-    def set_record(self, count: int) -> None:
-        self._recorded = min(max(count - self._rules.env_offset, 0), self.num_envs)
+    def set_record(self, count: int, once: bool = False) -> None:
+        recorded = min(max(count - self._rules.env_offset, 0), self.num_envs)
+        self._recorded, self._once = np.arange(self.num_envs) < recorded, once
 
     def take_frames(self) -> list[Frame]:
         return self._recorder.take()
@@ -396,9 +401,9 @@ class EpisodeBatch:
 
     def _record(self, shown: np.ndarray, rewards: np.ndarray) -> None:
         """Keeps a picture of those of the envs `shown` ([B] bool) that are recorded."""
-        if self._recorded == 0 or self._recorder.given_up:
+        if self._recorder.given_up:
             return
-        ids = np.flatnonzero(shown[: self._recorded])
+        ids = np.flatnonzero(shown & self._recorded)
         if len(ids) == 0:
             return
         books = self._books
@@ -415,3 +420,5 @@ class EpisodeBatch:
                     picture=picture,
                 )
             )
+        if self._once:
+            self._recorded[ids] &= books.running[ids]

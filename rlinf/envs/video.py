@@ -80,14 +80,22 @@ def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: i
 
 
 def first_episodes(frames: Iterable[Frame]) -> list[Frame]:
-    """The frames of the first recorded episode of each env."""
-    kept, over = [], set[int]()
+    """The frames of the first episode of each env that was recorded from its start to its end.
+
+    A simulator that failed leaves episodes without their start, or without their end. An env that
+    has no whole one shows what there is of its last.
+    """
+    shown: dict[int, list[Frame]] = {}
+    whole = set[int]()
     for frame in frames:
-        if frame.env not in over:
-            kept.append(frame)
-        if frame.ended:
-            over.add(frame.env)
-    return kept
+        if frame.env in whole:
+            continue
+        if frame.step == 0:
+            shown[frame.env] = []
+        shown.setdefault(frame.env, []).append(frame)
+        if frame.ended and shown[frame.env][0].step == 0:
+            whole.add(frame.env)
+    return [frame for episode in shown.values() for frame in episode]
 
 
 def columns(frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -149,6 +157,8 @@ def _even(size: int) -> int:
 class Caption:
     """Draws task, step and reward in a strip below a picture, and the outcome on the picture.
 
+    The last picture of an episode has a frame in the colour of the outcome.
+
     All sizes follow from the width of the tile. The strip has room for the longest of the texts,
     so that tiles are of equal size.
     """
@@ -172,10 +182,15 @@ class Caption:
         image.paste(Image.fromarray(picture))
         draw = ImageDraw.Draw(image)
         top = height + self._margin // 2
-        draw.text((self._margin, top), f"step {frame.step}", _TEXT, self._font)
+        step = f"step {frame.step}" + (", end" if frame.ended else "")
+        draw.text((self._margin, top), step, _TEXT, self._font)
         draw.text((width // 2, top), f"reward {frame.reward:.3g}", _TEXT, self._font)
         for index, line in enumerate(self._lines[frame.instruction], start=1):
             draw.text((self._margin, top + index * self._line), line, _FAINT, self._font)
+        if frame.ended:
+            outline = _GREEN if frame.success else _RED
+            rim = max(3, width // 50)
+            draw.rectangle((0, 0, width - 1, height - 1), outline=outline, width=rim)
         if frame.success or frame.ended:
             self._mark(draw, width, frame.success)
         return np.asarray(image)

@@ -378,7 +378,7 @@ class EvalStage(Stage):
         queues = [list(starts[env::size]) for env in range(size)]
         current = [queue.pop(0) for queue in queues if queue]
         self.batch.take_frames()  # of an evaluation that was given up
-        self.batch.set_record(self.shown)
+        self.batch.set_record(self.shown, once=True)
         self.active[:] = False
         self.begin(np.arange(len(current)), current)
         chunks = np.zeros(size, np.int64)  # of the current episode of each env
@@ -392,8 +392,6 @@ class EvalStage(Stage):
             finished = [episode for episode in result.episodes if not episode.dropped]
             episodes.extend(finished)
             keep(finished)
-            if len(episodes) >= size:  # a video of the first episodes is enough
-                self.batch.set_record(0)
             chunks += 1
             for env in np.flatnonzero((result.terminated | result.truncated).any(axis=1)):
                 if queues[env]:

@@ -89,7 +89,7 @@ class ProcessBatch:
         self._hosts = [HostProcess(name, log_file, self._launcher) for name in self._names]
         self._failed = [0] * len(self._hosts)  # times in a row, of each sub-process
         self._shown = False  # the simulators have worked: a failure may be an accident
-        self._record = rules.record
+        self._record = (rules.record, False)
         self.restarts = 0
         self._call("build", self._builds, self._start_timeout_s)
         self.action_dim: int
@@ -147,9 +147,9 @@ class ProcessBatch:
         self._history.restore(states)
         return shown
 
-    def set_record(self, count: int) -> None:
-        self._record = count
-        self._call("set_record", [(count,)] * len(self._shares))
+    def set_record(self, count: int, once: bool = False) -> None:
+        self._record = (count, once)
+        self._call("set_record", [self._record] * len(self._shares))
 
     def take_frames(self) -> list[Frame]:
         return list(chain.from_iterable(self._call("take_frames")))
@@ -220,7 +220,7 @@ class ProcessBatch:
         states = self._history.states()
         steps: list[tuple[str, Callable[[int], tuple[Any, ...]]]] = [
             ("build", lambda i: self._builds[i]),
-            ("set_record", lambda i: (self._record,)),
+            ("set_record", lambda i: self._record),
             ("restore", lambda i: (list(states[self._shares[i]]),)),
         ]
         results: dict[int, Exception | None] = dict.fromkeys(failed)

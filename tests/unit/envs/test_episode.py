@@ -306,6 +306,20 @@ def test_frames_are_taken_of_recorded_envs_only_at_every_step_and_start() -> Non
     assert batch.take_frames() == []
 
 
+def test_an_env_may_be_recorded_to_the_end_of_one_episode_alone() -> None:
+    """Env 0 ends twice before env 1 does once; both are seen from start to end."""
+    batch, simulator = begun(NEVER, NEVER, NEVER)
+    batch.set_record(2, once=True)
+    batch.start(np.arange(3), starts(2, 4, NEVER))
+    for _ in range(5):
+        chunk(batch, 1, starts(2, 4, NEVER))
+    frames = batch.take_frames()
+    for env, length in ((0, 2), (1, 4)):
+        steps = [frame.step for frame in frames if frame.env == env]
+        assert steps == list(range(length + 1))
+    assert {env for drawn in simulator.pictured for env in drawn} == {0, 1}
+
+
 def test_nothing_is_pictured_without_recording() -> None:
     batch, simulator = begun(2, NEVER)
     chunk(batch, 4, starts(7, 8))

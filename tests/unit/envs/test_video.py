@@ -162,7 +162,28 @@ def test_with_auto_reset_the_next_episode_follows_at_once() -> None:
 
 def test_the_first_episode_of_each_env_can_be_cut_out() -> None:
     frames = [still(0, 0), still(1, 0), still(0, 1, ended=True), still(0, 0), still(1, 1)]
-    assert [(f.env, f.step) for f in first_episodes(frames)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert [(f.env, f.step) for f in first_episodes(frames)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_an_episode_that_lost_its_start_or_its_end_gives_way_to_a_whole_one() -> None:
+    """Env 0 lost an end, env 1 a start, as when a simulator fails; env 2 has no whole one."""
+    frames = [still(0, 0), still(0, 1), still(0, 0), still(0, 1, ended=True), still(0, 0)]
+    frames += [still(1, 3), still(1, 4, ended=True), still(1, 0), still(1, 1, ended=True)]
+    frames += [still(2, 0), still(2, 1)]
+    assert [(f.env, f.step, f.ended) for f in first_episodes(frames)] == [
+        (0, 0, False), (0, 1, True), (1, 0, False), (1, 1, True), (2, 0, False), (2, 1, False),
+    ]  # fmt: skip
+    assert first_episodes(frames)[0] is frames[2]
+
+
+def test_the_last_picture_has_a_frame_that_a_success_on_the_way_has_not() -> None:
+    """An episode that runs to its limit may be solved earlier; then only the mark is there."""
+    solved, ended = draw_grids(
+        [still(0, 3, success=True)._replace(ended=False), still(0, 4, ended=True)], info=True
+    )
+    corner = slice(4, 7), slice(4, 7)  # the tile's, behind the gap around it
+    assert (ended[corner] == video._RED).all() and not has_colour(solved[corner], video._GREEN)
+    assert has_colour(solved, video._GREEN)
 
 
 def test_envs_are_tiled_by_index_whatever_order_their_frames_come_in() -> None:

@@ -183,6 +183,28 @@ def test_an_evaluation_does_not_depend_on_the_number_of_envs(toy: Toy, tmp_path:
     assert results[0] == results[1] == results[2]
 
 
+def test_a_video_shows_the_first_episode_of_each_shown_env_to_its_end(
+    toy: Toy, tmp_path: Path, unequal: None
+):
+    """The quick ones have begun others long before the slowest ends."""
+    video = "env.eval.video_cfg={save_video: true, num_envs_shown: 4}"
+    config = toy("algorithm.sampling_params.do_sample=true", video)
+    worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
+    batch = make_batch(config.env.eval, 6, 0, "none", 0, tmp_path / "eval.log")
+    starts = evaluation_starts(5, 1, 36)
+    found = EvalStage(config, batch, LocalPolicy(worker), 0).run(
+        starts, 0, version=0, keep=lambda episodes: None
+    )
+    first = {env: next(e.length for e in found if e.start == starts[env]) for env in range(4)}
+    assert max(first.values()) > 3 * min(first.values())
+    frames = batch.take_frames()
+    assert {frame.env for frame in frames} == set(first)
+    for env, length in first.items():
+        shown = [frame for frame in frames if frame.env == env]
+        assert [frame.step for frame in shown] == list(range(length + 1))
+        assert [frame.ended for frame in shown] == [False] * length + [True]
+
+
 def drifting(config: Config, envs: int, folder: Path) -> EvalStage:
     """An evaluation whose simulator is killed at its second step, once, and cannot replay."""
     settings = {"fault": "kill", "marker": str(folder / "failed")}
