@@ -121,3 +121,19 @@ def _trials(config: Config) -> Iterator[Problem]:
             f"env.eval.num_trials = {wanted}: each task has {available} different starts",
             f"set env.eval.num_trials={available}; algorithm.eval_rollout_epoch repeats them",
         )
+    if not config.env.train.hold_out_evaluation:
+        return
+    trained = config.env.train.init_params.num_starts()
+    if trained != available:
+        yield Problem(
+            f"env.train.hold_out_evaluation = true: training has {trained} numbered starts of each "
+            f"task, evaluation {available}, so they are not the same ones",
+            "remove env.train.hold_out_evaluation",
+        )
+    elif available and wanted == available:
+        yield Problem(
+            f"env.train.hold_out_evaluation = true with env.eval.num_trials = {wanted}: each task "
+            f"has {available} different starts, none is left to train on",
+            f"lower env.eval.num_trials, for example to {available // 5}, or remove "
+            "env.train.hold_out_evaluation",
+        )

@@ -225,7 +225,8 @@ class EnvConfig(Section):
     ignore_terminations: bool = False
     """Run every episode to its step limit, whatever the task says."""
     seed: Index = 0
-    """Seed of the start states; training and evaluation never share a start."""
+    """Seed of the start states. Training and evaluation never share one, except in simulators that
+    number their starts (LIBERO, PutOnPlate): see `env.train.hold_out_evaluation`."""
     reward_coef: Finite = 1.0
     """Factor on the simulator's reward."""
     use_rel_reward: bool = False
@@ -260,6 +261,9 @@ class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """G, consecutive sub-envs that share a start state; GRPO compares within a group."""
     use_fixed_reset_state_ids: bool = False
     """All sub-envs of a group start from the same state."""
+    hold_out_evaluation: bool = False
+    """Numbered starts that `env.eval` evaluates are not trained on. False draws from all of them,
+    as published results on LIBERO do: their evaluation has every start."""
 
 
 class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
@@ -308,7 +312,7 @@ class SamplingParams(Section):
     """How actions are drawn."""
 
     do_sample: bool = True
-    """Evaluation draws actions; False takes the most likely ones. Training always draws."""
+    """Evaluation draws actions, as training always does; False takes the most likely ones."""
     temperature_train: Positive = 1.0
     """Temperature of rollout and of the training forward."""
     temperature_eval: Positive = 1.0

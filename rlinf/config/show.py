@@ -104,6 +104,7 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
             f"episodes per task, in {plural(plan.eval.total, 'sub-env')}, "
             f"{_interval(config.runner.val_check_interval)}",
         ),
+        ("", "", f"{_evaluated_actions(config)}; {_evaluated_starts(config)}"),
     ]
     return facts("one iteration", rows)
 
@@ -118,8 +119,23 @@ def _evaluation(config: Config, plan: Plan) -> Table:
             f"{config.env.eval.num_trials}",
             "per task" + (f", each {repeats} times" if repeats > 1 else ""),
         ),
+        ("actions", "-", _evaluated_actions(config)),
     ]
     return facts("evaluation", rows)
+
+
+def _evaluated_actions(config: Config) -> str:
+    sampling = config.algorithm.sampling_params
+    if not sampling.do_sample:
+        return "takes the most likely actions"
+    return f"draws actions at temperature {sampling.temperature_eval:g}"
+
+
+def _evaluated_starts(config: Config) -> str:
+    train, evaluation = config.env.train.init_params, config.env.eval.init_params
+    same = (train.task_id(), train.num_starts()) == (evaluation.task_id(), evaluation.num_starts())
+    shares = same and train.num_starts() > 0 and not config.env.train.hold_out_evaluation
+    return f"starts that training {'draws from too' if shares else 'never has'}"
 
 
 def _simulators(plan: Plan, part: EnvPlan) -> tuple[str, str]:

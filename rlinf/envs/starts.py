@@ -1,8 +1,9 @@
 """Which start each episode has, as pure functions of where the episode stands in the run.
 
 Nothing is drawn from a generator that has to be saved: a resumed or re-split run asks for the same
-starts. Training seeds are even and evaluation seeds odd, so no policy is evaluated on a start that
-it was trained on.
+starts. Training seeds are even and evaluation seeds odd, so where a seed is the start no policy is
+evaluated on one that it was trained on. Numbered starts are drawn from all there are, unless those
+of the evaluation are held out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def training_starts(
     episodes: np.ndarray,
     num_tasks: int,
     num_trials: int = 0,
+    held_out: np.ndarray | None = None,
 ) -> list[Start]:
     """Starts of [K] training episodes.
 
@@ -40,12 +42,30 @@ def training_starts(
         episodes: [K] int, episodes that the env began before in this rollout epoch.
         num_tasks: tasks of the simulator; each is equally likely.
         num_trials: starts that each task has; 0 where any seed is a start of its own.
+        held_out: [tasks, n] int64, n of these starts that are not drawn; see `evaluation_trials`.
     """
     key = derive(seed, step, epoch, indices, episodes)
     tasks = derive(key, 0) % np.uint64(num_tasks)
-    trials = derive(key, 1) % np.uint64(num_trials) if num_trials else np.full(key.shape, -1)
+    trials: np.ndarray = np.full(key.shape, -1)
+    if num_trials:
+        left = num_trials - (0 if held_out is None else held_out.shape[1])
+        trials = (derive(key, 1) % np.uint64(left)).astype(np.int64)
+    if num_trials and held_out is not None:
+        trials = _skip(trials, held_out[tasks.astype(np.int64)])
     seeds = seed31(key, 2) & ~1
     return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
+
+
+def _skip(numbers: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """Number k of those that are not left out, for each k: [K] int64.
+
+    Args:
+        left_out: [K, n], n different numbers for each.
+    """
+    # In ascending order h_0, h_1, ... there are h_i - i numbers that count below h_i.
+    below = np.sort(left_out, axis=1) - np.arange(left_out.shape[1])
+    skipped: np.ndarray = (below <= numbers[:, None]).sum(axis=1)
+    return numbers + skipped
 
 
 def group_indices(envs: np.ndarray, group_size: int) -> np.ndarray:
@@ -74,12 +94,20 @@ def evaluation_starts(
             f"set env.eval.num_trials={available}; algorithm.eval_rollout_epoch repeats them",
         )
     tasks, numbers = np.divmod(np.arange(num_tasks * num_trials), num_trials)
-    trials = numbers
-    if num_trials < available:
-        parts = [distinct(num_trials, available, seed, task) for task in range(num_tasks)]
-        trials = np.concatenate(parts)
+    trials = evaluation_trials(seed, num_tasks, num_trials, available).reshape(-1)
     seeds = seed31(seed, tasks, numbers) | 1
     return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
+
+
+def evaluation_trials(seed: int, num_tasks: int, num_trials: int, available: int) -> np.ndarray:
+    """The trials of each task that an evaluation has: [tasks, num_trials] int64.
+
+    Arguments as for `evaluation_starts`.
+    """
+    if num_trials < available:
+        parts = [distinct(num_trials, available, seed, task) for task in range(num_tasks)]
+        return np.stack(parts)
+    return np.tile(np.arange(num_trials), (num_tasks, 1))
 
 
 def share(items: Sequence[T], rank: int, world_size: int) -> list[T]:

@@ -29,7 +29,7 @@ from rlinf.data.types import (
     Trajectory,
 )
 from rlinf.envs.episode import EnvBatch, EnvState
-from rlinf.envs.starts import group_indices, training_starts
+from rlinf.envs.starts import evaluation_trials, group_indices, training_starts
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError
 from rlinf.logging.timeline import Spans
 
@@ -204,6 +204,7 @@ class TrainStage(Stage):
         self.env, self.seed = config.env.train, config.actor.seed
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
+        self.held_out = held_out_trials(config, batch)
         # With partial reset: episodes each env has begun, and what it begins when the present one
         # ends. Drawn when it changes: drawing every env's in every chunk costs as much as a step.
         self.begun = np.zeros(batch.num_envs, np.int64)
@@ -325,7 +326,9 @@ class TrainStage(Stage):
         """
         indices = group_indices(self.envs[rows], self.env.group_size)
         tasks, trials = len(self.batch.tasks), self.batch.num_trials
-        return training_starts(self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials)
+        return training_starts(
+            self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials, self.held_out
+        )
 
     def _count(self, rows: np.ndarray) -> None:
         """The envs `rows` have begun an episode, which takes them one further."""
@@ -335,6 +338,16 @@ class TrainStage(Stage):
     def _draw_upcoming(self, rows: np.ndarray) -> None:
         for row, start in zip(rows.tolist(), self._starts(0, 0, rows), strict=True):
             self.upcoming[row] = start
+
+
+def held_out_trials(config: Config, batch: EnvBatch) -> np.ndarray | None:
+    """Numbered starts that training must not draw, [tasks, n] int64; None to draw from all."""
+    evaluated = config.env.eval
+    if not (config.env.train.hold_out_evaluation and batch.num_trials):
+        return None
+    return evaluation_trials(
+        evaluated.seed, len(batch.tasks), evaluated.num_trials, batch.num_trials
+    )
 
 
 def _set_final_values(recordings: Sequence[Recording], ended: _Ended, values: np.ndarray) -> None:

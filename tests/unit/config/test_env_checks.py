@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
+from rlinf.config.show import render
 from rlinf.errors import UserError
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 
@@ -104,6 +107,10 @@ def openvla(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             ["runner.val_check_interval=5", "env.eval.num_trials=51"],
             ["env.eval.num_trials = 51: each task has 50", "eval_rollout_epoch repeats"],
         ),
+        (
+            ["runner.val_check_interval=5", "env.train.hold_out_evaluation=true"],
+            ["each task has 50 different starts, none is left to train on", "for example to 10"],
+        ),
     ],
 )
 def test_what_libero_does_not_have_is_told(
@@ -116,6 +123,19 @@ def test_what_libero_does_not_have_is_told(
     message = refusal("libero_10_grpo_openvlaoft", *openvla, *overrides, machine=gpu_machine)
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(("held_out", "words"), [(False, "draws from too"), (True, "never has")])
+def test_the_plan_says_what_an_evaluation_draws_and_whether_its_starts_are_trained_on(
+    tmp_path: Path, gpu_machine: Machine, openvla: list[str], held_out: bool, words: str
+) -> None:
+    given = ["env.eval.num_trials=10", f"env.train.hold_out_evaluation={str(held_out).lower()}"]
+    folder = f"runner.logger.log_path={tmp_path}"
+    loaded = load("libero_10_grpo_openvlaoft", [*openvla, *given, folder], gpu_machine)
+    console = Console(width=200, file=StringIO(), record=True)
+    console.print(render(loaded))
+    expected = f"draws actions at temperature 1.6; starts that training {words}"
+    assert expected in console.export_text()
 
 
 def test_both_cameras_of_libero_are_two_views(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlinf.envs.starts import evaluation_starts, group_indices, share, training_starts
+from rlinf.envs.starts import (
+    _skip,
+    evaluation_starts,
+    evaluation_trials,
+    group_indices,
+    share,
+    training_starts,
+)
 from rlinf.errors import UserError
 
 
-def starts_of(indices: list[int], step: int = 0, episode: int = 0, **options: int) -> list:
+def starts_of(indices: list[int], step: int = 0, episode: int = 0, **options: object) -> list:
     episodes = np.full(len(indices), episode)
     return training_starts(5, step, 0, np.array(indices), episodes, num_tasks=3, **options)
 
@@ -66,6 +73,21 @@ def test_an_evaluation_of_more_starts_than_there_are_is_refused() -> None:
 def test_no_evaluation_seed_can_be_a_training_seed() -> None:
     assert all(start.seed % 2 == 0 for start in starts_of(list(range(100))))
     assert all(start.seed % 2 == 1 for start in evaluation_starts(0, 1, 100))
+
+
+def test_numbered_starts_are_shared_with_the_evaluation_unless_they_are_held_out() -> None:
+    evaluated = evaluation_trials(0, num_tasks=3, num_trials=2, available=5)
+    judged = {(s.task, s.trial) for s in evaluation_starts(0, 3, 2, available=5)}
+    assert judged == {(task, trial) for task in range(3) for trial in evaluated[task]}
+    everyone = list(range(300))
+
+    def trained(**options: object) -> set[tuple[int, int]]:
+        return {(s.task, s.trial) for s in starts_of(everyone, num_trials=5, **options)}
+
+    assert trained() == {(task, trial) for task in range(3) for trial in range(5)}
+    assert trained(held_out=evaluated) == trained() - judged
+    # Of 0 to 4 without 1 and 3 there are left, in this order, 0, 2 and 4.
+    assert _skip(np.arange(3), np.array([[3, 1]] * 3)).tolist() == [0, 2, 4]
 
 
 def test_shares_of_all_workers_together_are_the_whole() -> None:
