@@ -319,6 +319,7 @@ def _begun(
         refuse: raises an error where the run must not begin.
     """
     from rlinf.config.run_folder import Reservation
+    from rlinf.data.disk import FULL, refusals_told
 
     _prepare_imports()
     reserved = Reservation()
@@ -328,7 +329,9 @@ def _begun(
     except BaseException:
         reserved.give_up()
         raise
-    with _run_folder(loaded.config):
+    folder = loaded.config.runner.logger.run_dir
+    again = "make room there; runner.resume_dir=auto goes on from what is complete"
+    with refusals_told("what the run writes", folder, again, FULL), _run_folder(loaded.config):
         yield loaded
 
 

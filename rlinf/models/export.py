@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rlinf.config.validate import read_stored
@@ -21,6 +22,9 @@ def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
             "Leave --adapter out.",
         )
     policy = build_policy(model, config.actor.seed, folder)
-    again = f"{folder} is whole: free some space, then write it with: rlinf export {folder} FOLDER"
+    again = (
+        "make room, or name a folder on another disk; the checkpoint is whole, and this writes its "
+        f"policy: rlinf export {shlex.quote(str(folder))} FOLDER"
+    )
     with refusals_told("the policy", out, again), written_beside(out) as building:
         save_policy(policy, model, building, merge=model.trains_adapters and not adapter)

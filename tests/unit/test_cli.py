@@ -14,6 +14,7 @@ import pytest
 from rlinf import cli
 from rlinf.cli import main
 from rlinf.config.load import load
+from tests.full_disk import largest_file
 
 
 def test_check_prints_the_plan_and_writes_nothing(
@@ -98,6 +99,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(
 ) -> None:
     assert main(["train", "toy_ppo_mlp", "runner.logger.log_path=/proc/no/run"]) == 2
     assert "runner.logger.log_path" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_an_error_of_the_user_wherever_a_run_meets_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with largest_file(100):
+        assert main(["train", "toy_ppo_mlp", f"runner.logger.log_path={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert f"what the run writes cannot be written to {tmp_path}: File too large; " in said
 
 
 def test_a_start_that_is_refused_leaves_no_folder(
