@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from rlinf.config import data_sets
 from rlinf.config.base import WEIGHTS_FILE
 from rlinf.config.derive import Plan
 from rlinf.config.env_checks import used_parts
@@ -48,6 +49,7 @@ def check(config: Config) -> list[Problem]:
     return [
         *_run_folder(config),
         *_paths(config),
+        *data_sets.check(config),
         *config.actor.model.problems(),
         *_port(config.cluster.ray_port),
     ]

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rlinf.config.data_sets import differences
 from rlinf.data.random import derive
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import Observation
+from rlinf.errors import UserError
 from rlinf.imitation.episode import Episode
+from rlinf.imitation.lerobot import layout
 from rlinf.imitation.lerobot.pictures import decoded
 from rlinf.imitation.lerobot.read import DataSet
 
@@ -120,6 +123,13 @@ class Demonstrations:
             np.array([codes[data.tasks[task]] for task in rows.task.tolist()])
             for data, rows in zip(sets, parts, strict=True)
         ]
+        for name, values in (
+            (layout.ACTION, [rows.actions for rows in parts]),
+            (layout.STATE, [rows.state for rows in parts]),
+        ):
+            sizes = {str(data.root): v.shape[1] for data, v in zip(sets, values, strict=True)}
+            for problem in differences(sizes, name):
+                raise UserError(*problem)
         return _assemble(
             images=decoded(sets, keys, cache_dir, on_episode),
             state=np.concatenate([rows.state for rows in parts]),

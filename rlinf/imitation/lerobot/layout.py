@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlinf.config import data_sets
+
 VERSION = "v3.0"
-INFO = "meta/info.json"
+INFO = data_sets.INFO
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -25,8 +27,7 @@ FILES_PER_CHUNK = 1000  # files in one folder
 DATA_FILE_MB = 100  # a larger data file is followed by another
 VIDEO_FILE_MB = 200
 
-ACTION = "action"
-STATE = "observation.state"
+ACTION, STATE = data_sets.ACTION, data_sets.STATE
 IMAGES = "observation.images."
 SUCCESS = "next.success"  # bool: the task is solved after this step
 DONE = "next.done"  # bool: the last step of its episode

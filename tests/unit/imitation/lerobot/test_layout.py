@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,21 @@ def test_a_short_or_missing_video_is_refused(tmp_path):
 def test_pictures_of_different_sizes_are_refused(tmp_path):
     roots = write(tmp_path / "a"), write(tmp_path / "b", size=32)
     with pytest.raises(UserError, match=r"64 x 64 .*32 x 32"):
+        load(*roots, cache=tmp_path)
+
+
+@pytest.mark.parametrize("feature", ["actions", "state"])
+def test_rows_of_different_sizes_are_refused(tmp_path, feature):
+    roots = []
+    for name, more in (("a", 0), ("b", 1)):
+        one = episode(0, 5)
+        numbers = getattr(one, feature)
+        numbers = np.pad(numbers, ((0, 0), (0, more)))
+        writer = Writer(tmp_path / name, 20, "png")
+        writer.add(replace(one, **{feature: numbers}))
+        roots.append(writer.close())
+    size = {"actions": A, "state": S}[feature]
+    with pytest.raises(UserError, match=rf"/b has {size + 1} numbers, that of .*/a has {size}"):
         load(*roots, cache=tmp_path)
 
 
