@@ -125,7 +125,7 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("sft/value_loss", "squared error of the critic on demonstrated returns"),
     MetricName("sft/token_accuracy", "share of action tokens whose most likely bin is the label"),
     MetricName(
-        "sft/action_error", "distance of the most likely from the demonstrated action, env units"
+        "sft/action_error", "distance of the most likely from the demonstrated action, model units"
     ),
     MetricName("sft/grad_norm", "gradient norm before clipping, over steps"),
     MetricName("sft/lr", "learning rate, over steps"),
