@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rlinf import __version__
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
+from rlinf.data.cache import damage, discard, one_maker, seal
 from rlinf.data.disk import refusals_told
 from rlinf.imitation.collect import collect
 from rlinf.imitation.demonstrations import Demonstrations
@@ -30,27 +31,61 @@ _OF_DEMONSTRATIONS = {
 }
 
 
+_ELSEWHERE = "name a folder on a larger disk in imitation.cache_dir"
+
+
 def data_folders(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> list[str]:
     """The data sets to learn from: the given ones, or that of the expert, collected if need be."""
     if settings.data:
         return list(settings.data)
     folder = Path(settings.cache_dir).expanduser() / f"demonstrations-{digest(data_key(config))}"
-    if folder.is_dir():
-        run.console.note(f"demonstrations: taken from {folder}")
-        return [str(folder)]
-    assert settings.num_demonstrations is not None, "checked when the configuration was loaded"
-    elsewhere = "name a folder on a larger disk in imitation.cache_dir"
-    with refusals_told("the demonstrations", folder, elsewhere):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        writer = Writer(folder, config.env.train.init_params.steps_per_second(), "png")
-        try:
-            count = settings.num_demonstrations
-            write_episodes(writer, expert_episodes(config, plan, settings, count, run), count, run)
-            writer.close()
-        except BaseException:
-            writer.discard()  # a part of them is not what the name says
-            raise
+    cached("demonstrations", folder, lambda: _collect(config, plan, settings, run, folder), run)
     return [str(folder)]
+
+
+def cached(what: str, folder: Path, make: Callable[[], None], run: Run) -> None:
+    """Has `make` make a folder of the cache, unless it is there and whole.
+
+    Of several runs that need it one makes it, and the others wait.
+
+    Args:
+        what: is in it.
+    """
+
+    def wait() -> None:
+        nonlocal told
+        run.stop.check()
+        if not told:
+            run.console.note(f"{what}: another run makes {folder}, waiting for it")
+        told = True
+
+    told = False
+    if damage(folder) is not None:
+        with refusals_told(f"the {what}", folder, _ELSEWHERE), one_maker(folder, wait):
+            problem = damage(folder)
+            if problem is not None:
+                if folder.exists():
+                    run.console.warn(f"{folder} is damaged ({problem}) and made again")
+                    discard(folder)
+                make()
+                seal(folder)
+                return
+    run.console.note(f"{what}: taken from {folder}")
+
+
+def _collect(config: Config, plan: Plan, settings: ImitationConfig, run: Run, folder: Path) -> None:
+    assert settings.num_demonstrations is not None, "checked when the configuration was loaded"
+    writer = Writer(folder, config.env.train.init_params.steps_per_second(), "png")
+    try:
+        count = settings.num_demonstrations
+        write_episodes(writer, expert_episodes(config, plan, settings, count, run), count, run)
+        if folder.is_dir():  # another run was faster, where there are no locks
+            writer.discard()
+        else:
+            writer.close()
+    except BaseException:
+        writer.discard()  # a part of them is not what the name says
+        raise
 
 
 def decode_pictures(folders: Sequence[str], settings: ImitationConfig, run: Run) -> None:

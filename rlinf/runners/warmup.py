@@ -7,11 +7,11 @@ from pathlib import Path
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config, FsdpConfig
-from rlinf.data.disk import refusals_told, written_beside
+from rlinf.data.disk import written_beside
 from rlinf.imitation.lerobot.read import DataSet
 from rlinf.models.shards import is_checkpoint
 from rlinf.runners import checkpoint
-from rlinf.runners.demonstrations import data_folders, data_key, decode_pictures, digest
+from rlinf.runners.demonstrations import cached, data_folders, data_key, decode_pictures, digest
 from rlinf.runners.run import Run
 
 _OF_NO_EFFECT = {"cache_dir", "log_interval", "eval_interval", "save_interval"}  # on the weights
@@ -58,14 +58,17 @@ def _at(folder: Path, config: Config) -> Config:
 
 def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> Path:
     """The folder of the warmed-up policy."""
+    cache, threads = Path(settings.cache_dir).expanduser(), plan.cores["actor"]
+    folder = cache / f"warmup-{digest(_policy_key(config, settings, threads))}"
+    cached("warm-up", folder, lambda: _imitate(config, plan, settings, run, folder), run)
+    return folder
+
+
+def _imitate(config: Config, plan: Plan, settings: ImitationConfig, run: Run, folder: Path) -> None:
     from rlinf.models.loading import save_policy  # with torch, which takes seconds to import
     from rlinf.workers.imitation import ImitationWorker
 
-    cache, threads = Path(settings.cache_dir).expanduser(), plan.cores["actor"]
-    folder = cache / f"warmup-{digest(_policy_key(config, settings, threads))}"
-    if folder.is_dir():
-        run.console.note(f"warm-up: taken from {folder}")
-        return folder
+    threads = plan.cores["actor"]
     folders = data_folders(config, plan, settings, run)
     decode_pictures(folders, settings, run)
     with run.console.phase("imitation", once=True):
@@ -74,15 +77,8 @@ def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) ->
             run.stop.check()
             worker.train(step, step + 1)
             run.console.progress(step + 1, settings.steps)
-    elsewhere = "name a folder on a larger disk in imitation.cache_dir"
-    if folder.is_dir():  # another run was faster
-        return folder
-    with (
-        refusals_told("the warmed-up policy", folder, elsewhere),
-        written_beside(folder) as building,
-    ):
+    with written_beside(folder) as building:
         save_policy(worker.policy, config.actor.model, building)
-    return folder
 
 
 def _alone(config: Config) -> Config:

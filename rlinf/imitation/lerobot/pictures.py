@@ -20,6 +20,7 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 from PIL import Image
 
+from rlinf.data.cache import one_maker
 from rlinf.data.disk import refusals_told, reserve, written_beside
 from rlinf.errors import UserError
 from rlinf.imitation.lerobot.read import DataSet
@@ -51,17 +52,33 @@ def decoded(
     path = cache_dir / f"pictures-{_digest(sets, keys)}.npy"
     if shape[1] == 0:
         return np.zeros(shape, np.uint8)
-    if not path.is_file():
-        with refusals_told("decoded pictures", cache_dir, ELSEWHERE):
-            cache_dir.mkdir(parents=True, exist_ok=True)
+    found = _mapped(path, shape)
+    if found is not None:
+        return found
+    with (
+        refusals_told("decoded pictures", cache_dir, ELSEWHERE),
+        one_maker(path, lambda: on_episode(0, sum(len(data.episodes) for data in sets))),
+    ):
+        found = _mapped(path, shape)
+        if found is None:
             _check_space(cache_dir, int(np.prod(shape)))
             with written_beside(path) as building:
                 pictures = np.lib.format.open_memmap(building, "w+", np.uint8, shape)
                 reserve(building)
                 _decode_all(sets, keys, pictures, on_episode)
                 pictures.flush()
-    found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            found = _mapped(path, shape)
+    assert found is not None, "it was just written"
     return found
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Decoded pictures, or None where they are missing or the file is damaged."""
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError, SyntaxError):  # too short, or no such header
+        return None
+    return found if (found.shape, found.dtype) == (shape, np.uint8) else None
 
 
 def _decode_all(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
+from safetensors.torch import load as tensors_in
 from safetensors.torch import load_file
 
 from rlinf.config.load import Loaded, load
+from rlinf.data.cache import one_maker
 from rlinf.imitation.lerobot.write import Writer
+from rlinf.runners.demonstrations import cached
 from rlinf.runners.run import open_run
 from rlinf.runners.warmup import start_weights
 from tests.unit.imitation.recorded import episode
@@ -50,6 +54,35 @@ def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path
         assert all(torch.equal(value, kept[name]) for name, value in weights.items())
         more = replace(loaded.plan, cores={**loaded.plan.cores, "actor": 2})
         assert start_weights(loaded.config, more, run) != first  # its last bits may differ
+
+
+def test_a_damaged_one_is_made_again_and_is_the_same(loaded: Loaded, tmp_path: Path):
+    with open_run(loaded.config) as run:
+        first = start_weights(loaded.config, loaded.plan, run)
+        path = Path(str(first.actor.model.model_path)) / "policy.safetensors"
+        weights = tensors_in(path.read_bytes())  # not mapped to the file, which changes
+        (pictures,) = (tmp_path / "cache").glob("pictures-*.npy")
+        for file in (path, pictures):
+            file.write_bytes(file.read_bytes()[:-100])
+        assert start_weights(loaded.config, loaded.plan, run) == first
+        again = load_file(path)
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
+    said = (tmp_path / "run/run.log").read_text()
+    assert "policy.safetensors is not as it was written) and made again" in said
+
+
+def test_a_run_waits_for_another_one_that_makes_it(loaded: Loaded, tmp_path: Path):
+    folder = tmp_path / "cache/warmup-0"
+    with open_run(loaded.config) as run:
+        with one_maker(folder, lambda: None):
+            other = Thread(target=cached, args=("warm-up", folder, folder.rmdir, run))
+            other.start()
+            while "waiting for it" not in (tmp_path / "run/run.log").read_text():
+                assert other.is_alive()
+            folder.mkdir()
+        other.join()
+    assert f"warm-up: taken from {folder}" in (tmp_path / "run/run.log").read_text()
+    assert folder.is_dir()
 
 
 def test_given_weights_need_no_warm_up(loaded: Loaded, tmp_path: Path):
