@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import Node, parse, plural
-from rlinf.config import derive, env_checks, imitation_checks, placement_checks
+from rlinf.config import derive, env_checks, imitation_checks, placement_checks, without_effect
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
-from rlinf.config.schema import AlgorithmConfig, Config
+from rlinf.config.schema import Config
 from rlinf.errors import UserError
 
 
@@ -75,26 +75,7 @@ def warnings(config: Config, placement: Placement, purpose: str = "") -> list[st
             f"evaluation samples at temperature {sampling.temperature_eval}, training at "
             f"{sampling.temperature_train}: their success rates are not comparable"
         )
-    return [*found, *_without_effect(config.algorithm)]
-
-
-def _without_effect(algorithm: AlgorithmConfig) -> Iterator[str]:
-    """Values that were set although nothing reads them with the other settings."""
-    title, critic = ESTIMATORS[algorithm.adv_type].title, algorithm.critic
-    rules = (
-        ("gamma", critic or algorithm.adv_type == "reinforce_plus_plus", title),
-        ("gae_lambda", critic, title),
-        ("bootstrap", critic, title),
-        ("value_clip", critic, title),
-        ("huber_delta", critic, title),
-        ("kl_penalty", algorithm.kl_beta > 0, "kl_beta = 0"),
-        ("rewards_lower_bound", algorithm.filter_rewards, "filter_rewards = false"),
-        ("rewards_upper_bound", algorithm.filter_rewards, "filter_rewards = false"),
-    )
-    for name, has_effect, because in rules:
-        value = getattr(algorithm, name)
-        if not has_effect and value != type(algorithm).model_fields[name].default:
-            yield f"algorithm.{name} = {value} has no effect with {because}"
+    return found + (without_effect.warnings(config, placement) if learns(config, purpose) else [])
 
 
 def _runner(config: Config) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rlinf.config import aliases, checks, derive, dialect, preflight, step_limits
+from rlinf.config import aliases, checks, derive, dialect, preflight, step_limits, without_effect
 from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
@@ -89,7 +89,7 @@ def load(
     notes += [*config.actor.model.notes(), *step_limits.notes(config)]
     notes += chosen
     if checks.learns(config, purpose):
-        notes += _recovery(config, plan)
+        notes += [*without_effect.notes(config), *_recovery(config, plan)]
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
 
 

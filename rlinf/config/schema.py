@@ -336,7 +336,7 @@ class AlgorithmConfig(Section):
     logprob_type: Level = "token"
     """Level of the probability ratio; never coarser than `reward_type`."""
     entropy_type: Level = "token"
-    """Level of the entropy."""
+    """Level of the entropy: of its term in the loss, and of the one that is reported."""
     gamma: Fraction = 0.99
     """Discount."""
     gae_lambda: Fraction = 0.95
