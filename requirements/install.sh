@@ -284,14 +284,14 @@ ensure_rendering() {
 
 ensure_rendering_of() { # SIMULATOR
     say "checking that $1 can render (the first time takes some seconds)"
-    if "$venv/bin/python" -m rlinf.envs.rendering "$1" > "$log" 2>&1; then
+    if "$venv/bin/python" -P -m rlinf.envs.rendering "$1" > "$log" 2>&1; then
         say "$(tail -n 1 "$log")"
         return
     fi
     say "$(head -n 1 "$log")"
     say "installing the system libraries for rendering"
     python3 requirements/system_packages.py "$1" || exit 2
-    "$venv/bin/python" -m rlinf.envs.rendering "$1" ||
+    "$venv/bin/python" -P -m rlinf.envs.rendering "$1" ||
         die "$1 cannot render on this machine even with the system libraries" \
             "see the reason above; requirements/README.md lists what is known"
 }

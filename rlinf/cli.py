@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, get_args
 from rlinf.config.dialect import Dialect
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
 from rlinf.registry import assets, benchmarks, resolve
+from rlinf.safe_path import leave_out_working_folder
 from rlinf.streams import make_patient
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(argv)
         _check_working_folder()
+        if argv is None:  # this process is the command; a caller keeps its own environment
+            _settle_process()
         code = int(arguments.run(arguments))
         sys.stdout.flush()  # what does not fit on a disk is noticed here
         return code
@@ -53,6 +56,11 @@ def _check_working_folder() -> None:
             f"the folder that rlinf was started in is gone or closed to you: {error.strerror}",
             "cd to another one",
         ) from error
+
+
+def _settle_process() -> None:
+    """Where this process and all it starts find modules."""
+    leave_out_working_folder()
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rlinf.cluster.placement import ProcessPlacement, parse_ranks
 from rlinf.config.schema import NodeEnvironment, NodeGroup
+from rlinf.safe_path import SAFE
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 _KEEP_MEMORY = {
@@ -54,6 +55,7 @@ def runtime_environment(
         "MKL_NUM_THREADS": str(threads),
         **WAITING,
         **_KEEP_MEMORY,
+        **SAFE,
         **variables_of(placement, groups),
         DEVICES: ",".join(map(str, placement.resources)) if on_gpus else "",
     }

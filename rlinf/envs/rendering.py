@@ -4,8 +4,8 @@ Importing the simulator or listing devices proves nothing: a driver that is too 
 then refused, and a broken one kills the process. So the check draws a frame in a sub-process, and
 whatever happens there ends as a sentence here.
 
-    python -m rlinf.envs.rendering            # exit code 0: ManiSkill drew a frame, 1: it did not
-    python -m rlinf.envs.rendering libero
+    python -P -m rlinf.envs.rendering         # exit code 0: ManiSkill drew a frame, 1: it did not
+    python -P -m rlinf.envs.rendering libero
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def check_rendering(
             if reports[-1].ok:
                 return reports[-1]
         return reports[0]
-    command = [sys.executable, "-m", "rlinf.envs.rendering", simulator, "--draw", backend]
+    command = [sys.executable, "-P", "-m", "rlinf.envs.rendering", simulator, "--draw", backend]
     # The same modules as here, wherever this was started.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     start = time.monotonic()
@@ -136,7 +136,7 @@ def failure(message: str, seconds: float) -> RenderReport:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: report the check, or (`--draw`, used by the check itself) draw the frame."""
-    parser = argparse.ArgumentParser(prog="python -m rlinf.envs.rendering", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -P -m rlinf.envs.rendering", description=__doc__)
     parser.add_argument("simulator", nargs="?", default="maniskill", choices=renderers())
     parser.add_argument("--draw", metavar="BACKEND", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 20.0  # longest wait for the child's word on library and credentials
 RETRY_INTERVAL_S = 60.0  # between two starts of a child that ends
 FINISH_TIMEOUT_S = 30.0  # longest wait for the last uploads at the end of a run
-_CHILD = (sys.executable, "-m", "rlinf.logging.upload_process")
+_CHILD = (sys.executable, "-P", "-m", "rlinf.logging.upload_process")
 REFUSED = 2  # exit code of a child whose user has to act; the reason is its last message
 
 

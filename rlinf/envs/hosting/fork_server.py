@@ -176,8 +176,8 @@ def release(server: ForkServer) -> None:
 
 
 def _search_path() -> str:
-    """Where this interpreter finds modules, for another one."""
-    return os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+    """Where this interpreter finds modules, for another one; not in the working folder."""
+    return os.pathsep.join(filter(None, sys.path))
 
 
 # --- the fork server's side ----------------------------------------------------------------------
