@@ -51,6 +51,7 @@ def cached(what: str, folder: Path, make: Callable[[], None], run: Run) -> None:
     Args:
         what: is in it.
     """
+    told = False
 
     def wait() -> None:
         nonlocal told
@@ -59,7 +60,6 @@ def cached(what: str, folder: Path, make: Callable[[], None], run: Run) -> None:
             run.console.note(f"{what}: another run makes {folder}, waiting for it")
         told = True
 
-    told = False
     if damage(folder) is not None:
         with refusals_told(f"the {what}", folder, _ELSEWHERE), one_maker(folder, wait):
             problem = damage(folder)

@@ -78,7 +78,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError, SyntaxError):  # too short, or no such header
         return None
-    return found if (found.shape, found.dtype) == (shape, np.uint8) else None
+    return found if found.shape == shape and found.dtype == np.dtype(np.uint8) else None
 
 
 def _decode_all(
