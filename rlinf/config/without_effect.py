@@ -10,6 +10,7 @@ from typing import Any
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config.derive import Placement, stage_processes
+from rlinf.config.openvla import PrismaticConfig
 from rlinf.config.schema import Config
 from rlinf.config.simulators import ManiskillParams
 
@@ -78,7 +79,7 @@ def _optimizer(config: Config) -> Rules:
 
 def _model(config: Config) -> Rules:
     model = config.actor.model
-    if hasattr(model, "lora_rank"):
+    if isinstance(model, PrismaticConfig):
         yield model, "actor.model: lora_rank", model.is_lora, "is_lora = false"
         its_own = model.is_lora and model.lora_path is not None
         yield model, "actor.model: lora_rank", not its_own, "lora_path, whose own rank counts"

@@ -241,7 +241,7 @@ actor: {micro_batch_size: 100, global_batch_size: 3200}
 runner: {logger: {log_path: logs}}
 """
     tree = yaml.safe_load(base)
-    fragment = yaml.safe_load(snippet.replace("MODEL", str(tmp_path)))
+    fragment = yaml.safe_load(snippet.replace("MODEL", str(tmp_path / "to be fetched")))
     for key, value in _leaves(fragment):
         put(tree, key, value)
     (tmp_path / "fragment.yaml").write_text(yaml.safe_dump(tree))
