@@ -59,8 +59,12 @@ def _check_working_folder() -> None:
 
 
 def _settle_process() -> None:
-    """Where this process and all it starts find modules."""
+    """Where this process and all it starts find modules, and where they keep caches."""
+    from rlinf.config import home
+
     leave_out_working_folder()
+    for note in home.settle(os.environ):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

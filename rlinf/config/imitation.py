@@ -81,7 +81,8 @@ class ImitationConfig(Section):
     seed: Index = 0
     """Seed of demonstrations, held-out episodes and sample order."""
     cache_dir: PathText = "~/.cache/rlinf"
-    """Demonstrations, decoded pictures and warmed-up weights are kept here and reused."""
+    """Demonstrations, decoded pictures and warmed-up weights are kept here and reused; the
+    environment variable `RLINF_CACHE` moves the default."""
 
 
 class CollectConfig(Section):

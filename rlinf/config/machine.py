@@ -12,6 +12,8 @@ from pathlib import Path
 from rlinf import control_groups
 from rlinf.cluster.placement import Node
 
+DEFAULT_CACHE = "~/.cache/rlinf"
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -30,9 +32,14 @@ def this_machine() -> Machine:
     return Machine(Node(_accelerators(), _cores()), memory, shared_bytes)
 
 
-def cache_folder() -> Path:
-    """Where files that can be made again are kept: `$RLINF_CACHE`, or `~/.cache/rlinf`."""
-    return Path(os.environ.get("RLINF_CACHE") or "~/.cache/rlinf").expanduser()
+def cache_folder(named: str = DEFAULT_CACHE) -> Path:
+    """Where files that can be made again are kept.
+
+    Args:
+        named: by the configuration; the default stands for `$RLINF_CACHE` where that is set.
+    """
+    default = os.environ.get("RLINF_CACHE") or DEFAULT_CACHE
+    return Path(default if named == DEFAULT_CACHE else named).expanduser()
 
 
 def _cores() -> int:

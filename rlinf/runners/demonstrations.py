@@ -10,6 +10,7 @@ from pathlib import Path
 from rlinf import __version__
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
+from rlinf.config.machine import cache_folder
 from rlinf.config.schema import Config
 from rlinf.data.cache import damage, discard, one_maker, seal
 from rlinf.data.disk import refusals_told
@@ -38,7 +39,7 @@ def data_folders(config: Config, plan: Plan, settings: ImitationConfig, run: Run
     """The data sets to learn from: the given ones, or that of the expert, collected if need be."""
     if settings.data:
         return list(settings.data)
-    folder = Path(settings.cache_dir).expanduser() / f"demonstrations-{digest(data_key(config))}"
+    folder = cache_folder(settings.cache_dir) / f"demonstrations-{digest(data_key(config))}"
     cached("demonstrations", folder, lambda: _collect(config, plan, settings, run, folder), run)
     return [str(folder)]
 
@@ -95,7 +96,7 @@ def decode_pictures(folders: Sequence[str], settings: ImitationConfig, run: Run)
         run.stop.check()
         run.console.progress(done, total)
 
-    cache = Path(settings.cache_dir).expanduser()
+    cache = cache_folder(settings.cache_dir)
     with run.console.phase("pictures", once=True):
         Demonstrations.load(folders, settings.image_keys, cache, on_episode)
 

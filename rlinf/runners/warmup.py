@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
+from rlinf.config.machine import cache_folder
 from rlinf.config.schema import Config, FsdpConfig
 from rlinf.data.disk import written_beside
 from rlinf.imitation.lerobot.read import DataSet
@@ -58,7 +59,7 @@ def _at(folder: Path, config: Config) -> Config:
 
 def _warm_up(config: Config, plan: Plan, settings: ImitationConfig, run: Run) -> Path:
     """The folder of the warmed-up policy."""
-    cache, threads = Path(settings.cache_dir).expanduser(), plan.cores["actor"]
+    cache, threads = cache_folder(settings.cache_dir), plan.cores["actor"]
     folder = cache / f"warmup-{digest(_policy_key(config, settings, threads))}"
     cached("warm-up", folder, lambda: _imitate(config, plan, settings, run, folder), run)
     return folder

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from rlinf.config.machine import cache_folder
 from rlinf.config.schedule import optim_of
 from rlinf.config.schema import Config
 from rlinf.data.conventions import conversion
@@ -64,7 +64,7 @@ class ImitationWorker(TrainingWorker):
         assert config.imitation is not None, "checked by the launcher"
         self.settings = settings = config.imitation
         self.chunk = config.actor.model.num_action_chunks
-        cache = Path(settings.cache_dir).expanduser()
+        cache = cache_folder(settings.cache_dir)
         data = Demonstrations.load(folders, settings.image_keys, cache, lambda *_: None)
         check_fit(data, config, ", ".join(folders))
         # Demonstrations have the simulator's actions; the policy learns what it will emit.
