@@ -59,6 +59,10 @@ class NodeLost(WorkerDied):
     """A machine of the run is gone and no other took its place in time. Exit code 1."""
 
 
+class RayDied(WorkerDied):
+    """The Ray that this run started ended, and all workers with it. Exit code 1."""
+
+
 class UpdateGivenUp(RuntimeError):
     """An update ended before it was complete, since the run is to stop; nobody did wrong."""
 

@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rlinf.cluster import health
 from rlinf.cluster.environment import split_secrets
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.cluster.service import Caller, serve
@@ -28,6 +29,7 @@ from rlinf.errors import OWN_ERRORS, WorkerDied
 from rlinf.registry import imported
 
 POLL_S = 0.2  # how often a wait looks for a stop request
+TAKE_OVER_S = 5.0  # longest wait for a result that is there already
 SMALL_BYTES = 96 * 1024
 """Observations up to this size are kept as they are: a place in shared memory costs 2 ms of CPU
 time, copying these microseconds. Ray itself sends arguments below 100 KiB that way."""
@@ -75,6 +77,7 @@ class Pending:
     def __init__(self, group: str, method: str, calls: Sequence[tuple[int, ray.ObjectRef]]) -> None:
         self._group, self._method = group, method
         self._calls = list(calls)
+        self._kept: list[Any] | Exception | None = None  # after Ray ended
 
     def result(
         self, on_poll: Callable[[], None] | None = None, timeout_s: float | None = None
@@ -90,13 +93,19 @@ class Pending:
 
         Raises:
             WorkerDied: a worker process ended, raised, or gave no answer in time.
+            RayDied: all of them ended.
             UserError, EnvironmentFailure, NumericsError: as raised by the worker.
         """
+        if isinstance(self._kept, Exception):
+            raise self._kept
+        if self._kept is not None:
+            return self._kept
         ranks = {ref: rank for rank, ref in self._calls}
         waiting = list(ranks)
         results: dict[int, Any] = {}
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while waiting:
+            health.check()
             done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
             for ref in done:
                 results[ranks[ref]] = self._get(ranks[ref], ref)
@@ -112,12 +121,23 @@ class Pending:
 
     def settle(self, timeout_s: float) -> None:
         """Waits until every rank has answered or failed, whichever it is."""
-        refs = [ref for _, ref in self._calls]
-        ray.wait(refs, num_returns=len(refs), timeout=timeout_s)
+        _settle([ref for _, ref in self._calls], timeout_s)
 
-    def _get(self, rank: int, ref: ray.ObjectRef) -> Any:
+    def take_over(self) -> None:
+        """Keeps what has arrived in this process, so that it outlives Ray; the rest is lost."""
+        if self._kept is not None:
+            return
+        refs = [ref for _, ref in self._calls]
         try:
-            return ray.get(ref)
+            if len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) < len(refs):
+                raise WorkerDied(f"{self._group} had not answered {self._method}() when Ray ended")
+            self._kept = [self._get(rank, ref, timeout_s=TAKE_OVER_S) for rank, ref in self._calls]
+        except OWN_ERRORS as error:
+            self._kept = error
+
+    def _get(self, rank: int, ref: ray.ObjectRef, timeout_s: float | None = None) -> Any:
+        try:
+            return ray.get(ref, timeout=timeout_s)
         except RayTaskError as error:
             raise as_own_error(error, f"{self._group}[{rank}].{self._method}()") from None
         except RayActorError as error:
@@ -178,7 +198,7 @@ class WorkerGroup:
     def dead(self, timeout_s: float) -> list[int]:
         """The ranks whose process is gone, or does not answer `ready` in time."""
         calls = [handle.call.remote("ready") for handle in self.handles]
-        ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
+        _settle(calls, timeout_s)
         return [rank for rank, call in enumerate(calls) if not _answered(call)]
 
     def on(self, nodes: Collection[int]) -> list[int]:
@@ -190,6 +210,10 @@ class WorkerGroup:
         for rank in ranks:
             ray.kill(self.handles[rank])
             self.handles[rank] = self._launch(self._placements[rank])
+
+    def launch_anew(self) -> None:
+        """Launches all ranks on a Ray that was started anew: the old processes are gone."""
+        self.handles = [self._launch(placement) for placement in self._placements]
 
     def call(self, method: str, *arguments: Any) -> Pending:
         """Calls `method` with the same arguments on every rank."""
@@ -218,9 +242,18 @@ class WorkerGroup:
         return Pending(self.name, method, calls)
 
     def kill(self) -> None:
-        """Ends every process of the group at once."""
-        for handle in self.handles:
+        """Ends every process of the group at once; those of a Ray that ended are gone."""
+        for handle in self.handles if health.is_good() else ():
             ray.kill(handle)
+
+
+def _settle(calls: Sequence[ray.ObjectRef], timeout_s: float) -> None:
+    """Waits until all have an answer or have failed; raises RayDied if nothing answers any more."""
+    deadline = time.monotonic() + timeout_s
+    left = list(calls)
+    while left and time.monotonic() < deadline:
+        health.check()
+        _, left = ray.wait(left, num_returns=len(left), timeout=POLL_S)
 
 
 def _answered(call: ray.ObjectRef) -> bool:
@@ -328,7 +361,11 @@ def as_own_error(error: RayTaskError, where: str) -> Exception:
 
 def publish(value: Any) -> Any:
     """Writes a value into shared memory once; all workers that get the reference read it there."""
-    return ray.put(value)
+    health.check()
+    try:
+        return ray.put(value)
+    except RayError as error:
+        raise WorkerDied(f"Ray's shared memory is gone: {error}") from None
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:

@@ -19,9 +19,11 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlinf.cluster.environment import interpreter_of, variables_of
+from rlinf.cluster.local import LocalRay
 from rlinf.cluster.placement import Node, parse, plural
 from rlinf.config.schema import Config
 from rlinf.errors import NodeLost, UserError
+from rlinf.safe_path import without_working_folder
 
 _log = logging.getLogger(__name__)
 RANK_LABEL = "rlinf-rank"
@@ -48,16 +50,19 @@ class Member:
 class Cluster:
     """Which node has which rank."""
 
-    def __init__(self, config: Config, nodes: Sequence[Node]) -> None:
+    def __init__(
+        self, config: Config, nodes: Sequence[Node], local: LocalRay | None = None
+    ) -> None:
         """Waits until there is a node for every rank, and looks whether each can run workers.
 
         Args:
             nodes: what each rank has to offer.
+            local: the Ray that was started here; None for one that was there before.
 
         Raises:
             UserError: too few nodes joined in time, or one of them cannot run workers.
         """
-        self._config, self._wanted = config, list(nodes)
+        self._config, self._wanted, self._local = config, list(nodes), local
         self.node_ids = [""] * len(nodes)  # Ray's id of each node rank
         self.addresses = [""] * len(nodes)  # IP address of each node rank
         placed = parse(config.cluster.component_placement, self._wanted, config.cluster.node_groups)
@@ -68,6 +73,21 @@ class Cluster:
     def several(self) -> bool:
         """Whether there is more than one machine."""
         return len(self.node_ids) > 1
+
+    def restart(self) -> None:
+        """Starts a Ray that ended again; all workers have to be launched anew.
+
+        Raises:
+            NodeLost: other nodes had joined it, and do not find the new one.
+            UserError, WorkerDied: it does not start.
+        """
+        if self._local is None or not self._local.alone:
+            raise NodeLost(
+                "Ray ended on the machine of its head, and the other nodes are lost with it\n"
+                "  fix: start Ray on all of them again and continue with runner.resume_dir=auto"
+            )
+        self._local.restart()
+        self._fill(lambda: None, self._gone)
 
     def replace_lost(self, on_poll: Callable[[], None]) -> list[int]:
         """Gives the rank of every node that is gone to another one; returns these ranks.
@@ -278,7 +298,7 @@ def _ask(python: str, variables: Mapping[str, str]) -> tuple[str, list[int]] | s
     try:
         answer = subprocess.run(
             [python, "-c", _QUESTION],
-            env={**os.environ, **variables},
+            env=without_working_folder({**os.environ, **variables}),
             capture_output=True,
             text=True,
             timeout=EXAMINATION_S / 2,

@@ -102,16 +102,24 @@ class Recovery:
 
     def _repair(self, failure: Exception) -> None:
         with self.run.phase("repair"):
-            self.workers.interrupt()
-            self.collector.drop()
-            replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
+            if self.workers.ray_died:
+                self.collector.drop()
+                self.saver.take_over()
+                replaced = self.workers.restart_ray()
+            else:
+                self.workers.interrupt()
+                self.collector.drop()
+                replaced = self.workers.repair(isinstance(failure, EnvironmentFailure))
             self.saver.rewind(actor_lost=replaced.get("actor", 0) > 0)
         self._faults.update({f"{name}_restarts": n for name, n in replaced.items() if n})
-        what = ", ".join(
-            plural(n, name if name == "node" else f"{name} worker")
-            for name, n in replaced.items()
-            if n
-        )
+        what = ", ".join(_described(name, n) for name, n in replaced.items() if n)
         self.run.console.note(
             f"{what or 'no worker'} replaced; going on from step {self.saver.step}"
         )
+
+
+def _described(name: str, count: int) -> str:
+    """What was replaced, for a reader."""
+    if name == "ray":
+        return "Ray"
+    return plural(count, name if name == "node" else f"{name} worker")

@@ -79,7 +79,15 @@ class Saver:
             episodes: that the envs ran when its trajectories had been collected.
         """
         self.step, self._episodes = step, episodes
+        self.workers.updating = False
         self._kept = self.workers.keep_actor()
+
+    def take_over(self) -> None:
+        """Before a Ray that ended is started anew: keeps what only its objects hold."""
+        self.finish()
+        for pending in (self._episodes, self._kept):
+            if pending is not None:
+                pending.take_over()
 
     def rewind(self, actor_lost: bool) -> None:
         """Brings the workers, some of which may be new, to one completed iteration again.
@@ -171,14 +179,12 @@ class Saver:
             The newest checkpoint there is then; it is an older one, and a warning says so, where
             no state was kept or it could not be written.
         """
-        if self.workers.updating and self._kept is not None:
-            try:
-                if new_ranks:
-                    self.workers.replace_actor()
-                if self._restore_actor():
-                    self.run.console.note(f"the update of iteration {self.step + 1} was dropped")
-            except (WorkerDied, UserError, OSError) as error:
-                self._warn(self.step, error)
+        with self.workers.unstoppable():
+            if self._kept is not None and (self.workers.updating or self.workers.ray_died):
+                try:
+                    self._bring_back(new_ranks)
+                except (WorkerDied, UserError, OSError) as error:
+                    self._warn(self.step, error)
         self.save()
         whole = self.finish()
         newest = next(iter(checkpoint.folders(self.run.checkpoints)), None)
@@ -190,6 +196,17 @@ class Saver:
                 f"step {self.step} is not saved{why}; the newest checkpoint is {newest or 'none'}"
             )
         return newest
+
+    def _bring_back(self, new_ranks: bool) -> None:
+        """Gives the actor the state of the last complete iteration, if it was kept."""
+        dropped = self.workers.updating
+        if self.workers.ray_died:
+            self.take_over()
+            self.workers.restart_ray()
+        elif new_ranks or self.workers.actor_is_new:
+            self.workers.replace_actor()
+        if self._restore_actor() and dropped:
+            self.run.console.note(f"the update of iteration {self.step + 1} was dropped")
 
     def finish(self) -> bool:
         """Waits for the checkpoint being written.

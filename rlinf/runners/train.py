@@ -106,6 +106,13 @@ def evaluate(t: Training) -> dict[str, float]:
     return t.evaluator.evaluate(step, f"after {step} steps" if step else "before").metrics.reduce()
 
 
+def save_last(t: Training) -> None:
+    """The checkpoint of the last iteration; raises RayDied if that was why it was not written."""
+    t.saver.save()
+    if not t.saver.finish():
+        t.workers.check()
+
+
 def due(interval: int, step: int, total: int) -> bool:
     """Whether something that happens every `interval` steps, and at the end, happens after `step`.
 
@@ -160,10 +167,10 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
                     "actor.optim.lr"
                 )
             raise
-        saver.save()
+        training.recovery.retry(lambda: save_last(training))
         if not saver.finish():
             raise UserError(
                 f"the last checkpoint could not be written below {run.checkpoints}",
                 "see the warning above, and continue with runner.resume_dir=auto",
             )
-        close_run(config, run, workers)
+        training.recovery.retry(lambda: close_run(config, run, workers))

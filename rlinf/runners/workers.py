@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlinf.cluster import health
 from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.cluster.nodes import Cluster
@@ -40,7 +42,9 @@ class Workers:
         self.config, self.plan, self.cluster, self.stop = config, plan, cluster, run.stop
         self.log_dir = str(run.folder / "workers")
         self.version = -1 if training else 0  # of the weights the rollout workers have
-        self.updating = False  # the actor is between two complete iterations
+        self.updating = False  # the actor's state is that of no complete iteration
+        self._prepared = False  # all actor ranks found each other and their memory
+        self._unstoppable = False  # a request to stop ends no wait
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
         self._asked_to_give_up = False  # the update under way
@@ -93,9 +97,7 @@ class Workers:
             NodeLost: no other machine joined in time.
         """
         limit = self.config.runner.worker_timeout_s
-        groups: dict[Component, WorkerGroup] = {"rollout": self.rollout, "env": self.env}
-        if self.actor is not None:
-            groups["actor"] = self.actor
+        groups = self._groups()
         lost: dict[Component, list[int]] = {
             name: [] if name == "actor" and self.updating else group.dead(limit)
             for name, group in groups.items()
@@ -112,6 +114,35 @@ class Workers:
         moved = self._kept is not None and self._kept.repair(nodes, limit)
         self._begin_again(lost, moved)
         return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
+
+    @property
+    def ray_died(self) -> bool:
+        """Whether the Ray that the run started ended, and all workers with it."""
+        return not health.is_good()
+
+    def check(self) -> None:
+        """Raises RayDied where `ray_died`."""
+        health.check()
+
+    def restart_ray(self) -> dict[str, int]:
+        """Starts Ray and all workers anew; memory of the launcher keeps what is in it.
+
+        Nothing may wait for workers meanwhile.
+
+        Returns:
+            See `repair`.
+
+        Raises:
+            NodeLost: it cannot be started again, as other nodes would lack it.
+        """
+        self.cluster.restart()
+        self._under_way.clear()
+        self._episodes = None
+        groups = self._groups()
+        for group in groups.values():  # in order: env workers get the rollout workers' handles
+            group.launch_anew()
+        self._begin_again({name: range(len(group)) for name, group in groups.items()}, moved=False)
+        return {"ray": 1, **{name: len(group) for name, group in groups.items()}}
 
     def sync_weights(self) -> int:
         """Brings the actor's weights to the rollout workers; returns their version."""
@@ -225,8 +256,23 @@ class Workers:
         """The envs begin as in a new run."""
         self._wait(self.env.call("forget"))
 
+    @property
+    def actor_is_new(self) -> bool:
+        """Whether there are new actor ranks that have not been prepared, as a stop came between."""
+        return self.actor is not None and not self._prepared
+
+    @contextmanager
+    def unstoppable(self) -> Iterator[None]:
+        """Inside it, requests to stop end no wait: the run is stopping, and saves."""
+        self._unstoppable = True
+        try:
+            yield
+        finally:
+            self._unstoppable = False
+
     def replace_actor(self) -> None:
         """New actor ranks, as at the start of the run."""
+        self._prepared = False
         self._actor.restart(range(len(self._actor)))
         self._wait(self._actor.call("ready"), self.config.runner.worker_timeout_s)
         self._prepare_actors()
@@ -314,6 +360,11 @@ class Workers:
         assert self.actor is not None, "an evaluation has no actor"
         return self.actor
 
+    def _groups(self) -> dict[Component, WorkerGroup]:
+        """All, in the order in which they are launched."""
+        groups: dict[Component, WorkerGroup] = {"rollout": self.rollout, "env": self.env}
+        return groups if self.actor is None else {**groups, "actor": self.actor}
+
     def _begin_again(self, replaced: Mapping[Component, Sequence[int]], moved: bool) -> None:
         """Brings new workers as far as `start` does, and lets the others go on.
 
@@ -321,6 +372,8 @@ class Workers:
             moved: the actor ranks have to keep their state elsewhere.
         """
         limit = self.config.runner.worker_timeout_s
+        if self.actor is not None and replaced["actor"]:
+            self.updating, self._prepared = True, False  # until they have a state again
         self._wait(self.rollout.call("ready"), limit)
         if replaced["rollout"]:
             self.version = min(self.version, -1 if self.actor is not None else 0)
@@ -333,7 +386,6 @@ class Workers:
                 self._prepare_actors()
             elif moved:
                 self._give_memory()
-        self.updating = False
 
     def _prepare_actors(self) -> None:
         """Brings new actor ranks together, and gives each the memory to keep its state in."""
@@ -344,6 +396,7 @@ class Workers:
             address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
             self._wait(self.actor.call("connect", address))
         self._give_memory()
+        self._prepared = True
 
     def _give_memory(self) -> None:
         """Tells every actor rank where to keep its state, if it is kept."""
@@ -355,7 +408,11 @@ class Workers:
         self._wait(self._actor.call_each("keep_in", [(handle,) for handle in handles]))
 
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
-        return self._result(pending, self.stop.check, timeout_s)
+        return self._result(pending, self._check_stop, timeout_s)
+
+    def _check_stop(self) -> None:
+        if not self._unstoppable:
+            self.stop.check()
 
     def _result(
         self, pending: Pending, on_poll: Callable[[], None], timeout_s: float | None = None

@@ -27,6 +27,8 @@ class Machine:
             inside: the machine with the user namespace in which this one is made.
         """
         self.address, self.log = address, folder.with_suffix(".log")
+        self.token = folder.parent / "auth_token"
+        self.token.write_text("0" * 64)
         folder.mkdir()
         Path("/tmp/ray").mkdir(exist_ok=True)
         prepare = f"mount --bind {folder} /tmp/ray && ip link set lo up && echo ready && sleep inf"
@@ -42,6 +44,11 @@ class Machine:
     def enter(self) -> list[str]:
         """Words in front of a command that make it run on this machine."""
         return ["nsenter", "-t", str(self._inside()), "-U", "-n", "-m", "--preserve-credentials"]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Of the environment of all that speaks with this machine's Ray."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
 
     def run(self, *command: str) -> None:
         """Runs a command on this machine to its end."""
@@ -87,11 +94,10 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
-                # The head asks for the token that `~/.ray` may hold; the others must be told of it.
                 env={
                     **os.environ,
                     "RAY_USAGE_STATS_ENABLED": "0",
-                    "RAY_AUTH_MODE": "token",
+                    **self.variables,
                     "RAY_worker_niceness": "0",
                 },
             )

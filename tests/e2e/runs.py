@@ -50,6 +50,7 @@ def start(
     inside: Sequence[str] = (),
     program: Sequence[str] = (str(RLINF),),
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.Popen[str]:
     """Starts a run in its own process group.
 
@@ -57,6 +58,7 @@ def start(
         inside: words in front of the whole command, such as those that enter a namespace.
         program: what is started in place of `rlinf`.
         environment: variables that differ from those here.
+        cwd: folder that it is started in.
     """
     return subprocess.Popen(
         [*inside, *program, command, config, f"runner.logger.log_path={folder}", *overrides],
@@ -65,6 +67,7 @@ def start(
         text=True,
         start_new_session=True,
         env={**os.environ, "NO_COLOR": "1", **(environment or {})},
+        cwd=cwd,
     )
 
 
@@ -74,9 +77,9 @@ def output_of(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def run(command: str, config: str, folder: Path, *overrides: str) -> str:
-    """A run that must end well; returns what it printed."""
-    process = start(command, config, folder, *overrides)
+def run(command: str, config: str, folder: Path, *overrides: str, **options: Any) -> str:
+    """A run that must end well; returns what it printed. For the options see `start`."""
+    process = start(command, config, folder, *overrides, **options)
     output = output_of(process)
     assert process.returncode == 0, output
     return output
@@ -135,6 +138,13 @@ def find_worker(process: subprocess.Popen[str], name: str) -> psutil.Process:
     """A worker process of a run, by the class Ray names it after."""
     found = [p for p in descendants(process) if name in " ".join(p.cmdline())]
     assert found, f"no {name} among {[p.cmdline()[:1] for p in descendants(process)]}"
+    return found[0]
+
+
+def find_process(process: subprocess.Popen[str], name: str) -> psutil.Process:
+    """A process that a run has started, by the name of its program."""
+    found = [one for one in descendants(process) if one.name() == name]
+    assert found, f"no {name} among {[one.name() for one in descendants(process)]}"
     return found[0]
 
 

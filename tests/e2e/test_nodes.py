@@ -68,7 +68,10 @@ def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
     runs.run("train", TOY, one, *SETTINGS, *ONE_NODE)
 
     head.start_ray()
-    process = runs.start("train", TOY, two, *SETTINGS, *TWO_NODES, inside=head.enter())
+    assert_another_token_is_refused(head, tmp_path)
+    process = runs.start(
+        "train", TOY, two, *SETTINGS, *TWO_NODES, inside=head.enter(), environment=head.variables
+    )
     try:
         wait_for_waits(two, 1)
         other.start_ray(head)
@@ -98,6 +101,23 @@ def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
     expected, found = runs.policy(one, STEPS - 2), runs.policy(two, STEPS - 2)
     for name, weights in expected.items():
         assert np.array_equal(weights, found[name]), name
+
+
+def assert_another_token_is_refused(head: Machine, folder: Path) -> None:
+    """A run that has another token than the cluster ends with what to do."""
+    process = runs.start(
+        "train",
+        TOY,
+        folder / "refused",
+        *SETTINGS,
+        *TWO_NODES,
+        inside=head.enter(),
+        environment={**head.variables, "RAY_AUTH_TOKEN": "1" * 64},
+    )
+    output = runs.output_of(process)
+    assert process.returncode == 2, output
+    assert "the cluster has another token than this machine" in output
+    assert "Traceback" not in output
 
 
 def worker_on(machine: Machine, name: str) -> psutil.Process:

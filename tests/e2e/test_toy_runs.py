@@ -56,7 +56,13 @@ def test_a_run_works_under_uv_and_in_folders_of_any_name(odd: Installation, undi
     assert len(said) >= 3 and all(f"starts in {odd.python}\n" in text for text in said)
 
 
-def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, undisturbed: Path):
+def test_nothing_is_imported_from_where_a_run_is_started(odd: Installation, undisturbed: Path):
+    assert [path.name for path in odd.started_in.rglob("*.ran")] == []
+
+
+def test_killed_workers_a_killed_ray_a_sigterm_and_a_resume_change_no_number(
+    tmp_path: Path, undisturbed: Path
+):
     process, gate = held.start(TOY, tmp_path, *SETTINGS)
     try:
         gate.open(9)
@@ -67,6 +73,10 @@ def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, 
         os.kill(runs.find_worker(process, "ActorWorker").pid, signal.SIGKILL)
         gate.open(12)
         gate.wait_for_update(12)
+        for daemon in ("raylet", "gcs_server"):
+            runs.find_process(process, daemon).kill()
+        gate.open(13)
+        gate.wait_for_update(13)
         started = runs.descendants(process)
         process.send_signal(signal.SIGTERM)
         gate.open(STEPS)  # within its grace time the update is complete
@@ -78,13 +88,13 @@ def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, 
     runs.wait_for_ends(started)
 
     records = runs.metrics(tmp_path)
-    for name in ("env", "rollout", "actor"):
-        assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == 1, output
+    for name, count in (("env", 2), ("rollout", 2), ("actor", 2), ("ray", 1)):
+        assert sum(r.get(f"faults/{name}_restarts", 0) for r in records) == count, output
     reached = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
-    assert reached[-1] == 9 > SAVED  # the actor's last iteration, not the checkpoint
+    assert reached[-2:] == [9, 12]  # the actor's last iteration, not the checkpoint
 
     done = records[-1]["step"]
-    assert done == 13 < STEPS
+    assert done == 14 < STEPS
     assert (tmp_path / "checkpoints" / "latest").read_text().strip() == f"global_step_{done}"
     runs.run("train", TOY, tmp_path, *SETTINGS, "runner.resume_dir=auto")
     expected = runs.without_times(runs.metrics(undisturbed))
@@ -94,20 +104,30 @@ def test_killed_workers_a_sigterm_and_a_resume_change_no_number(tmp_path: Path, 
         assert np.array_equal(weights, found[name]), name
 
 
-def test_little_shared_memory_is_enough_and_a_worker_that_keeps_dying_ends_the_run_with_its_name(
+BARE = """
+mount -t tmpfs -o size=16m none /dev/shm
+ip link set lo up
+exec unshare -U --map-user=12345 --map-group=12345 "$@"
+"""
+
+
+def test_a_bare_container_is_enough_and_a_worker_that_keeps_dying_ends_the_run_with_its_name(
     tmp_path: Path,
 ):
-    """16 MB, as in a container that nobody gave some; Ray's smallest store has 75.
+    """16 MB of shared memory, where Ray's smallest store has 75; no network; a user without an
+    entry and a home, whose folder of temporary files has too long a name.
 
     With no retries the first death is one too many.
     """
-    small = 'mount -t tmpfs -o size=16m none /dev/shm && exec "$@"'
-    inside: tuple[str, ...] = ("unshare", "-Urm", "sh", "-c", small, "sh")
+    inside: tuple[str, ...] = ("unshare", "-Urnm", "sh", "-ec", BARE, "sh")
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
-        warnings.warn("no namespaces here: shared memory keeps its size", stacklevel=1)
+        warnings.warn("no namespaces here: memory, network and user stay", stacklevel=1)
         inside = ()
+    long = tmp_path / "temporary-files-in-a-folder-with-a-long-name"
+    long.mkdir()
+    variables = {"TMPDIR": str(long), "HOME": "/nowhere", "USER": "", "LOGNAME": ""}
     settings = (*runs.SMALL, "runner.max_steps=1000000", "runner.max_failures=0")
-    process = runs.start("train", TOY, tmp_path, *settings, inside=inside)
+    process = runs.start("train", TOY, tmp_path, *settings, inside=inside, environment=variables)
     try:
         runs.wait_for_iterations(tmp_path, 2)
         started = runs.descendants(process)
@@ -115,6 +135,7 @@ def test_little_shared_memory_is_enough_and_a_worker_that_keeps_dying_ends_the_r
         output = runs.output_of(process)
         assert process.returncode == 1, output
         assert "error: rollout[" in output
+        assert f"TMPDIR = {long}: " in output and "export HOME" in output
         runs.wait_for_ends(started)
     finally:
         runs.kill_all(process)

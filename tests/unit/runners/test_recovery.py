@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from rlinf.config.load import load
-from rlinf.errors import OutOfMemory, WorkerDied
+from rlinf.errors import OutOfMemory, RayDied, WorkerDied
 from rlinf.runners.recovery import Recovery
 
 
 class Workers:
     """Notes the sizes that new actor ranks are given."""
+
+    ray_died = False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -59,6 +61,24 @@ def test_ranks_that_ran_out_of_memory_are_replaced_once_by_ones_that_take_less(r
     assert recovery.faults({}) == {"faults/out_of_memory": 1, "faults/actor_restarts": 2}
     with pytest.raises(OutOfMemory, match="take less"):
         recovery.retry(failing(OutOfMemory("not enough", "take less", smaller=2)))
+
+
+def test_where_ray_ended_it_starts_again_and_what_arrived_is_kept_before(recovery: Recovery):
+    order: list[str] = []
+
+    def restart() -> dict[str, int]:
+        order.append("restart")
+        workers.ray_died = False
+        return {"ray": 1, "rollout": 1, "env": 2, "actor": 1}
+
+    workers: Any = recovery.workers
+    workers.ray_died, workers.restart_ray = True, restart
+    recovery.collector.drop = lambda: order.append("drop")
+    recovery.saver.take_over = lambda: order.append("take over")
+    recovery.saver.rewind = lambda actor_lost: order.append(f"rewind {actor_lost}")
+    assert recovery.retry(failing(RayDied("raylet ended"))) == "done"
+    assert order == ["drop", "take over", "restart", "rewind True"]
+    assert recovery.faults({})["faults/ray_restarts"] == 1
 
 
 def test_where_less_does_not_help_nothing_is_tried_again(recovery: Recovery):

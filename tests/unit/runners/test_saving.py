@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,10 @@ class Workers:
 
     def __init__(self, kept: Answer | None) -> None:
         self.kept, self.done, self.updating = kept, [], True
+        self.ray_died = self.actor_is_new = False
+
+    def unstoppable(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def keep_actor(self) -> Answer | None:
         return self.kept
@@ -102,7 +107,9 @@ def saver_of(workers: Any, folder: Path) -> Saver:
     config = load("toy_ppo_mlp", [f"runner.logger.log_path={folder}"]).config
     run: Any = SimpleNamespace(checkpoints=folder / "checkpoints", folder=folder)
     saver = Saver(config, run, workers)
+    updating = workers.updating
     saver.complete(7, workers.request_episodes())
+    workers.updating = updating  # the next update has begun, or not
     return saver
 
 
@@ -142,6 +149,42 @@ def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
     assert notes == ["the update of iteration 8 was dropped"]
     assert newest == tmp_path / "checkpoints" / "global_step_7"
     assert checkpoint.step_of(newest) == 7 and checkpoint.verify(newest) is None
+
+
+def test_a_run_that_ends_with_ray_starts_it_again_to_save_the_last_iteration(tmp_path: Path):
+    workers = Workers(Answer())
+    workers.ray_died, workers.updating = True, False
+    workers.kept.take_over = lambda: workers.done.append("take over")
+
+    def restart() -> None:
+        workers.done.append("restart")
+        workers.ray_died, workers.updating = False, True
+
+    def restore() -> None:
+        workers.done.append("restore")
+        workers.updating = False
+
+    workers.restart_ray, workers.restore_actor = restart, restore
+    saver, notes = saver_of(workers, tmp_path), []
+    saver._episodes = None
+    saver.run.console = SimpleNamespace(note=notes.append)
+    assert saver.rescue(new_ranks=True) == tmp_path / "checkpoints" / "global_step_7"
+    assert workers.done[:3] == ["take over", "restart", "restore"] and notes == []
+
+
+def test_actor_ranks_that_were_replaced_and_have_no_state_yet_are_not_saved(tmp_path: Path):
+    """A request to stop came while they started."""
+    workers = Workers(Answer())
+    workers.actor_is_new = True
+
+    def restore() -> None:
+        assert workers.done == ["replace_actor"]
+        workers.updating = False
+
+    workers.restore_actor = restore
+    saver = saver_of(workers, tmp_path)
+    saver.run.console = SimpleNamespace(note=lambda text: None)
+    assert saver.rescue(new_ranks=False) == tmp_path / "checkpoints" / "global_step_7"
 
 
 def test_a_rank_that_dies_while_it_takes_its_state_back_is_not_taken_for_a_new_one(tmp_path: Path):

@@ -1,0 +1,197 @@
+"""The Ray that a run starts for itself on this machine, and starts again where it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray._private import ray_constants, ray_logging, utils
+from ray.job_config import JobConfig
+
+from rlinf.cluster import folders, limits, token
+from rlinf.config.schema import Config
+from rlinf.errors import UserError, WorkerDied
+from rlinf.signals import kept_from_children
+
+_log = logging.getLogger(__name__)
+START_ATTEMPTS = 3
+LOOPBACK = "127.0.0.1"
+# Python that says less or checks less is for the user's process: Ray's do not start with it.
+_NOT_FOR_RAY = ("PYTHONOPTIMIZE",)
+
+
+class SafeJob(JobConfig):
+    """Workers find modules where Python does, not in the folder that the run is started in."""
+
+    def _serialize(self) -> str:
+        self._py_driver_sys_path.clear()
+        serialized: str = super()._serialize()
+        return serialized
+
+
+class LocalRay:
+    """Ray on this machine; no other machine reaches it unless the run has several nodes."""
+
+    def __init__(self, config: Config) -> None:
+        self.alone = config.cluster.num_nodes == 1
+        self._own_token = self.alone and not os.environ.get(token.VALUE)
+        if config.cluster.ray_port is not None:
+            os.environ["RAY_GCS_SERVER_PORT"] = str(config.cluster.ray_port)
+
+    def start(self) -> None:
+        """Starts it, with a few more tries where the machine is too busy.
+
+        Raises:
+            UserError: something on this machine keeps it from starting.
+            WorkerDied: the machine is overloaded.
+        """
+        limits.check()
+        if self.alone:
+            _check_loopback()
+        folder = folders.choose()
+        token.prepare(self.alone)
+        with _own_handler_stays(), kept_from_children():
+            for attempt in range(START_ATTEMPTS):
+                if self._try(folder):
+                    return
+                _log.warning("Ray took too long to start, attempt %d", attempt + 1)
+        raise WorkerDied(
+            f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each, and its processes still "
+            f"run: this machine is overloaded. Its log files are in {_newest_logs(folder)}"
+        )
+
+    def stop(self) -> None:
+        """Ends it."""
+        ray.shutdown()
+        if self._own_token:
+            token.forget()
+
+    def restart(self) -> None:
+        """Ends what is left of it and starts it anew; all its processes are gone then."""
+        with _own_handler_stays():
+            _end()
+            self.start()
+
+    def _try(self, folder: str) -> bool:
+        """Whether it started; it did not where its processes are too slow."""
+        try:
+            with (
+                _bound_to_loopback(self.alone),
+                _environment_for_ray(),
+                _commands_a_raylet_can_read(),
+            ):
+                ray.init(
+                    address="local",
+                    num_cpus=0,  # ours need none; for each it has, Ray starts an idle process
+                    include_dashboard=False,
+                    log_to_driver=False,  # workers write their own log files
+                    logging_level=logging.ERROR,
+                    job_config=SafeJob(),
+                    _node_ip_address=LOOPBACK if self.alone else None,
+                    _temp_dir=f"{folder}/ray",
+                    _plasma_directory=folders.plasma_folder(folder),
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise _not_started(str(error), folder) from error
+        except Exception as error:  # Ray raises this very class when its daemons take over 30 s
+            if "timed out during startup" not in str(error):
+                raise
+            alive = limits.daemons_alive()
+            _end()
+            if not alive:
+                raise _not_started("its processes ended while they started", folder) from error
+            return False
+        # What it says of its processes is in its log files; `health.check` reports their end.
+        ray_logging.global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+        return True
+
+
+def _not_started(message: str, folder: str) -> UserError:
+    logs = _newest_logs(folder)
+    reason = limits.explanation()
+    return UserError(
+        f"Ray does not start on this machine: {message}" + (f". {reason[0]}" if reason else ""),
+        reason[1] if reason else f"its log files in {logs} may say why",
+    )
+
+
+@contextmanager
+def _commands_a_raylet_can_read() -> Iterator[None]:
+    """Ray writes the commands of its workers as Windows wants them, and its raylet reads them as
+    POSIX does. The two differ in quotes and backslashes: a raylet of such a path never starts.
+    """
+    if not set(sys.executable) & set("'\"\\"):
+        yield
+        return
+    original = subprocess.list2cmdline
+    subprocess.list2cmdline = lambda seq: shlex.join(map(os.fsdecode, seq))
+    try:
+        yield
+    finally:
+        subprocess.list2cmdline = original
+
+
+@contextmanager
+def _bound_to_loopback(alone: bool) -> Iterator[None]:
+    """Ray replaces 127.0.0.1 by an address that others reach, unless it has no clusters at all."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not alone
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _own_handler_stays() -> Iterator[None]:
+    """Ray sets a handler of SIGTERM when it starts; a run that has one keeps it."""
+    before = utils.set_sigterm_handler
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
+
+
+def _end() -> None:
+    """Ends what is left of Ray, whose native part takes away the handler of SIGTERM with it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _environment_for_ray() -> Iterator[None]:
+    taken = {name: os.environ.pop(name) for name in _NOT_FOR_RAY if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def _check_loopback() -> None:
+    """Refuses a machine whose processes cannot talk to each other; Ray would wait for ever."""
+    try:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"the processes of this machine cannot reach each other at {LOOPBACK}: {error}",
+            "bring the loopback interface up: ip link set lo up",
+        ) from error
+
+
+def _newest_logs(folder: str) -> Path:
+    """The log files of the Ray that this process started last."""
+    sessions = sorted(Path(folder, "ray").glob(f"session_*_{os.getpid()}"))
+    return (sessions[-1] if sessions else Path(folder, "ray", "session_latest")) / "logs"
