@@ -32,7 +32,7 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
     Raises:
         UserError: the checkpoint would mean nothing to this configuration.
     """
-    continued = checkpoint_to_continue(config)
+    continued = configuration_to_continue(config)
     if continued is None:
         return None
     folder, old = continued
@@ -48,7 +48,7 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
     return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in told)])
 
 
-def checkpoint_to_continue(config: Config) -> tuple[Path, Tree] | None:
+def configuration_to_continue(config: Config) -> tuple[Path, Tree] | None:
     """The checkpoint and its configuration; None if there is none, or it is damaged."""
     folder = _newest(config)
     if folder is None or not (folder / CONFIG_FILE).is_file():

@@ -10,7 +10,7 @@ from rlinf.config.schedule import optim_of, rate_factor
 from rlinf.config.schema import Config
 from rlinf.config.tree import get, has
 from rlinf.runners import checkpoint
-from rlinf.runners.resuming import checkpoint_to_continue
+from rlinf.runners.resuming import configuration_to_continue
 from rlinf.runners.run import Run
 
 Rate = Callable[[int], float]  # the length of a schedule -> its rate in the next optimizer step
@@ -63,7 +63,7 @@ def _settle(
     planned: int,
     rate: Callable[[int, int], float],
 ) -> int:
-    found = checkpoint_to_continue(config)
+    found = configuration_to_continue(config)
     if found is None:
         return length(asked, 0, planned)
     folder, old = found

@@ -103,6 +103,7 @@ def test_a_new_kl_term_needs_the_policy_that_training_started_from(
     continue_with: Continue, tmp_path: Path, holds_reference: bool
 ):
     (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "policy.safetensors").touch()
     before = (f"actor.model.model_path={tmp_path}/export",)
     if holds_reference:
         (tmp_path / "checkpoints" / "global_step_12" / "reference").mkdir(parents=True)
