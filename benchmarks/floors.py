@@ -73,7 +73,7 @@ class RandomActions:
         """Uniform actions in [-1, 1]; the observation is its own reference."""
         actions = self.random.uniform(-1, 1, (len(observation), *self.shape)).astype(np.float32)
         values = np.zeros((len(observation), 1), np.float32)
-        chunk = ActionChunk(actions, actions, actions, values, version)
+        chunk = ActionChunk(actions, {}, actions, values, version)
         judged = np.zeros(0 if final is None else len(final), np.float32)
         return observation, ActReply(chunk, judged)
 

@@ -127,8 +127,8 @@ def _infer(
                 break
             keys = derive(SEED, t, first + rows)
             reply = rollout.act(shown.take(rows), keys, None, "train", rollout.policy.version)
-            for name in ("sampled", "logprobs", "values"):
-                part: np.ndarray = getattr(reply.chunk, name)
+            given = {"logprobs": reply.chunk.logprobs, "values": reply.chunk.values}
+            for name, part in (given | reply.chunk.sampled).items():
                 empty = np.zeros((*active.shape, *part.shape[1:]), part.dtype)
                 arrays.setdefault(name, empty)[t, first + rows] = part
     solved = episodes.solved[:, None]
@@ -142,9 +142,9 @@ def _infer(
         valid=episodes.valid,
         final_values=np.zeros(active.shape, np.float32),
         next_values=np.zeros(active.shape[1], np.float32),
-        sampled=arrays["sampled"],
-        logprobs=arrays["logprobs"],
-        values=arrays["values"],
+        logprobs=arrays.pop("logprobs"),
+        values=arrays.pop("values"),
+        sampled=arrays,
     )
 
 

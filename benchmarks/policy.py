@@ -23,7 +23,7 @@ from record import record, write
 from rlinf.config.base import Precision
 from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
 from rlinf.data.random import Noise, derive
-from rlinf.data.types import Observation
+from rlinf.data.types import Observation, Sampled
 from rlinf.models.base import Sampling
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
@@ -189,7 +189,7 @@ def measure_training(
         def step(
             policy: PrismaticPolicy = policy,
             observation: Observation = observation,
-            sampled: np.ndarray = sampled,
+            sampled: Sampled = sampled,
         ) -> None:
             policy.zero_grad(set_to_none=True)
             judged = policy.evaluate(observation, sampled, SAMPLING)

@@ -12,9 +12,6 @@ from torch import Tensor
 
 from rlinf.algorithms.levels import entries
 
-TOLERANCES = {"fp32": 1e-3, "bf16": 0.05}
-"""Largest mean difference per token that rounding explains, by the policy's number format."""
-
 
 class Mismatch(NamedTuple):
     """Differences |new - old| of the log-probs of live tokens of executed actions."""

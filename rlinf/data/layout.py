@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlinf.data.random import derive
-from rlinf.data.types import Observation, TrainBatch, Trajectory
+from rlinf.data.types import Observation, TrainBatch, Trajectory, take_sampled
 
 _PER_ENV_AND_CHUNK = (
     "rows",
-    "sampled",
     "logprobs",
     "values",
     "rewards",
@@ -65,9 +64,14 @@ def concatenate(trajectories: Sequence[Trajectory]) -> Rollout:
         for name in _PER_ENV_AND_CHUNK
     }
     objects = np.concatenate(parts, axis=1)
+    sampled = {
+        name: np.concatenate([t.sampled[name] for t in trajectories], axis=1)
+        for name in trajectories[0].sampled
+    }
     steps = Trajectory(
         observations=[],
         objects=objects,
+        sampled=sampled,
         next_values=np.concatenate([t.next_values for t in trajectories]),
         episodes=tuple(episode for t in trajectories for episode in t.episodes),
         version=versions.pop(),
@@ -104,7 +108,7 @@ def flatten(
         observations=rollout.observations,
         objects=rollout.objects[keep],
         rows=steps.rows[keep].astype(np.int64),
-        sampled=steps.sampled[keep],
+        sampled=take_sampled(steps.sampled, keep),
         logprobs=steps.logprobs[keep],
         advantages=advantages[keep],
         returns=returns[keep],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlinf.data.types import ActionChunk, ChunkResult, EpisodeResult, Trajectory
+from rlinf.data.types import ActionChunk, ChunkResult, EpisodeResult, Sampled, Trajectory
 
 
 class Recording:
@@ -23,6 +23,7 @@ class Recording:
         self._filled = np.zeros(envs, np.int64)  # chunks of each env
         self._final_values = np.zeros((chunks, envs), np.float32)
         self._next_values = np.zeros(envs, np.float32)
+        self._sampled: Sampled = {}
         self._acted: dict[str, np.ndarray] = {}
         self._happened: dict[str, np.ndarray] = {}
         self._episodes: list[tuple[int, EpisodeResult]] = []  # and the chunk they ended in
@@ -52,7 +53,9 @@ class Recording:
         self._objects[t, envs] = len(self._observations)
         self._observations.append(ref)
         self._rows[t, envs] = rows
-        for name in ("sampled", "logprobs", "values"):
+        for name, drawn in chunk.sampled.items():
+            self._field(self._sampled, name, drawn)[t, envs] = drawn[rows]
+        for name in ("logprobs", "values"):
             given: np.ndarray = getattr(chunk, name)
             self._field(self._acted, name, given)[t, envs] = given[rows]
         for name in ("rewards", "terminated", "truncated", "valid"):
@@ -83,6 +86,7 @@ class Recording:
             next_values=self._next_values,
             episodes=tuple(episode for _, episode in ended),
             version=self._version,
+            sampled=self._sampled,
             **self._acted,
             **self._happened,
         )

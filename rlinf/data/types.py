@@ -24,6 +24,15 @@ import numpy as np
 
 Purpose = Literal["train", "eval"]
 
+Sampled = dict[str, np.ndarray]
+"""What a policy drew, as it needs it to evaluate the same actions again: arrays [B, ...] by name,
+such as token ids or the states of a chain, which only the policy understands."""
+
+
+def take_sampled(sampled: Sampled, rows: Any) -> Sampled:
+    """The given rows, in their order; `rows` indexes the first dimension of an array."""
+    return {name: array[rows] for name, array in sampled.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -70,7 +79,7 @@ class ActionChunk:
     """The policy's answer to an observation of B envs."""
 
     actions: np.ndarray  # [B, C, A] float32, as the model emits them (`data/conventions.py`)
-    sampled: np.ndarray  # [B, C, A] what `Policy.evaluate` needs again: token ids, or the draw
+    sampled: Sampled  # [B, ...] each, what `Policy.evaluate` needs again
     logprobs: np.ndarray  # [B, C, A] float32, of `sampled` under the behaviour policy
     values: np.ndarray  # [B, C] (action level), [B, 1] (chunk level) or [B, 0] (no value head)
     version: int  # of the weights that acted: number of updates the actor had made
@@ -131,7 +140,7 @@ class Trajectory:
     observations: list[Any]  # references to the Observations of the rows that acted
     objects: np.ndarray  # [T, B] int32, which of them env b saw in chunk t; -1 where it did not act
     rows: np.ndarray  # [T, B] int32, and its row there; -1 where it did not act
-    sampled: np.ndarray  # [T, B, C, A]
+    sampled: Sampled  # [T, B, ...] each
     logprobs: np.ndarray  # [T, B, C, A] float32
     values: np.ndarray  # [T, B, C or 1 or 0] float32
     rewards: np.ndarray  # [T, B, C] float32, as the simulator gave them
@@ -154,7 +163,7 @@ class TrainBatch:
     observations: list[Any]  # references, as in Trajectory, of all trajectories
     objects: np.ndarray  # [N] int64, index into `observations`
     rows: np.ndarray  # [N] int64, row within that observation
-    sampled: np.ndarray  # [N, C, A]
+    sampled: Sampled  # [N, ...] each
     logprobs: np.ndarray  # [N, C, A] float32, behaviour policy
     advantages: np.ndarray  # [N, K] float32, normalised
     returns: np.ndarray  # [N, K] float32; [N, 0] without a critic

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rlinf.config.base import WEIGHTS_FILE
+from rlinf.config.imitation import ImitationConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
-from rlinf.data.types import ActionChunk, Observation
+from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
 
@@ -73,6 +74,9 @@ class Policy(nn.Module, ABC):
     action_dim: int
     live: Tensor  # [A] bool buffer
     version: int = 0
+    parity_tolerance: float = 1e-3
+    """Largest mean difference per entry between the log-probs of rollout and learner that rounding
+    explains; this one holds for float32."""
 
     @abstractmethod
     def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
@@ -84,9 +88,9 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def evaluate(
-        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+        self, observation: Observation, sampled: Sampled, sampling: Sampling
     ) -> Evaluation:
-        """Log-probs, entropy and values of the chunks `sampled` ([N, C, A]), with gradient."""
+        """Log-probs, entropy and values of N chunks that `act` drew, with gradient."""
 
     @abstractmethod
     def value_parameters(self) -> list[nn.Parameter]:
@@ -147,13 +151,12 @@ class Policy(nn.Module, ABC):
 class Imitation:
     """What learning by imitation needs of N demonstrated chunks; all float32.
 
-    Every sample has equally many numbers of each kind, so a mean over samples is a mean over all.
+    Each tensor is [N, ...], with at least one number for every sample and equally many for each, so
+    that a mean over samples is a mean over all. Names are those of the metrics below `sft/`.
     """
 
-    token_loss: Tensor  # [N, K] cross-entropy of each learned token, with gradient
-    value_loss: Tensor  # [N, V] squared error of the critic, with gradient; [N, 0] without critic
-    correct: Tensor  # [N, k] 1 where the most likely action token is the demonstrated one, else 0
-    error: Tensor  # [N, C, a] |most likely - demonstrated action|, live dimensions, model units
+    losses: dict[str, Tensor]  # with gradient; the mean of each counts alike
+    metrics: dict[str, Tensor]  # what else tells how well the policy imitates
 
 
 pytree.register_dataclass(Imitation)  # so that sharding finds the tensors it must watch
@@ -172,16 +175,47 @@ class ImitablePolicy(Policy):
 
     @abstractmethod
     def imitate(
-        self,
-        observation: Observation,
-        actions: np.ndarray,
-        values: np.ndarray,
-        smoothing: float,
+        self, observation: Observation, actions: np.ndarray, values: np.ndarray, noise: Noise
     ) -> Imitation:
         """Compares the policy with N demonstrated chunks.
 
         Args:
             actions: [N, C, A] float32, as the model emits them; past an episode's end its last.
             values: [N] float32, discounted returns of the demonstrations, for the critic.
-            smoothing: standard deviation of the labels in bins; 0 for hard labels.
+            noise: supplies every random number, [N] streams.
         """
+
+    def imitate_with(self, settings: ImitationConfig) -> None:
+        """Takes over what `imitation` says about this kind of policy, before the first step."""
+
+
+class TokenPolicy(ImitablePolicy):
+    """A policy whose actions are tokens of bins: one for each dimension of each action."""
+
+    label_smoothing_bins: float = 0.0
+    """Standard deviation of the labels, in bins, while the policy trains; 0 for hard labels."""
+
+    def imitate_with(self, settings: ImitationConfig) -> None:
+        self.label_smoothing_bins = settings.label_smoothing_bins
+
+    @property
+    def smoothing(self) -> float:
+        """That of the labels now: none in evaluation mode."""
+        return self.label_smoothing_bins if self.training else 0.0
+
+    @staticmethod
+    def imitation(
+        token_loss: Tensor, value_loss: Tensor, correct: Tensor, error: Tensor
+    ) -> Imitation:
+        """The names of what all policies of tokens report.
+
+        Args:
+            token_loss: [N, K] cross-entropy of each learned token, with gradient.
+            value_loss: [N, V] squared error of the critic, with gradient; [N, 0] without one.
+            correct: [N, k] 1 where the most likely action token is the demonstrated one, else 0.
+            error: [N, C, a] |most likely - demonstrated action|, live dimensions, model units.
+        """
+        losses = {"token_loss": token_loss}
+        if value_loss.shape[1]:
+            losses["value_loss"] = value_loss
+        return Imitation(losses, {"token_accuracy": correct, "action_error": error})

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from rlinf.models.base import Sampling
 
+TOKENS = "tokens"
+"""[B, C, A] int64 in `ActionChunk.sampled`: the tokens that were drawn."""
+
 
 def log_distribution(logits: Tensor, sampling: Sampling) -> Tensor:
     """Log-probabilities [..., K] float32 after temperature, then top-k, then top-p.

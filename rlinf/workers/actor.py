@@ -22,7 +22,7 @@ from rlinf.algorithms.losses import (
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.data.types import Observation, TrainBatch, Weights
+from rlinf.data.types import Observation, TrainBatch, Weights, take_sampled
 from rlinf.logging.metrics import Mean, Metrics, Total
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models import shards
@@ -262,7 +262,7 @@ class ActorWorker(TrainingWorker):
         for rows, count in self._gradients_of(pieces):
             new = self.policy.evaluate(
                 table.take(batch.objects[rows], batch.rows[rows]),
-                batch.sampled[rows],
+                take_sampled(batch.sampled, rows),
                 self.sampling,
             )
             old = Samples.take(batch, rows, self.policy.device)

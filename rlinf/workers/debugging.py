@@ -10,7 +10,7 @@ from rlinf.data.layout import ObservationTable
 from rlinf.data.types import TrainBatch
 
 _ARRAYS = (
-    *("sampled", "logprobs", "advantages", "returns", "values"),
+    *("logprobs", "advantages", "returns", "values"),
     *("mask", "weights", "chunk_weights"),
 )
 
@@ -18,11 +18,12 @@ _ARRAYS = (
 def keep_batch(path: Path, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> str:
     """Writes the samples `rows` ([n] int64) as an npz file; says where it is, or why it is not.
 
-    The arrays have the names of `TrainBatch`; `images`, `state` and `instructions` are what the
-    policy saw.
+    The arrays have the names of `TrainBatch`, those of `sampled` as `sampled_NAME`; `images`,
+    `state` and `instructions` are what the policy saw.
     """
     seen = table.take(batch.objects[rows], batch.rows[rows])
     arrays = {name: getattr(batch, name)[rows] for name in _ARRAYS}
+    arrays |= {f"sampled_{name}": array[rows] for name, array in batch.sampled.items()}
     try:
         np.savez(
             path,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from rlinf.config.machine import cache_folder
 from rlinf.config.schedule import optim_of
 from rlinf.config.schema import Config
 from rlinf.data.conventions import conversion
-from rlinf.data.random import derive
+from rlinf.data.random import Noise, derive
 from rlinf.errors import UserError
 from rlinf.imitation.demonstrations import Demonstrations
-from rlinf.logging.metrics import Mean, Metrics, Total
+from rlinf.logging.metrics import Mean, Metrics
 from rlinf.models.base import ImitablePolicy, Imitation, Policy
 from rlinf.models.loading import start_policy
 from rlinf.workers.memory import RowLimit
@@ -25,6 +26,7 @@ from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.training import Schedule, TrainingWorker
 
+_LEARN, _JUDGE = 7, 8  # keep the noise of training and held-out samples apart from other noise
 MAX_JUDGED = 1024  # held-out samples that are looked at
 
 
@@ -72,6 +74,7 @@ class ImitationWorker(TrainingWorker):
         data = replace(data, actions=to_policy(data.actions))
         self.learned, self.held_out = data.split(settings.holdout, settings.seed)
         policy = imitable(start_policy(config), config)
+        policy.imitate_with(settings)
         if settings.statistics == "data":
             policy.set_action_statistics(self.learned.action_statistics(self.chunk))
         super().__init__(
@@ -112,20 +115,18 @@ class ImitationWorker(TrainingWorker):
     def _judge(self, pieces: Sequence[Piece]) -> list[Metrics]:
         parts: list[Metrics] = []
         for piece, count in pieces:
-            seen = self._compare(self.held_out, piece, smoothing=0.0)
+            seen = self._compare(self.held_out, piece, derive(self.settings.seed, _JUDGE, piece))
             if count:
-                found = {
-                    "sft/heldout_loss": _mean(seen.token_loss),
-                    "sft/heldout_token_accuracy": _mean(seen.correct),
-                    "sft/heldout_action_error": _mean(seen.error),
-                }
+                loss, *_ = seen.losses.values()
+                found = {"sft/heldout_loss": _mean(loss)}
+                found |= {f"sft/heldout_{name}": _mean(v) for name, v in seen.metrics.items()}
                 parts.append(Metrics(found).on_host())
         return parts
 
     def _train_step(self, step: int) -> Metrics:
         settings = self.settings
         rows = batch_rows(step, settings.batch_size, len(self.learned), settings.seed)
-        parts = self.passes.run(rows, self._find_gradients)
+        parts = self.passes.run(rows, partial(self._find_gradients, step))
         self.spread.add_up(self.optimizer.gradients())
         moved = self._step(
             {"sft/lr": self.optimizer.rates()[0]},
@@ -134,26 +135,30 @@ class ImitationWorker(TrainingWorker):
         )
         return Metrics.merge([*parts, moved])
 
-    def _find_gradients(self, pieces: Sequence[Piece]) -> list[Metrics]:
+    def _find_gradients(self, step: int, pieces: Sequence[Piece]) -> list[Metrics]:
         """The gradients of this rank's passes, and the metrics of each."""
         parts: list[Metrics] = []
         batch = self.settings.batch_size
         for piece, count in self._gradients_of(pieces):
-            seen = self._compare(self.learned, piece, self.settings.label_smoothing_bins)
-            loss = seen.token_loss.sum() / (batch * seen.token_loss.shape[1])
-            if seen.value_loss.shape[1]:
-                loss = loss + seen.value_loss.sum() / (batch * seen.value_loss.shape[1])
+            keys = derive(self.settings.seed, _LEARN, step, piece)
+            seen = self._compare(self.learned, piece, keys)
+            losses = [
+                one.sum() / (batch * math.prod(one.shape[1:])) for one in seen.losses.values()
+            ]
+            loss = torch.stack(losses).sum()
             (loss if count else 0.0 * loss).backward()
             if count:
-                parts.append(_metrics(seen))
+                named = seen.losses | seen.metrics
+                parts.append(Metrics({f"sft/{name}": _mean(v) for name, v in named.items()}))
         return parts
 
-    def _compare(self, data: Demonstrations, rows: np.ndarray, smoothing: float) -> Imitation:
+    def _compare(self, data: Demonstrations, rows: np.ndarray, keys: np.ndarray) -> Imitation:
+        """`keys`: [n] of the random numbers of each row."""
         return self.policy.imitate(
             data.observation(rows),
             data.chunks(rows, self.chunk),
             data.values(rows, self.chunk, self.settings.gamma),
-            smoothing,
+            Noise(keys),
         )
 
 
@@ -226,18 +231,6 @@ def check_fit(data: Demonstrations, config: Config, where: str) -> None:
         )
     if not len(data):
         raise UserError(f"imitation.data: {where} has no step that a sample begins at", "")
-
-
-def _metrics(seen: Imitation) -> Metrics:
-    """Of one micro-batch."""
-    found: dict[str, Mean | Total] = {
-        "sft/token_loss": _mean(seen.token_loss),
-        "sft/token_accuracy": _mean(seen.correct),
-        "sft/action_error": _mean(seen.error),
-    }
-    if seen.value_loss.shape[1]:
-        found["sft/value_loss"] = _mean(seen.value_loss)
-    return Metrics(found)
 
 
 def _mean(values: torch.Tensor) -> Mean:

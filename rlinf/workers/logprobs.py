@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlinf.algorithms.parity import TOLERANCES, mismatch
+from rlinf.algorithms.parity import mismatch
 from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
-from rlinf.data.types import TrainBatch
+from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Maximum, Mean, Metrics
 from rlinf.models.base import Policy, Sampling
@@ -36,7 +36,9 @@ class Logprobs:
             for piece, count in self.passes.each(pieces):
                 at = rows[piece]
                 seen = table.take(batch.objects[at], batch.rows[at])
-                new = self.policy.evaluate(seen, batch.sampled[at], self.sampling).logprobs
+                new = self.policy.evaluate(
+                    seen, take_sampled(batch.sampled, at), self.sampling
+                ).logprobs
                 if count:
                     found[piece] = new.float().cpu()
 
@@ -49,12 +51,10 @@ class ParityCheck:
     """Compares some of the rollout's log-probs with the learner's, where it is due."""
 
     def __init__(self, config: Config, logprobs: Logprobs) -> None:
-        algorithm, actor = config.algorithm, config.actor
-        self.interval, self.micro_batch_size = (
-            algorithm.parity_check_interval,
-            actor.micro_batch_size,
-        )
-        self.tolerance = algorithm.parity_tolerance or TOLERANCES[actor.model.precision]
+        algorithm = config.algorithm
+        self.interval = algorithm.parity_check_interval
+        self.micro_batch_size = config.actor.micro_batch_size
+        self.tolerance = algorithm.parity_tolerance or logprobs.policy.parity_tolerance
         self.logprobs, self.done = logprobs, False
 
     def __call__(self, batch: TrainBatch, table: ObservationTable, step: int) -> Metrics:

@@ -212,11 +212,17 @@ def _deal(batch: Sequence[_Request], chunk: ActionChunk, values: np.ndarray) -> 
         return [ActReply(chunk, values)]
     rows = np.cumsum([len(request.observation) for request in batch])[:-1]
     finals = np.cumsum([len(request.final or ()) for request in batch])[:-1]
-    columns = (chunk.actions, chunk.sampled, chunk.logprobs, chunk.values)
+    names, drawn = zip(*chunk.sampled.items(), strict=True)
+    columns = (chunk.actions, chunk.logprobs, chunk.values, *drawn)
     parts = zip(*(np.split(column, rows) for column in columns), strict=True)
     return [
-        ActReply(ActionChunk(actions, sampled, logprobs, judged, chunk.version), final)
-        for (actions, sampled, logprobs, judged), final in zip(
+        ActReply(
+            ActionChunk(
+                actions, dict(zip(names, sampled, strict=True)), logprobs, judged, chunk.version
+            ),
+            final,
+        )
+        for (actions, logprobs, judged, *sampled), final in zip(
             parts, np.split(values, finals), strict=True
         )
     ]
@@ -227,7 +233,9 @@ def _concatenate(chunks: Sequence[ActionChunk]) -> ActionChunk:
         return chunks[0]
     return ActionChunk(
         actions=np.concatenate([c.actions for c in chunks]),
-        sampled=np.concatenate([c.sampled for c in chunks]),
+        sampled={
+            name: np.concatenate([c.sampled[name] for c in chunks]) for name in chunks[0].sampled
+        },
         logprobs=np.concatenate([c.logprobs for c in chunks]),
         values=np.concatenate([c.values for c in chunks]),
         version=chunks[0].version,

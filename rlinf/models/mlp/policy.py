@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from rlinf.config.models import MlpConfig
 from rlinf.data.random import Noise
-from rlinf.data.types import ActionChunk, Observation
+from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models.base import Evaluation, Policy, Sampling
+
+DRAW = "draw"  # [B, C, A] float32 in `sampled`: the actions before the simulator clips them
 
 
 class MlpPolicy(Policy):
@@ -50,7 +52,7 @@ class MlpPolicy(Policy):
         actions = drawn.cpu().numpy()
         return ActionChunk(
             actions=actions,
-            sampled=actions,
+            sampled={DRAW: actions},
             logprobs=distribution.log_prob(drawn).cpu().numpy(),
             values=self._values(state).cpu().numpy(),
             version=self.version,
@@ -61,11 +63,11 @@ class MlpPolicy(Policy):
         return self._values(self._state(observation))[:, 0].cpu().numpy()
 
     def evaluate(
-        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+        self, observation: Observation, sampled: Sampled, sampling: Sampling
     ) -> Evaluation:
         state = self._state(observation)
         distribution = self._distribution(state, sampling)
-        given = torch.from_numpy(sampled).to(self.device)
+        given = torch.from_numpy(sampled[DRAW]).to(self.device)
         return Evaluation(distribution.log_prob(given), distribution.entropy(), self._values(state))
 
     def value_parameters(self) -> list[nn.Parameter]:

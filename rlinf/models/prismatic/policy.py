@@ -24,10 +24,10 @@ from rlinf.config.recipes import RECIPE
 from rlinf.config.weight_content import model_fingerprint
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
-from rlinf.data.types import ActionChunk, Observation
+from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling, views_of
+from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
 from rlinf.models.prismatic import folders, images, lora
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.network import Prismatic
@@ -35,11 +35,12 @@ from rlinf.models.prismatic.reference import check_llama
 from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
 from rlinf.models.prismatic.value_head import ValueHead
 
+_PARITY_TOLERANCES = {"fp32": 1e-3, "bf16": 0.05}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _LOG = logging.getLogger(__name__)
 
 
-class PrismaticPolicy(ImitablePolicy):
+class PrismaticPolicy(TokenPolicy):
     """A vision-language-action model in the layout of openvla/openvla-7b.
 
     It is built without weights (on PyTorch's meta device) and gets them from `load`. Tokens in
@@ -56,6 +57,7 @@ class PrismaticPolicy(ImitablePolicy):
         self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
         self.recipe = config.resolved_recipe()
         self.dtype = _DTYPES[config.precision]
+        self.parity_tolerance = _PARITY_TOLERANCES[config.precision]
         self.prompts = Prompts(self.folder.path, architecture.pad_token)
         check_llama(architecture, config.attn_implementation)
         with torch.device("meta"):
@@ -80,7 +82,7 @@ class PrismaticPolicy(ImitablePolicy):
         sampled, logprobs, hidden = self._act(observation, sampling, uniform)
         return ActionChunk(
             actions=self.decode(sampled).cpu().numpy(),
-            sampled=sampled.cpu().numpy(),
+            sampled={tokens.TOKENS: sampled.cpu().numpy()},
             logprobs=logprobs.cpu().numpy(),
             values=self._values(hidden).cpu().numpy(),
             version=self.version,
@@ -91,9 +93,9 @@ class PrismaticPolicy(ImitablePolicy):
         return self._values(self._prompt_end(observation))[:, 0].cpu().numpy()
 
     def evaluate(
-        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+        self, observation: Observation, sampled: Sampled, sampling: Sampling
     ) -> Evaluation:
-        given = torch.from_numpy(sampled).to(self.device)
+        given = torch.from_numpy(sampled[tokens.TOKENS]).to(self.device)
         hidden = self._action_states(observation, given, with_end=False)
         logdist = self.log_distribution(hidden, sampling).unflatten(1, given.shape[1:])
         return Evaluation(
@@ -103,7 +105,7 @@ class PrismaticPolicy(ImitablePolicy):
         )
 
     def imitate(
-        self, observation: Observation, actions: np.ndarray, values: np.ndarray, smoothing: float
+        self, observation: Observation, actions: np.ndarray, values: np.ndarray, noise: Noise
     ) -> Imitation:
         """Cross-entropy over the whole vocabulary, as in the models' own fine-tuning.
 
@@ -117,8 +119,8 @@ class PrismaticPolicy(ImitablePolicy):
         error = (self.decode(best) - torch.from_numpy(actions).to(self.device)).abs()
         predicted = self._values(hidden[:, 0])
         returns = torch.from_numpy(values).to(self.device)[:, None]
-        return Imitation(
-            token_loss=self._cross_entropy(logits, labels.flatten(1), smoothing),
+        return self.imitation(
+            token_loss=self._cross_entropy(logits, labels.flatten(1), self.smoothing),
             value_loss=(predicted - returns) ** 2,
             correct=(best == labels).float().flatten(1),
             error=error[..., self.live],

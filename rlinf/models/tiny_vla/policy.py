@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from rlinf.config.models import TinyVlaConfig as ModelConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
-from rlinf.data.types import ActionChunk, Observation
+from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
-from rlinf.models.base import Evaluation, ImitablePolicy, Imitation, Sampling, views_of
+from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
 from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
 
 
-class TinyVlaPolicy(ImitablePolicy):
+class TinyVlaPolicy(TokenPolicy):
     """Each of the A dimensions of each of the C actions is one of `bins` tokens.
 
     A token stands for the centre of its bin in [-1, 1], which the statistics of the demonstrations
@@ -63,7 +63,7 @@ class TinyVlaPolicy(ImitablePolicy):
         sampled = self._with_dead(drawn)
         return ActionChunk(
             actions=self.decode(sampled).cpu().numpy(),
-            sampled=sampled.cpu().numpy(),
+            sampled={tokens.TOKENS: sampled.cpu().numpy()},
             logprobs=self._with_dead(tokens.token_logprobs(logdist, drawn)).cpu().numpy(),
             values=values.cpu().numpy(),
             version=self.version,
@@ -74,11 +74,11 @@ class TinyVlaPolicy(ImitablePolicy):
         return self._forward(observation)[1][:, 0].cpu().numpy()
 
     def evaluate(
-        self, observation: Observation, sampled: np.ndarray, sampling: Sampling
+        self, observation: Observation, sampled: Sampled, sampling: Sampling
     ) -> Evaluation:
         logits, values = self._forward(observation)
         logdist = tokens.log_distribution(logits[:, :, self.live], sampling)
-        given = torch.from_numpy(sampled).to(self.device)[:, :, self.live]
+        given = torch.from_numpy(sampled[tokens.TOKENS]).to(self.device)[:, :, self.live]
         return Evaluation(
             self._with_dead(tokens.token_logprobs(logdist, given)),
             self._with_dead(tokens.entropy(logdist)),
@@ -90,16 +90,16 @@ class TinyVlaPolicy(ImitablePolicy):
         observation: Observation,
         actions: np.ndarray,
         values: np.ndarray,
-        smoothing: float,
+        noise: Noise,
     ) -> Imitation:
         logits, predicted = self._forward(observation)
         live = logits[:, :, self.live]
         labels = torch.from_numpy(self.encode(actions)).to(self.device)[:, :, self.live]
-        loss = -(self._label_weights(smoothing)[labels] * live.log_softmax(-1)).sum(-1)
+        loss = -(self._label_weights(self.smoothing)[labels] * live.log_softmax(-1)).sum(-1)
         returns = torch.from_numpy(values).to(self.device)[:, None]
         chosen = live.detach().argmax(-1)
         wanted = torch.from_numpy(actions).to(self.device)
-        return Imitation(
+        return self.imitation(
             token_loss=loss.flatten(1),
             value_loss=(predicted - returns) ** 2,
             correct=(chosen == labels).float().flatten(1),

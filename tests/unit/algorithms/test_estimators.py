@@ -46,7 +46,7 @@ def trajectory(rewards, valid, terminated=None, values=None) -> Trajectory:
         observations=[],
         objects=np.zeros((chunks, envs), np.int32),
         rows=np.zeros((chunks, envs), np.int32),
-        sampled=np.zeros((*valid.shape, 1)),
+        sampled={"tokens": np.zeros((*valid.shape, 1))},
         logprobs=np.zeros((*valid.shape, 1), np.float32),
         values=values.astype(np.float32),
         rewards=np.array(rewards, np.float32),

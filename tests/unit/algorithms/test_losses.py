@@ -139,7 +139,7 @@ def batch(**changes: Any) -> TrainBatch:
         "observations": [],
         "objects": np.zeros(2, np.int64),
         "rows": np.arange(2),
-        "sampled": np.zeros((2, 2, 2)),
+        "sampled": {"tokens": np.zeros((2, 2, 2))},
         "logprobs": np.zeros((2, 2, 2)),
         "advantages": np.array([[1.0, -1.0], [1.0, 0.0]]),
         "returns": np.array([[2.0, 0.0], [2.0, 0.0]]),

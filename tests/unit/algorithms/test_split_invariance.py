@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
 from rlinf.data.layout import micro_batches
-from rlinf.data.types import TrainBatch
+from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.logging.metrics import Metrics
 
 N, C, A = 29, 4, 3
@@ -57,7 +57,7 @@ def random_batch(entries: int, seed: int = 0) -> TrainBatch:
         observations=[],
         objects=np.zeros(N, np.int64),
         rows=np.arange(N),
-        sampled=rng.normal(size=(N, C, A)),
+        sampled={"draw": rng.normal(size=(N, C, A))},
         logprobs=rng.normal(size=(N, C, A)),
         advantages=rng.normal(size=(N, entries)),
         returns=rng.normal(size=(N, entries)),
@@ -73,7 +73,10 @@ def random_batch(entries: int, seed: int = 0) -> TrainBatch:
 
 def evaluate(batch: TrainBatch, rows: np.ndarray, weight: Tensor) -> Evaluated:
     """A policy of three parameters that reads each sample's own draw."""
-    sampled, old = torch.from_numpy(batch.sampled[rows]), torch.from_numpy(batch.logprobs[rows])
+    sampled, old = (
+        torch.from_numpy(batch.sampled["draw"][rows]),
+        torch.from_numpy(batch.logprobs[rows]),
+    )
     return Evaluated(
         old + weight[0] * sampled,
         (1.0 + weight[1] * sampled).square(),
@@ -130,7 +133,8 @@ def test_dropping_masked_samples_changes_nothing(reward_type, logprob_type, loss
     keep = batch.mask.any(axis=1)
     assert 0 < keep.sum() < N
     arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    kept = replace(batch, **{n: a[keep] for n, a in arrays.items() if isinstance(a, np.ndarray)})
+    shorter = {n: a[keep] for n, a in arrays.items() if isinstance(a, np.ndarray)}
+    kept = replace(batch, **shorter, sampled=take_sampled(batch.sampled, keep))
     chosen = settings(reward_type, logprob_type, loss_type)
     assert_same(
         update(kept, chosen, np.arange(len(kept)), ranks=2, micro=4),

@@ -38,7 +38,7 @@ def trajectory(name: int, rows: list[list[int]], valid: list[list[int]]) -> Traj
         observations=[f"trajectory {name} chunk {t}" for t in range(acted)],
         objects=np.where(index >= 0, np.arange(chunks)[:, None], -1),
         rows=index,
-        sampled=per_action[..., None],
+        sampled={"tokens": per_action[..., None]},
         logprobs=per_action[..., None],
         values=per_action,
         rewards=per_action,
@@ -104,13 +104,13 @@ def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
     assert len(batch) == 7
     assert (batch.planned, batch.version) == (9, 4)
     assert batch.trained.tolist() == [True, True, False, True, True, True, True]
-    assert batch.sampled[:, 0, 0].tolist() == [100, 101, 200, 110, 111, 210, 220]
+    assert batch.sampled["tokens"][:, 0, 0].tolist() == [100, 101, 200, 110, 111, 210, 220]
     for name in ("advantages", "returns", "values"):
-        np.testing.assert_array_equal(getattr(batch, name)[:, 0], batch.sampled[:, 0, 0])
+        np.testing.assert_array_equal(getattr(batch, name)[:, 0], batch.sampled["tokens"][:, 0, 0])
     np.testing.assert_array_equal(batch.mask.sum(axis=1), [2, 2, 2, 1, 2, 2, 2])
     np.testing.assert_array_equal(batch.weights, batch.mask)
     assert batch.rows.tolist() == [0, 1, 0, 0, 1, 0, 0]
-    for mark, index in zip(batch.sampled[:, 0, 0], batch.objects, strict=True):
+    for mark, index in zip(batch.sampled["tokens"][:, 0, 0], batch.objects, strict=True):
         expected = f"trajectory {int(mark) // 100} chunk {int(mark) // 10 % 10}"
         assert batch.observations[index] == expected
 

@@ -9,7 +9,7 @@ from rlinf.data.types import ActionChunk, ChunkResult, EpisodeResult, Observatio
 
 def chunk(rows: int, version: int = 3) -> ActionChunk:
     filled = np.arange(rows, dtype=np.float32)[:, None, None] + np.ones((rows, 2, 1), np.float32)
-    return ActionChunk(filled, filled, -filled, filled[:, :, 0], version)
+    return ActionChunk(filled, {"draw": filled}, -filled, filled[:, :, 0], version)
 
 
 def result(rewards: list[list[float]]) -> ChunkResult:
@@ -34,6 +34,7 @@ def test_rows_that_did_not_act_stay_blank():
     assert trajectory.objects.tolist() == [[0, 0, 0], [1, -1, 1], [-1, -1, -1]]
     assert trajectory.rows.tolist() == [[0, 1, 2], [0, -1, 1], [-1, -1, -1]]
     assert trajectory.values[1].tolist() == [[1, 1], [0, 0], [2, 2]]
+    assert trajectory.sampled["draw"][1, :, 0, 0].tolist() == [1, 0, 2]
     assert trajectory.rewards[:, 2].tolist() == [[5, 6], [9, 0], [0, 0]]
     assert not trajectory.valid[2].any()
 

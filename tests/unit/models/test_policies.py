@@ -38,13 +38,13 @@ CONFIGS: dict[str, AnyModel] = {
         num_heads=2,
     ),
 }
-FOLDERS = {  # models that start from a folder of weights
+FOLDERS = {  # models that start from a folder of weights, which the fixture names
     "openvla": OpenVlaConfig(
-        model_type="openvla", model_path="", precision="fp32", unnorm_key=UNNORM_KEY, action_dim=3
+        model_type="openvla", model_path="-", precision="fp32", unnorm_key=UNNORM_KEY, action_dim=3
     ),
     "openvla_oft": OpenVlaOftConfig(
         model_type="openvla_oft",
-        model_path="",
+        model_path="-",
         precision="fp32",
         unnorm_key=UNNORM_KEY,
         action_dim=3,
@@ -85,7 +85,8 @@ def test_every_registered_policy_is_tested_here():
 def test_act_has_the_shapes_of_the_contract(policy: Policy):
     chunk = policy.act(OBSERVATION, SAMPLING, NOISE)
     shape = (B, policy.chunk, 3)
-    assert chunk.actions.shape == chunk.sampled.shape == chunk.logprobs.shape == shape
+    assert chunk.actions.shape == chunk.logprobs.shape == shape
+    assert {len(array) for array in chunk.sampled.values()} == {B}
     assert chunk.values.shape == (B, policy.chunk)
     assert chunk.actions.dtype == chunk.logprobs.dtype == chunk.values.dtype == np.float32
 

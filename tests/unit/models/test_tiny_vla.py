@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rlinf.config.models import TinyVlaConfig
+from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import Observation
 from rlinf.models.tiny_vla.policy import TinyVlaPolicy
@@ -51,9 +52,10 @@ def test_a_policy_that_knows_nothing_pays_the_entropy_of_256_bins(policy: TinyVl
     seen = Observation(np.zeros((3, 1, 32, 32, 3), np.uint8), np.zeros((3, 0)), ("push",) * 3)
     # Equal logits: the first bin counts as the most likely one, whose centre is -1 + 1/256.
     actions = np.full((3, 2, 3), 1.0, np.float32)
-    learned = policy.imitate(seen, actions, np.ones(3, np.float32), smoothing=0.0)
-    assert learned.token_loss.shape == (3, 2 * 2)  # the constant dimension is not learned
-    assert learned.token_loss.detach().numpy() == pytest.approx(np.log(256))
-    assert learned.correct.shape == (3, 2 * 2) and not learned.correct.any()
-    assert learned.error.shape == (3, 2, 2)
-    assert learned.error[..., 0].numpy() == pytest.approx(2 - 1 / 256)
+    learned = policy.imitate(seen, actions, np.ones(3, np.float32), Noise(np.arange(3)))
+    assert learned.losses["token_loss"].shape == (3, 2 * 2)  # the constant dimension is not learned
+    assert learned.losses["token_loss"].detach().numpy() == pytest.approx(np.log(256))
+    assert learned.metrics["token_accuracy"].shape == (3, 2 * 2)
+    assert not learned.metrics["token_accuracy"].any()
+    assert learned.metrics["action_error"].shape == (3, 2, 2)
+    assert learned.metrics["action_error"][..., 0].numpy() == pytest.approx(2 - 1 / 256)

@@ -12,7 +12,7 @@ import torch
 from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import TrainBatch
+from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Metrics
 from rlinf.runners.samples import make_samples
@@ -97,7 +97,7 @@ def test_an_update_with_a_gradient_that_is_not_finite_is_skipped_and_then_an_err
     (kept,) = actor.log_dir.glob("not-finite-update-*.npz")
     with np.load(kept) as file:
         assert np.isnan(file["advantages"]).all()
-        assert file["state"].shape == (60, 42) and file["sampled"].shape == (60, 2, 8)
+        assert file["state"].shape == (60, 42) and file["sampled_draw"].shape == (60, 2, 8)
 
 
 def test_nothing_to_train_on_changes_nothing(toy: Toy, stage_of: StageOf, actor_of: ActorOf):
@@ -251,7 +251,7 @@ def with_masked_samples(batch: TrainBatch) -> TrainBatch:
         for f in fields(batch)
         if isinstance(getattr(batch, f.name), np.ndarray)
     }
-    more = replace(batch, **arrays)
+    more = replace(batch, **arrays, sampled=take_sampled(batch.sampled, twice))
     more.mask[-10:] = False
     more.weights[-10:] = 0
     more.chunk_weights[-10:] = 0

@@ -74,8 +74,8 @@ def answers(config: AnyModel, device: torch.device) -> dict[str, np.ndarray]:
             found[f"gradient of {name}"] = on_host(parameter.grad)
     if isinstance(policy, ImitablePolicy):
         returns = np.zeros(len(OBSERVATION), np.float32)
-        imitated = policy.imitate(OBSERVATION, chunk.actions, returns, smoothing=1.0)
-        found["imitated"] = on_host(imitated.token_loss)
+        imitated = policy.imitate(OBSERVATION, chunk.actions, returns, NOISE)
+        found |= {name: on_host(loss) for name, loss in imitated.losses.items()}
     return found
 
 

@@ -39,7 +39,7 @@ def test_act_and_evaluate_agree_for_every_way_of_sampling(
 def test_eager_attention_gives_what_sdpa_gives(model: str, build: Build, observation: Observation):
     first = build(model).act(observation, SAMPLING, NOISE)
     second = build(model, attn_implementation="eager").act(observation, SAMPLING, NOISE)
-    assert np.array_equal(first.sampled, second.sampled)
+    assert np.array_equal(first.sampled["tokens"], second.sampled["tokens"])
     assert np.allclose(first.logprobs, second.logprobs, atol=1e-5)
 
 
@@ -65,8 +65,8 @@ def test_checkpointing_changes_no_gradient(
     for checkpointing in (False, True):
         torch.manual_seed(0)
         policy = build(model, is_lora=is_lora, gradient_checkpointing=checkpointing).train()
-        given = policy.act(observation, Sampling(greedy=True), NOISE).sampled
-        judged = policy.evaluate(observation, given, SAMPLING)
+        given = policy.act(observation, Sampling(greedy=True), NOISE).sampled["tokens"]
+        judged = policy.evaluate(observation, {"tokens": given}, SAMPLING)
         (judged.logprobs.sum() + judged.values.sum()).backward()
         gradients.append([p.grad for p in policy.parameters() if p.grad is not None])
     for plain, recomputed in zip(*gradients, strict=True):
@@ -79,7 +79,7 @@ def test_padding_changes_nothing(model: str, build: Build, observation: Observat
     together = policy.act(observation, SAMPLING, NOISE)
     for row in range(B):
         alone = policy.act(observation.take(np.array([row])), SAMPLING, noise_of(row))
-        assert np.array_equal(alone.sampled[0], together.sampled[row])
+        assert np.array_equal(alone.sampled["tokens"][0], together.sampled["tokens"][row])
         assert np.allclose(alone.logprobs[0], together.logprobs[row], atol=1e-5)
 
 

@@ -91,10 +91,12 @@ def noise(rows: int) -> Noise:
 def test_greedy_tokens_and_actions_of_a_padded_batch_are_recorded_ones(case):
     policy, observation, recorded = case
     chunk = policy.act(observation, GREEDY, noise(len(observation)))
-    clear = is_clear(recorded["logits_action_bins"], TOLERANCE).reshape(chunk.sampled.shape)
+    clear = is_clear(recorded["logits_action_bins"], TOLERANCE).reshape(
+        chunk.sampled["tokens"].shape
+    )
     assert clear.any()
     theirs = recorded["greedy_tokens"].reshape(clear.shape)
-    assert np.array_equal(chunk.sampled[clear], theirs[clear])
+    assert np.array_equal(chunk.sampled["tokens"][clear], theirs[clear])
     assert largest_difference(chunk.actions[clear], recorded["greedy_actions"][clear]) < 1e-6
     if "greedy_logprobs_T1" in recorded:
         assert largest_difference(chunk.logprobs, recorded["greedy_logprobs_T1"]) < TOLERANCE
@@ -105,7 +107,7 @@ def test_evaluate_gives_the_recorded_logprobs_and_entropy(case):
     shape = (len(observation), policy.chunk, policy.action_dim)
     sampled = recorded["sampled_tokens"].reshape(shape)
     name, temperature = drawn_at(recorded, "sampled_logprobs")
-    judged = policy.evaluate(observation, sampled, Sampling(temperature))
+    judged = policy.evaluate(observation, {"tokens": sampled}, Sampling(temperature))
     assert largest_difference(judged.logprobs, recorded[name]) < TOLERANCE
     name, _ = drawn_at(recorded, "entropy")
     assert largest_difference(judged.entropy, recorded[name]) < TOLERANCE
@@ -147,7 +149,7 @@ def test_single_rows_are_the_originals(golden: GoldenSet, views: int):
         }
         clear = is_clear(recorded["logits_action_bins"], TOLERANCE)
         best = best_tokens(recorded["logits_action_bins"], policy.scale.first)
-        assert clear.any() and (chunk.sampled.flatten() == best)[clear].all()
+        assert clear.any() and (chunk.sampled["tokens"].flatten() == best)[clear].all()
         # The original's own actions come from its best token of the whole vocabulary.
         chosen = recorded["greedy_tokens_unconstrained"]
         tokens = torch.from_numpy(chosen).view(chunk.actions.shape[1:])
@@ -171,7 +173,7 @@ def test_adapters_give_the_recorded_logits(golden: GoldenSet):
         assert largest_difference(logits, theirs) < TOLERANCE
         chunk, clear = policy.act(observation, GREEDY, noise(1)), is_clear(theirs, TOLERANCE)
         tokens = stored[f"{adapter}_{sample}/greedy_tokens_bins"]
-        assert np.array_equal(chunk.sampled.flatten()[clear], tokens[clear])
+        assert np.array_equal(chunk.sampled["tokens"].flatten()[clear], tokens[clear])
 
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["record", "weights"])

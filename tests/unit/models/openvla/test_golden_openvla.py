@@ -154,7 +154,7 @@ def test_greedy_tokens_are_the_recorded_ones_as_long_as_those_are_action_tokens(
         same = (best == chosen) & is_clear(theirs, TOLERANCE)
         follows = np.concatenate(([True], same[:-1])).cumprod().astype(bool)
         compared = follows & is_clear(theirs, TOLERANCE)
-        ours = policy.act(one(golden, sample), GREEDY, noise(1)).sampled[0, 0]
+        ours = policy.act(one(golden, sample), GREEDY, noise(1)).sampled["tokens"][0, 0]
         assert (ours == best)[compared].all()
 
 
@@ -176,12 +176,12 @@ def test_a_padded_batch_gives_the_same_greedy_tokens_logprobs_and_values(golden,
     best = best_tokens(logits, policy.scale.first)
     assert clear.any() and (best == theirs["action_tokens"][:, 0])[clear].all()
     chunk, rows = policy.act(observation, GREEDY, noise(len(golden.samples))), clear.all(axis=1)
-    assert np.array_equal(chunk.sampled[rows], theirs["action_tokens"][rows])
+    assert np.array_equal(chunk.sampled["tokens"][rows], theirs["action_tokens"][rows])
     for ours, name in ((chunk.actions, "actions"), (chunk.logprobs, "prev_logprobs_T1")):
         found, recorded = ours[rows], theirs[name][rows].reshape(ours[rows].shape)
         assert np.allclose(found, recorded, rtol=0, atol=1e-6 if name == "actions" else TOLERANCE)
     assert largest_difference(policy.decode(given), theirs["actions"]) < 1e-6
-    judged = policy.evaluate(observation, theirs["action_tokens"], Sampling())
+    judged = policy.evaluate(observation, {"tokens": theirs["action_tokens"]}, Sampling())
     assert largest_difference(judged.logprobs, theirs["prev_logprobs_T1"]) < TOLERANCE
     assert largest_difference(chunk.values, batch["rlinf_batch/greedy_values"]) < TOLERANCE
 
@@ -202,7 +202,9 @@ def test_evaluate_gives_the_recorded_logprobs_entropy_and_values(golden, policy,
     rollout, _ = drawn_at(batch.files, "rlinf_batch/sampled_rollout_logprobs")
     entropy, _ = drawn_at(batch.files, f"{prefix}_entropy")
     given = batch["rlinf_batch/sampled_action_tokens"]
-    judged = policy.evaluate(rl_observation(golden, batch), given, Sampling(temperature))
+    judged = policy.evaluate(
+        rl_observation(golden, batch), {"tokens": given}, Sampling(temperature)
+    )
     for ours, name in (
         (judged.logprobs, train),
         (judged.logprobs, rollout),
@@ -229,13 +231,18 @@ def test_the_imitation_loss_is_the_originals(golden, policy, single):
         actions = policy.decode(tokens).numpy()
         if policy.scale.encode(actions).tolist() != tokens.tolist():
             continue  # no action has these tokens as its labels
-        compared = policy.imitate(observation, actions, np.zeros(1, np.float32), 0.0)
-        assert float(compared.token_loss.mean().detach()) == pytest.approx(recorded, abs=1e-3)
+        compared = policy.imitate(observation, actions, np.zeros(1, np.float32), noise(1))
+        assert float(compared.losses["token_loss"].mean().detach()) == pytest.approx(
+            recorded, abs=1e-3
+        )
         bins = single[f"single_{sample}/logits_full_vocab_decode"][:, policy.scale.tokens]
         best = best_tokens(bins, policy.scale.first) == tokens[0, 0].numpy()
-        right, clear = compared.correct[0].bool().numpy(), is_clear(bins, TOLERANCE)
+        right, clear = (
+            compared.metrics["token_accuracy"][0].bool().numpy(),
+            is_clear(bins, TOLERANCE),
+        )
         assert (right == best)[clear].all()
-        assert (compared.error[0, 0].numpy() < 1e-6)[best & clear].all()
+        assert (compared.metrics["action_error"][0, 0].numpy() < 1e-6)[best & clear].all()
 
 
 @torch.inference_mode()
