@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from rlinf.cluster.placement import ProcessPlacement
@@ -85,6 +84,6 @@ def test_what_a_keeper_held_is_gone_with_it(dead: list[int], lost: list[int]):
 def test_memory_that_the_machine_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch):
     message = "recovery_memory_gb: no memory for a copy of 2.00 GB .* Cannot allocate memory"
     few = SimpleNamespace(available=10**9)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: few)
+    monkeypatch.setattr("rlinf.data.shared.control_groups.memory", lambda: few)
     with pytest.raises(UserError, match=message):
         allocate([2 * 10**9])
