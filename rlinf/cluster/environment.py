@@ -12,7 +12,6 @@ from rlinf.cluster.placement import ProcessPlacement, parse_ranks
 from rlinf.config.schema import NodeEnvironment, NodeGroup
 from rlinf.safe_path import SAFE
 
-DEVICES = "CUDA_VISIBLE_DEVICES"
 _KEEP_MEMORY = {
     # Tensors come and go by the megabyte. glibc would give their pages back each time, and faulting
     # them in again is a sixth of the CPU time of a small update.
@@ -20,6 +19,10 @@ _KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
     "MALLOC_TOP_PAD_": str(16 * 2**20),
 }
+
+_KEEP_DEVICES = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
+"""With 0, Ray leaves `CUDA_VISIBLE_DEVICES` as the node has it to a process that asks it for none:
+such a process chooses among these devices itself."""
 
 _SECRET = re.compile("KEY|TOKEN|PASS|SECRET|CREDENTIAL|AUTH", re.IGNORECASE)
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
@@ -49,7 +52,6 @@ def runtime_environment(
         groups: what the configuration says of the node groups; it wins over our own variables.
         launcher: the launcher's interpreter.
     """
-    on_gpus = placement.kind == "accelerator"
     variables = {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
@@ -57,12 +59,22 @@ def runtime_environment(
         **_KEEP_MEMORY,
         **SAFE,
         **variables_of(placement, groups),
-        DEVICES: ",".join(map(str, placement.resources)) if on_gpus else "",
+        _KEEP_DEVICES: "0",
     }
     python = interpreter_of(placement, groups)
     if python is None and shlex.quote(launcher) != launcher:
         python = launcher  # Ray hands its own to a shell without quotes
     return {"env_vars": variables} | ({"py_executable": shlex.quote(python)} if python else {})
+
+
+def devices_of(placement: ProcessPlacement) -> tuple[int, ...]:
+    """The GPUs of a process, by their place among those that its node shows."""
+    return placement.resources if placement.kind == "accelerator" else ()
+
+
+def torch_device(placement: ProcessPlacement) -> str:
+    """Where the launcher computes in the place of a process: it sees all devices of its node."""
+    return f"cuda:{placement.resources[0]}" if placement.kind == "accelerator" else "cpu"
 
 
 def split_secrets(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

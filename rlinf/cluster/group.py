@@ -20,8 +20,9 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rlinf import devices
 from rlinf.cluster import health
-from rlinf.cluster.environment import split_secrets
+from rlinf.cluster.environment import devices_of, split_secrets
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.cluster.service import Caller, serve
 from rlinf.data.types import ActReply, Observation, Purpose
@@ -47,13 +48,26 @@ class _Host:
     """
 
     def __init__(
-        self, worker: str, arguments: Mapping[str, Any], secrets: Mapping[str, str]
+        self,
+        worker: str,
+        arguments: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        gpus: Sequence[int] = (),
     ) -> None:
+        """
+        Args:
+            worker: `module:class`, which is loaded once the process has its variables.
+            arguments: of its constructor.
+            secrets: variables that Ray shall not write down.
+            gpus: devices of the process, by their place among those that this node shows.
+        """
         os.environ.update(secrets)
         # What a constructor raises is only text to those who call later, so that an error which
         # the user can put right would look like a death. It is raised by the first call instead.
         self._refusal: Exception | None = None
         try:
+            shown = os.environ.get(devices.VARIABLE)
+            os.environ[devices.VARIABLE] = devices.chosen(gpus, shown)
             self._worker = imported(worker)(**arguments)
         except OWN_ERRORS as error:
             self._refusal = error
@@ -187,7 +201,7 @@ class WorkerGroup:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
                 ),
-            ).remote(worker, arguments(placement.rank), secrets)
+            ).remote(worker, arguments(placement.rank), secrets, devices_of(placement))
 
         self._launch, self._placements = launch, list(placements)
         self.handles: list[Any] = [launch(placement) for placement in placements]

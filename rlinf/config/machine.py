@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlinf import control_groups
+from rlinf import control_groups, devices
 from rlinf.cluster.placement import Node
 
 DEFAULT_CACHE = "~/.cache/rlinf"
@@ -51,9 +51,5 @@ def _cores() -> int:
 
 def _accelerators() -> int:
     """NVIDIA devices, of those that CUDA_VISIBLE_DEVICES allows."""
-    devices = sum(bool(re.fullmatch(r"nvidia\d+", file.name)) for file in Path("/dev").iterdir())
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
-        return devices
-    named = [part for part in allowed.split(",") if part.strip() not in ("", "-1")]
-    return min(devices, len(named))
+    present = sum(bool(re.fullmatch(r"nvidia\d+", file.name)) for file in Path("/dev").iterdir())
+    return devices.count(os.environ.get(devices.VARIABLE), present)

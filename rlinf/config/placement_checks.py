@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from rlinf.cluster.environment import DEVICES, ranks_of
-from rlinf.cluster.placement import parse_ranks
+from rlinf import devices
+from rlinf.cluster.environment import ranks_of
+from rlinf.cluster.placement import KEY, parse_ranks
 from rlinf.config.base import HIDDEN
 from rlinf.config.derive import Placement
 from rlinf.config.problems import Problem
@@ -13,7 +15,8 @@ from rlinf.config.schema import Config, NodeGroup
 
 
 def check(config: Config, placement: Placement) -> Iterator[Problem]:
-    """What is said of a group applies to somebody, and leaves the devices to the placement.
+    """What is said of a group applies to somebody, and leaves the devices to the placement; no two
+    ranks of one process group compute on one GPU.
 
     Raises:
         UserError: node ranks that cannot be read.
@@ -27,6 +30,22 @@ def check(config: Config, placement: Placement) -> Iterator[Problem]:
                 f"place one there: {{node_group: {group.label}, placement: all}}",
             )
         yield from _environments(group, key)
+    yield from _ranks_of_a_gpu(placement)
+
+
+def _ranks_of_a_gpu(placement: Placement) -> Iterator[Problem]:
+    """Actor ranks add their gradients up by NCCL, which refuses two ranks on one GPU."""
+    actors = [process for process in placement["actor"] if process.kind == "accelerator"]
+    owners = Counter((process.node, process.resources[0]) for process in actors)
+    for (node, gpu), ranks in owners.items():
+        if ranks > 1:
+            yield Problem(
+                f"{KEY}.actor: {ranks} ranks compute on GPU {gpu} of node {node}; NCCL, which adds "
+                "their gradients up, takes one rank per GPU",
+                "place one actor rank on each GPU, for example 0-3 instead of 0-3:0-7; "
+                "actor.micro_batch_size decides how many samples it computes at once",
+            )
+            return
 
 
 def _environments(group: NodeGroup, key: str) -> Iterator[Problem]:
@@ -46,9 +65,9 @@ def _environments(group: NodeGroup, key: str) -> Iterator[Problem]:
                     f"{key}.env_vars.{name}: its value was hidden when the file was written",
                     f"give it again, for example as ${{oc.env:{name}}}",
                 )
-        if DEVICES in told.env_vars:
+        if devices.VARIABLE in told.env_vars:
             yield Problem(
-                f"{key}.env_vars.{DEVICES}: which devices a process sees is what its placement "
-                "says",
+                f"{key}.env_vars.{devices.VARIABLE}: which devices a process sees is what its "
+                "placement says",
                 "remove it and set cluster.component_placement",
             )

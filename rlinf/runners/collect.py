@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from rlinf.cluster.environment import torch_device
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.data.disk import refusals_told
@@ -23,6 +23,7 @@ from rlinf.runners.demonstrations import expert_episodes, write_episodes
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped
 from rlinf.runners.warmup import given_weights
+from rlinf.workers.process import prepare_torch
 
 _COLLECT = 1 << 20  # stands where training has its iteration: these starts are no other's
 
@@ -96,10 +97,9 @@ def _policy_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterat
             "collect.source = policy: there are no weights",
             "set runner.ckpt_path to a checkpoint or an exported policy",
         )
-    torch.set_num_threads(plan.cores["env"])  # simulators and policy take turns in here
-    policy = start_policy(given_weights(config))
-    if torch.cuda.is_available() and plan.on_accelerators:
-        policy = policy.to("cuda")
+    # Simulators and policy take turns in here, on the first of the policy's devices.
+    device = prepare_torch(plan.cores["env"], torch_device(plan.placement["rollout"][0]))
+    policy = start_policy(given_weights(config)).to(device)
     policy.eval()
     sampling = sampling_of(config.algorithm.sampling_params, "eval")
     processes = plan.train.simulator_processes

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from rlinf.cluster.environment import runtime_environment
+from rlinf.cluster.environment import runtime_environment, torch_device
 from rlinf.cluster.group import WorkerGroup
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
@@ -33,9 +33,8 @@ class Learners:
         self._group: WorkerGroup | None = None
         ranks = plan.placement["actor"]
         if len(ranks) == 1 and ranks[0].node == 0:
-            gpu = f"cuda:{ranks[0].resources[0]}" if ranks[0].kind == "accelerator" else "cpu"
-            threads = plan.cores["actor"]
-            self._local = ImitationWorker(config, folders, 0, 1, threads, device=gpu)
+            threads, device = plan.cores["actor"], torch_device(ranks[0])
+            self._local = ImitationWorker(config, folders, 0, 1, threads, device=device)
             self._stack.callback(self._local.ranks.leave)
             return
         try:

@@ -62,7 +62,7 @@ class ImitationWorker(TrainingWorker):
         """
         if log_dir is not None:
             prepare_process(f"imitation{rank}", log_dir)
-        found = prepare_torch(threads)
+        computing = prepare_torch(threads, device)
         assert config.imitation is not None, "checked by the launcher"
         self.settings = settings = config.imitation
         self.chunk = config.actor.model.num_action_chunks
@@ -85,7 +85,7 @@ class ImitationWorker(TrainingWorker):
                 "imitation.micro_batch_size", settings.micro_batch_size or settings.batch_size
             ),
             Ranks(rank, world),
-            torch.device(device or found),
+            computing,
             shard_size,
         )
 

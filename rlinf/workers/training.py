@@ -70,8 +70,6 @@ class TrainingWorker:
         self._schedule, self._limit, self._shard_size = schedule, limit, shard_size
         self._saving_ranks: dist.ProcessGroup | None = None
         self._writing: Future[Any] | None = None
-        if device.index is not None:  # one of several GPUs of this process
-            torch.cuda.set_device(device)
         if ranks.world == 1:
             if needs_fsdp(config.actor, shard_size):
                 ranks.stand_alone()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rlinf.cluster.environment import interpreter_of, runtime_environment, split_secrets
+from rlinf.cluster.environment import (
+    devices_of,
+    interpreter_of,
+    runtime_environment,
+    split_secrets,
+    torch_device,
+)
 from rlinf.cluster.group import _Host
-from rlinf.cluster.placement import ProcessPlacement
+from rlinf.cluster.placement import Kind, ProcessPlacement
 from rlinf.config.schema import NodeEnvironment, NodeGroup
 from rlinf.errors import UserError
 
@@ -68,10 +74,38 @@ def test_a_worker_has_its_secrets_before_it_is_built(monkeypatch: pytest.MonkeyP
     assert host._worker == "x"
 
 
-def test_a_process_sees_the_devices_of_its_placement_and_no_others() -> None:
-    assert runtime_environment(process(1), 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == "3,4"
-    on_cpu = ProcessPlacement(0, 0, (0, 1), "cpu", "cluster")
-    assert runtime_environment(on_cpu, 1, [])["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+@pytest.mark.parametrize(
+    ("kind", "on_the_node", "seen"),
+    [
+        ("accelerator", None, "3,4"),
+        ("accelerator", "7,6,5,2,1", "2,1"),
+        ("accelerator", "0,1,2,MIG-a,GPU-b", "MIG-a,GPU-b"),
+        ("cpu", "0,1,2,3,4", ""),
+        ("node", None, ""),
+    ],
+)
+def test_a_process_sees_the_devices_of_its_placement_among_those_of_its_node(
+    kind: Kind, on_the_node: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if on_the_node is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", on_the_node)
+    placed = ProcessPlacement(0, 0, (3, 4), kind, "cluster")
+    assert "CUDA_VISIBLE_DEVICES" not in runtime_environment(placed, 1, [])["env_vars"]
+    host = _Host("os:getenv", {"key": "CUDA_VISIBLE_DEVICES"}, {}, devices_of(placed))
+    assert host._worker == seen
+
+
+def test_a_node_that_shows_fewer_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    host = _Host("os:getenv", {"key": "PATH"}, {}, (2,))
+    with pytest.raises(UserError, match="device 2, counted from 0, and 2 are visible"):
+        host.call("ready")
+
+
+def test_the_launcher_computes_on_the_device_of_the_placement_among_all_that_it_sees() -> None:
+    assert torch_device(process(0)) == "cuda:3"
+    assert torch_device(ProcessPlacement(0, 0, (3,), "cpu", "cluster")) == "cpu"
 
 
 def test_an_interpreter_whose_path_means_something_to_a_shell_is_quoted() -> None:

@@ -256,3 +256,21 @@ def test_a_value_that_nothing_reads_is_a_warning(load_toy: Load) -> None:
         "algorithm.kl_penalty = k1 has no effect with kl_beta = 0",
         "algorithm.rewards_upper_bound = 4.5 has no effect with filter_rewards = false",
     )
+
+
+def test_two_actor_ranks_on_one_gpu_are_refused_as_nccl_would(gpu_machine: Machine, load_toy: Load):
+    sizes = ("env.train.total_num_envs=128", "actor.micro_batch_size=100")
+    placed = ("cluster.component_placement.env=0-1", "cluster.component_placement.rollout='0:0-3'")
+
+    def refused(actor: str) -> str:
+        try:
+            load_toy(
+                *sizes, *placed, f"cluster.component_placement.actor='{actor}'", machine=gpu_machine
+            )
+        except UserError as error:
+            return str(error)
+        return ""
+
+    assert not refused("0-3") and not refused("0-7:0-3")  # also where a rank owns two GPUs
+    assert "component_placement.actor: 2 ranks compute on GPU 0 of node 0" in refused("0-3:0-7")
+    assert "place one actor rank on each GPU" in refused("0:0,1-2:1-4")
