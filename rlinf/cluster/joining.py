@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from math import ceil
 from typing import Literal
 
 from ray._private.authentication.authentication_token_setup import (
@@ -23,7 +24,8 @@ Answer = Literal["welcome", "refused", "silent"]
 
 # A process of its own, as Ray's client in this one would try for minutes, deaf to signals.
 _PROBE = """
-import sys
+import signal, sys
+signal.alarm(int(sys.argv[2]))  # also where the launcher has ended
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError, RpcError
 try:
@@ -106,7 +108,7 @@ def probe(address: str, mode: str) -> Answer:
     """How a cluster answers a process with this `RAY_AUTH_MODE`."""
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", _PROBE, address],
+            [sys.executable, "-c", _PROBE, address, str(ceil(PROBE_S) + 1)],
             env={**without_working_folder(os.environ), token.MODE: mode},
             capture_output=True,
             timeout=PROBE_S,
