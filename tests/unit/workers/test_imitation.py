@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,25 +209,30 @@ def test_the_statistics_of_a_trained_policy_can_be_kept(configure: Load, data: s
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("change", "words"),
     [
-        (["actor.model.action_dim=6"], r"have 7 dimensions, actor\.model\.action_dim is 6"),
-        (["actor.model.num_views=2"], r"shows 1 views, actor\.model\.num_views is 2"),
         (
-            [
-                f"env.{part}.init_params.camera.{side}=64"
-                for part in ("train", "eval")
-                for side in ("width", "height")
-            ],
-            "have 32 x 32 pixels, tiny_vla needs 64 x 64",
+            lambda one: replace(one, actions=one.actions[:, :6]),
+            r"have 6 dimensions, actor\.model\.action_dim is 7",
+        ),
+        (
+            lambda one: replace(one, images=one.images.repeat(2, axis=1)),
+            r"shows 2 views, actor\.model\.num_views is 1",
+        ),
+        (
+            lambda one: replace(one, images=one.images.repeat(2, axis=2).repeat(2, axis=3)),
+            "have 64 x 64 pixels, tiny_vla needs 32 x 32",
         ),
     ],
 )
 def test_demonstrations_that_do_not_fit_the_policy_are_refused(
-    configure: Load, data: str, overrides: list[str], words: str
+    configure: Load, tmp_path: Path, change: Callable[[Episode], Episode], words: str
 ):
+    writer = Writer(tmp_path / "other", 20, "png")
+    for episode in brightness_task(32):
+        writer.add(change(episode))
     with pytest.raises(UserError, match=words):
-        worker(configure(*overrides), data)
+        worker(configure(), str(writer.close()))
 
 
 def test_every_pass_sees_every_sample_once_in_an_order_of_its_own():
