@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -34,8 +35,9 @@ def download(name: str, folder: Path, source: Source, use_mirror: bool) -> Path:
 def _from_modelscope(name: str, folder: Path) -> None:
     require_package("modelscope", "bash requirements/install.sh --extra modelscope")
     from modelscope import snapshot_download
-    from modelscope.hub.errors import (
+    from modelscope_hub.errors import (
         AuthenticationError,
+        FileDownloadError,
         HubError,
         NotExistError,
         PermissionDeniedError,
@@ -44,7 +46,12 @@ def _from_modelscope(name: str, folder: Path) -> None:
     not_yours = (AuthenticationError, NotExistError, PermissionDeniedError)
     try:
         with refusals_told(name, folder, AGAIN, FULL):
-            snapshot_download(name, local_dir=str(folder))
+            try:
+                snapshot_download(name, local_dir=str(folder))
+            except FileDownloadError as error:
+                reasons = (e for failed in error.failed_files.values() for e in _chain(failed))
+                refused = (e for e in reasons if isinstance(e, OSError) and e.errno in FULL)
+                raise next(refused, error) from error
     # Answers of the hub are chained to an error of the transport, which is an OSError.
     except (HubError, OSError) as error:
         if isinstance(error, not_yours) or isinstance(error.__cause__, not_yours):
@@ -53,3 +60,10 @@ def _from_modelscope(name: str, folder: Path) -> None:
                 "check the name; for one that is not public log in with: modelscope login",
             ) from error
         raise not_fetched(name, error) from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

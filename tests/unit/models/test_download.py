@@ -36,10 +36,12 @@ def server(one_hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub
 
 
 @pytest.fixture(params=["hf", "modelscope"])
-def source(request: pytest.FixtureRequest) -> str:
-    """Each hub whose client is installed."""
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each hub whose client is installed, without its waits between tries."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     if request.param == "modelscope":
-        pytest.importorskip("modelscope")
+        control = pytest.importorskip("modelscope_hub._download_control")._DownloadControl
+        monkeypatch.setattr(control, "sleep", lambda self, seconds: None)
     return str(request.param)
 
 
@@ -68,12 +70,11 @@ def test_a_hub_that_refuses_is_told_in_a_sentence(
 
 
 def test_a_connection_cut_in_the_middle_of_a_file_is_told_in_a_sentence(
-    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    source: Source, server: Hub, tmp_path: Path
 ) -> None:
     server.behave(cut=True)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's waits between tries
     with pytest.raises(UserError, match="owner/name could not be fetched"):
-        download(NAME, tmp_path / "model", "hf", use_mirror=False)
+        download(NAME, tmp_path / "model", source, use_mirror=False)
     assert not (tmp_path / "model/nested/model.safetensors").exists()
 
 
