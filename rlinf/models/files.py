@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -15,6 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rlinf.errors import UserError
+
+_WEIGHTS = "model.safetensors"
+_SHARD_BYTES = 5_000_000_000
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -77,3 +81,32 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     path.chmod(mode)
+
+
+def write_shards(state: Mapping[str, Tensor], folder: Path) -> None:
+    """Writes model.safetensors; a large state in several files of it, with their index."""
+    shards = _shards(state)
+    if len(shards) == 1:
+        write_tensors(state, folder / _WEIGHTS)
+        return
+    weight_map: dict[str, str] = {}
+    for number, names in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_tensors({name: state[name] for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    (folder / f"{_WEIGHTS}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _shards(state: Mapping[str, Tensor]) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in state.items():
+        size = tensor.numel() * tensor.element_size()
+        if filled + size > _SHARD_BYTES and shards[-1]:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards

@@ -19,13 +19,11 @@ from rlinf.config.model_folder import STATISTICS_FILE, ModelFolder
 from rlinf.config.recipes import NOTED, Recipe
 from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
-from rlinf.models.files import read_tensors, read_torch_tensors, write_tensors
+from rlinf.models.files import read_tensors, read_torch_tensors, write_shards, write_tensors
 from rlinf.models.prismatic.network import Prismatic
 
 VALUE_HEAD_FILE = "value_head.safetensors"
-_WEIGHTS = "model.safetensors"
 _VALUE_HEAD = "value_head."
-_SHARD_BYTES = 5_000_000_000
 _AGAIN = "copy or download the model folder again"
 
 
@@ -83,18 +81,7 @@ def write(
     }
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     write_statistics(source.statistics, folder)
-    shards = _shards(state)
-    if len(shards) == 1:
-        write_tensors(state, folder / _WEIGHTS)
-        return
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards, start=1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_tensors({name: state[name] for name in names}, folder / file)
-        weight_map |= dict.fromkeys(names, file)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    (folder / f"{_WEIGHTS}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    write_shards(state, folder)
 
 
 def write_statistics(statistics: Mapping[str, Any], folder: Path) -> None:
@@ -150,16 +137,3 @@ def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder
 def _some(names: Sequence[str]) -> str:
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + rest
-
-
-def _shards(state: Mapping[str, Tensor]) -> list[list[str]]:
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name, tensor in state.items():
-        size = tensor.numel() * tensor.element_size()
-        if filled + size > _SHARD_BYTES and shards[-1]:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size
-    return shards

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
+from rlinf.models import files
 from rlinf.models.base import Sampling
-from rlinf.models.prismatic import folders
 from rlinf.models.prismatic.llama import llama_config
 from tests.unit.models.openvla.conftest import NOISE, B, Build, config_of
 
@@ -109,7 +109,7 @@ def test_a_saved_folder_keeps_names_statistics_tokenizer_and_recipe(
 def test_large_folders_are_written_in_shards(
     build: Build, observation: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(folders, "_SHARD_BYTES", 4_000_000)
+    monkeypatch.setattr(files, "_SHARD_BYTES", 4_000_000)
     policy = build()
     policy.save(tmp_path)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1 and problems(tmp_path) == ""
