@@ -18,6 +18,7 @@ from rlinf.config.schema import (
     Component,
     Config,
     EnvConfig,
+    FsdpConfig,
     NodeGroup,
 )
 from rlinf.data.conventions import AS_IT_IS, Conversion, conversion
@@ -162,6 +163,17 @@ def shard_size(config: Config, placement: Placement) -> int:
     if fsdp.fsdp_size > 0:
         return fsdp.fsdp_size
     return len(ranks) // len({process.node for process in ranks})
+
+
+def accumulates(fsdp: FsdpConfig, shards: int) -> bool:
+    """Whether a rank holds all gradients whole until the end of an update.
+
+    Args:
+        shards: ranks that hold one copy of the weights together.
+    """
+    if fsdp.enable_gradient_accumulation is not None:
+        return fsdp.enable_gradient_accumulation
+    return shards == 1 and not fsdp.cpu_offload
 
 
 def node_state_bytes(config: Config, placement: Placement) -> int:

@@ -469,7 +469,8 @@ class MixedPrecision(Section):
     """Format of weights and activations in a forward pass; None or the same as
     `actor.model.precision`, in which the rollout acts."""
     reduce_dtype: Precision = "fp32"
-    """Format in which gradients are added up over ranks."""
+    """Format in which gradients are added up over ranks. `bf16` halves what that sends and holds,
+    and rounds each sum to 8 bits."""
 
 
 class FsdpConfig(Section):
@@ -494,9 +495,11 @@ class FsdpConfig(Section):
     """Page-locked host memory for `cpu_offload`: faster copies."""
     forward_prefetch: bool = False
     """Gather the next layer while the present one computes its forward pass."""
-    enable_gradient_accumulation: bool = True
-    """Add gradients up over ranks once per update. False does so after every micro-batch, which
-    needs less memory and more communication."""
+    enable_gradient_accumulation: bool | None = None
+    """Add gradients up over ranks once per update. Until then every rank holds all of them whole,
+    in `mixed_precision.reduce_dtype`: 30 GB for 7.5 B trained weights in fp32. False does so after
+    every micro-batch and keeps this rank's share alone, with more communication. None takes False
+    where ranks share the weights out or `cpu_offload` keeps them, and True otherwise."""
 
 
 class ActorConfig(Section):

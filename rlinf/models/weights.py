@@ -58,7 +58,8 @@ class Layout:
 def join(policy: nn.Module, layout: Layout) -> Tensor | None:
     """Moves the trainable parameters into one piece of memory of the layout, next to each other.
 
-    They then travel by one copy, which is several times as fast as hundreds of small ones.
+    They then travel by one copy, which is several times as fast as hundreds of small ones. To be
+    called where the policy was built, in host memory: on a GPU it would need room for them twice.
 
     Returns:
         [bytes] uint8, which the parameters share from now on; None where training holds them in
@@ -76,10 +77,33 @@ def join(policy: nn.Module, layout: Layout) -> Tensor | None:
     return joined
 
 
+def move(
+    policy: nn.Module, layout: Layout, joined: Tensor | None, device: torch.device
+) -> Tensor | None:
+    """Moves a policy to a device, each weight once.
+
+    Args:
+        joined: what `join` or this returned.
+
+    Returns:
+        The trainable weights there, in one piece where they were.
+    """
+    if joined is not None:
+        joined = joined.to(device)
+        parameters = dict(policy.named_parameters())
+        for slot in layout.slots:
+            parameters[slot.name].data = layout.place(joined, slot)
+    policy.to(device)
+    return joined
+
+
 def write(
     policy: nn.Module, layout: Layout, buffer: Tensor | None, whole: Callable[[Tensor], Tensor]
 ) -> None:
     """Copies the trainable parameters into a buffer ([bytes] uint8), each once.
+
+    They are cast before they are gathered and copied: by all ranks, each its share, where they are.
+    Torch itself casts on its way from a GPU to host memory on the host, by one core.
 
     Args:
         buffer: None on ranks that only give their shares.
@@ -87,7 +111,7 @@ def write(
     """
     parameters = dict(policy.named_parameters())
     for slot in layout.slots:
-        weight = whole(parameters[slot.name].detach())
+        weight = whole(parameters[slot.name].detach().to(slot.dtype))
         if buffer is not None:
             layout.place(buffer, slot).copy_(weight)
 

@@ -24,6 +24,7 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from rlinf.config.base import Precision
+from rlinf.config.derive import accumulates
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
 from rlinf.models.weights import Layout, write
@@ -49,6 +50,7 @@ class Sharded(Spread):
     ) -> None:
         self.policy, self.layout, self.ranks = policy, layout, ranks
         self.options = actor.fsdp_config
+        self.accumulates = accumulates(self.options, shard_size)
         mesh = _mesh(device, ranks.world, shard_size)
         layers, exact = policy.layers(), policy.layers_in_fp32()
         for module in (*layers, *exact, policy):  # one by one: only shares stay
@@ -83,9 +85,8 @@ class Sharded(Spread):
             self.policy.to(device)
 
     def before_backward(self, last: bool) -> None:
-        every_pass = not self.options.enable_gradient_accumulation
         for part in self.modules[:1]:  # the policy itself; it passes it on
-            part.set_requires_gradient_sync(last or every_pass)
+            part.set_requires_gradient_sync(last or not self.accumulates)
 
     def add_up(self, gradients: Sequence[Tensor]) -> None:
         """The backward pass has done it."""

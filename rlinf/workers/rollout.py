@@ -18,7 +18,7 @@ from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose, Weight
 from rlinf.logging.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
-from rlinf.models.weights import Layout, as_tensor, copy, join
+from rlinf.models.weights import Layout, as_tensor, copy, join, move
 from rlinf.workers.memory import RowLimit, bytes_on, memory_table
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
@@ -54,7 +54,10 @@ class RolloutWorker:
         self.policy: Policy = start_policy(config)
         self.policy.eval()
         self.layout = Layout(self.policy)
-        self.joined = self._move(self.device)
+        joined = join(self.policy, self.layout)
+        assert joined is not None, "the layout is this very policy's"
+        self.joined = joined
+        self._move(self.device)
         self.sampling = {
             "train": sampling_of(config.algorithm.sampling_params, "train"),
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
@@ -184,14 +187,13 @@ class RolloutWorker:
         """Moves the policy to the GPU or off it, where it is not there yet."""
         if self.policy.device.type != device.type:
             before = allocated(self.device)
-            self.joined = self._move(device)
+            self._move(device)
             note_memory(f"rollout to {device}", self.device, before)
 
-    def _move(self, device: torch.device) -> torch.Tensor:
-        """The trainable weights in one piece of memory, to which new ones are copied."""
-        joined = join(self.policy.to(device), self.layout)
-        assert joined is not None, "the layout is this very policy's"
-        return joined
+    def _move(self, device: torch.device) -> None:
+        moved = move(self.policy, self.layout, self.joined, device)
+        assert moved is not None
+        self.joined = moved  # the trainable weights in one piece, to which new ones are copied
 
     def _arrived(self, data: np.ndarray | Handle) -> np.ndarray:
         """The bytes of the weights: [bytes] uint8, read-only."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
-from rlinf.models.weights import Layout, copy, join, write
+from rlinf.models.weights import Layout, copy, join, move, write
 from rlinf.workers.ranks import Ranks
 
 
@@ -24,11 +24,12 @@ class Spread:
     def __init__(self, policy: Policy, layout: Layout, device: torch.device, ranks: Ranks) -> None:
         self.policy, self.layout, self.ranks = policy, layout, ranks
         train_in_fp32(policy.parameters())
+        self._joined = join(policy, layout)
         self.move(device)
 
     def move(self, device: torch.device) -> None:
         """Moves the policy to a GPU or to host memory."""
-        self._joined = join(self.policy.to(device), self.layout)
+        self._joined = move(self.policy, self.layout, self._joined, device)
 
     def before_backward(self, last: bool) -> None:
         """To be called before each backward pass.

@@ -1,17 +1,18 @@
 """A stand-in for a GPU: its numbers are in host memory, its rules about devices are a GPU's.
 
 Tensors of two devices do not meet in an operation, and none of a GPU becomes an array before it has
-been copied to host memory. What a kernel of a GPU computes, how fast, and how much memory it takes
-is not to be learned from it.
+been copied to host memory. `Memory` counts the bytes of its tensors. What a kernel of a GPU
+computes, how fast, and how much memory it takes inside is not to be learned from it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -118,8 +119,39 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         held_kwargs["device"] = torch.device("cpu")
     out = func(*held_args, **held_kwargs)
     if to_gpu:
-        out = pytree.tree_map(lambda x: _OnGpu(x) if isinstance(x, Tensor) else x, out)
+        out = pytree.tree_map(lambda x: _counted(x) if isinstance(x, Tensor) else x, out)
     return return_and_correct_aliasing(func, args, kwargs, out)
+
+
+class Memory:
+    """Bytes in the memory of the stand-in: now, and the most since `reset`."""
+
+    now = peak = 0
+    _known: ClassVar[set[int]] = set()  # addresses
+
+    @classmethod
+    def reset(cls) -> None:
+        cls.peak = cls.now
+
+    @classmethod
+    def count(cls, memory: torch.UntypedStorage) -> None:
+        address, size = memory.data_ptr(), memory.nbytes()
+        if not size or address in cls._known:
+            return
+        cls._known.add(address)
+        cls.now += size
+        cls.peak = max(cls.peak, cls.now)
+        weakref.finalize(memory, cls._free, address, size)
+
+    @classmethod
+    def _free(cls, address: int, size: int) -> None:
+        cls._known.discard(address)
+        cls.now -= size
+
+
+def _counted(held: Tensor) -> _OnGpu:
+    Memory.count(held.untyped_storage())
+    return _OnGpu(held)
 
 
 def _refuse_two_devices(func: Any, args: Any, on_host: list[Tensor]) -> None:

@@ -5,6 +5,7 @@ On a stand-in: no machine with a GPU is needed.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -24,14 +25,17 @@ from rlinf.logging.metrics import Metrics
 from rlinf.models.base import ImitablePolicy
 from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import images
+from rlinf.models.weights import Layout
 from rlinf.registry import MODELS
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.ranks import Ranks
 from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.sharding import Spread
 from rlinf.workers.stage import TrainStage
 from tests.tiny_openvla import write_folder
 from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
 from tests.unit.workers.conftest import LocalPolicy, N, batch_for, learn, weights_of
-from tests.unit.workers.stand_in import GPU, process_with_gpu
+from tests.unit.workers.stand_in import GPU, Memory, process_with_gpu
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,46 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     learning.load(str(folder / "saved"))
     assert np.array_equal(weights_of(learning), kept)
     return last
+
+
+def test_weights_are_on_the_gpu_once_also_while_they_come_and_go(
+    gpu: Executor, toy: Callable[..., Config], tmp_path: Path
+):
+    config = toy("rollout.enable_offload=true", "actor.enable_offload=true")
+    peaks, weights = gpu.submit(peaks_of_moves, config, tmp_path).result()
+    assert peaks == [pytest.approx(weights, rel=0.02)] * 4
+
+
+def peaks_of_moves(config: Config, folder: Path) -> tuple[list[int], int]:
+    """Most bytes on the GPU while a policy is built and moved, and the bytes of its weights."""
+    peaks = []
+
+    def note(before: int) -> None:
+        peaks.append(Memory.peak - before)
+
+    gc.collect()
+    start = Memory.now
+    Memory.reset()
+    acting = RolloutWorker(config, 0, 1, str(folder))
+    note(start)
+    acting.rest()
+    gc.collect()
+    assert Memory.now - start < 100  # all but small change is gone
+    Memory.reset()
+    acting._be_on(acting.device)
+    note(start)
+    policy = build_policy(config.actor.model, seed=1)
+    layout = Layout(policy)
+    start = Memory.now
+    Memory.reset()
+    spread = Spread(policy, layout, GPU, Ranks(0, 1))
+    note(start)
+    spread.move(torch.device("cpu"))
+    gc.collect()
+    Memory.reset()
+    spread.move(GPU)
+    note(start)
+    return peaks, layout.size
 
 
 def test_a_sharded_policy_in_bf16_learns_as_on_a_cpu_also_where_it_leaves_the_gpu(

@@ -16,10 +16,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from rlinf.cluster.placement import ProcessPlacement
-from rlinf.config.derive import shard_size
+from rlinf.config.derive import accumulates, shard_size
 from rlinf.config.models import MlpConfig, TinyVlaConfig
 from rlinf.config.openvla import OpenVlaConfig
-from rlinf.config.schema import Config
+from rlinf.config.schema import Config, FsdpConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation
@@ -27,7 +27,7 @@ from rlinf.errors import OutOfMemory, UpdateGivenUp
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
-from rlinf.models.weights import Layout
+from rlinf.models.weights import Layout, write
 from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.ranks import Ranks
@@ -143,6 +143,67 @@ def test_four_ranks_do_what_one_process_does(config_of: ConfigOf, tmp_path: Path
     for ranks, copies in zip(update_in_ranks(ways, tmp_path, 4), (1, 2, 4), strict=True):
         assert_equal(ranks, alone)
         assert sum(rank.held for rank in ranks) == copies * alone.held
+
+
+@pytest.mark.parametrize(("accumulates", "held"), [(None, {DTensor}), (True, {type(None)})])
+def test_between_micro_batches_a_rank_holds_its_share_of_the_gradients(
+    config_of: ConfigOf, accumulates: bool | None, held: set[type]
+):
+    """Accumulated without a sum over ranks they are whole, and elsewhere."""
+    config = config_of(VLA, enable_gradient_accumulation=accumulates)
+    images = np.zeros((1, 1, 32, 32, 3), np.uint8)
+    seen = Observation(images, np.zeros((1, 6), np.float32), ("lift it",))
+
+    def work(rank: int, tell: Any) -> set[type]:
+        policy = build_policy(config.actor.model, seed=1)
+        drawn = policy.act(seen, Sampling(), Noise(derive(1, np.arange(1))))
+        ranks = Ranks(rank, 2)
+        ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 60)
+        layout, host = Layout(policy), torch.device("cpu")
+        spread = fsdp.Sharded(policy, layout, config.actor, host, ranks, shard_size=2)
+        spread.before_backward(last=False)
+        judged = policy.evaluate(seen, drawn.sampled, Sampling())
+        (judged.logprobs.sum() + judged.values.sum()).backward()
+        found = {type(layer.weight.grad) for layer in policy.modules() if type(layer) is nn.Linear}
+        ranks.leave()
+        return found
+
+    assert in_ranks(2, work) == [held] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "shards", "cpu_offload", "expected"),
+    [
+        (None, 1, False, True),
+        (None, 1, True, False),
+        (None, 8, False, False),
+        (True, 8, False, True),
+        (False, 1, False, False),
+    ],
+)
+def test_gradients_stay_whole_only_where_weights_do(
+    said: bool | None, shards: int, cpu_offload: bool, expected: bool
+):
+    options = FsdpConfig(enable_gradient_accumulation=said, cpu_offload=cpu_offload)
+    assert accumulates(options, shards) == expected
+
+
+def test_weights_are_cast_before_they_are_gathered():
+    policy = build_policy(MLP, seed=1).to(torch.bfloat16)
+    layout = Layout(policy)
+    trained = policy.float()
+    gathered = set()
+
+    def whole(tensor: torch.Tensor) -> torch.Tensor:
+        gathered.add(tensor.dtype)
+        return tensor
+
+    buffer = torch.zeros(layout.size, dtype=torch.uint8)
+    write(trained, layout, buffer, whole)
+    assert gathered == {torch.bfloat16}
+    for name, weight in trained.named_parameters():
+        (slot,) = [slot for slot in layout.slots if slot.name == name]
+        assert torch.equal(layout.place(buffer, slot), weight.to(torch.bfloat16))
 
 
 def test_a_reference_policy_that_two_ranks_wrote_is_read_by_one_that_started_elsewhere(
