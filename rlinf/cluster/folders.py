@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 NAMES = ("RAY_TMPDIR", "TMPDIR")  # environment variables, the first one counts most
 ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm")
 NEEDED_BYTES = 4 * 2**20
-LONGEST = 107 - len("/ray/session_2026-11-28_21-04-33_000000_4194304/sockets/plasma_store")
+LONGEST = 107 - len("/rlinf-0123/session_2026-11-28_21-04-33_000000_4194304/sockets/plasma_store")
 """Characters of a folder whose sockets have a path that the kernel accepts (107 bytes)."""
 
 
@@ -60,9 +60,6 @@ def problem_of(folder: str) -> str | None:
         return f"{len(folder)} letters, and sockets allow {LONGEST}"
     if not Path(folder).is_dir():
         return "no folder"
-    own = Path(folder, "ray")
-    if own.exists() and not (own.is_dir() and os.access(own, os.W_OK | os.X_OK)):
-        return f"{own} is not yours to write"
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             os.posix_fallocate(probe.fileno(), 0, NEEDED_BYTES)
@@ -75,9 +72,7 @@ def choose() -> str:
     """The folder of this machine; warns where it is not the one the user named."""
     folder, problems = temporary_folder(os.environ, problem_of)
     if any(problem.startswith(NAMES) for problem in problems):
-        _log.warning(
-            "Ray keeps its sockets and log files in %s/ray (%s)", folder, "; ".join(problems)
-        )
+        _log.warning("Ray keeps its sockets and log files in %s (%s)", folder, "; ".join(problems))
     return folder
 
 

@@ -18,6 +18,7 @@ from ray._private import ray_constants, ray_logging, utils
 from ray.job_config import JobConfig
 
 from rlinf.cluster import folders, limits, token
+from rlinf.cluster.remover import PrivateFolder
 from rlinf.config.schema import Config
 from rlinf.errors import UserError, WorkerDied
 from rlinf.signals import kept_from_children
@@ -43,6 +44,8 @@ class LocalRay:
 
     def __init__(self, config: Config) -> None:
         self.alone = config.cluster.num_nodes == 1
+        self._folder: PrivateFolder | None = None
+        self._refused = False
         self._own_token = self.alone and not os.environ.get(token.VALUE)
         if config.cluster.ray_port is not None:
             os.environ["RAY_GCS_SERVER_PORT"] = str(config.cluster.ray_port)
@@ -57,8 +60,15 @@ class LocalRay:
         limits.check()
         if self.alone:
             _check_loopback()
-        folder = folders.choose()
+        self._folder = self._folder or PrivateFolder(folders.choose())
         token.prepare(self.alone)
+        try:
+            self._start_in(self._folder.path)
+        except (UserError, WorkerDied):
+            self._refused = True
+            raise
+
+    def _start_in(self, folder: Path) -> None:
         with _own_handler_stays(), kept_from_children():
             for attempt in range(START_ATTEMPTS):
                 if self._try(folder):
@@ -70,8 +80,10 @@ class LocalRay:
         )
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends it, and has its folder removed unless log files there say why it did not start."""
         ray.shutdown()
+        if self._folder is not None:
+            self._folder.close(keep=self._refused)
         if self._own_token:
             token.forget()
 
@@ -81,7 +93,7 @@ class LocalRay:
             _end()
             self.start()
 
-    def _try(self, folder: str) -> bool:
+    def _try(self, folder: Path) -> bool:
         """Whether it started; it did not where its processes are too slow."""
         try:
             with (
@@ -97,8 +109,8 @@ class LocalRay:
                     logging_level=logging.ERROR,
                     job_config=SafeJob(),
                     _node_ip_address=LOOPBACK if self.alone else None,
-                    _temp_dir=f"{folder}/ray",
-                    _plasma_directory=folders.plasma_folder(folder),
+                    _temp_dir=str(folder),
+                    _plasma_directory=folders.plasma_folder(str(folder)),
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _not_started(str(error), folder) from error
@@ -115,7 +127,7 @@ class LocalRay:
         return True
 
 
-def _not_started(message: str, folder: str) -> UserError:
+def _not_started(message: str, folder: Path) -> UserError:
     logs = _newest_logs(folder)
     reason = limits.explanation()
     return UserError(
@@ -191,7 +203,6 @@ def _check_loopback() -> None:
         ) from error
 
 
-def _newest_logs(folder: str) -> Path:
-    """The log files of the Ray that this process started last."""
-    sessions = sorted(Path(folder, "ray").glob(f"session_*_{os.getpid()}"))
-    return (sessions[-1] if sessions else Path(folder, "ray", "session_latest")) / "logs"
+def _newest_logs(folder: Path) -> Path:
+    """The log files of the Ray that was started last."""
+    return folder / "session_latest" / "logs"

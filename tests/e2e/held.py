@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rlinf.data.types import TrainBatch
@@ -45,7 +46,9 @@ class Gate:
         return index < int((self.folder / "open").read_text())
 
 
-def start(config: str, folder: Path, *overrides: str) -> tuple[subprocess.Popen[str], Gate]:
+def start(
+    config: str, folder: Path, *overrides: str, environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[str], Gate]:
     """Starts a training whose gate is closed."""
     gate = Gate(folder / "gate")
     gate.open(0)
@@ -55,7 +58,11 @@ def start(config: str, folder: Path, *overrides: str) -> tuple[subprocess.Popen[
         folder,
         *overrides,
         program=(sys.executable, "-c", COMMAND),
-        environment={FOLDER: str(gate.folder), "PYTHONPATH": os.pathsep.join(sys.path)},
+        environment={
+            **(environment or {}),
+            FOLDER: str(gate.folder),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
     )
     return process, gate
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,15 @@ SETTINGS = (
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """Where no path is a plain word."""
     return Installation(tmp_path_factory.mktemp("places"))
+
+
+@pytest.fixture
+def temporary() -> Iterator[dict[str, str]]:
+    """Where a run keeps its temporary files; half a minute after its end none of them is left."""
+    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    yield {"TMPDIR": str(folder)}
+    runs.wait_for(lambda: not list(folder.glob("rlinf-*")), "the end of the temporary files")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +73,9 @@ def test_nothing_is_imported_from_where_a_run_is_started(odd: Installation, undi
 
 
 def test_killed_workers_a_killed_ray_a_sigterm_and_a_resume_change_no_number(
-    tmp_path: Path, undisturbed: Path
+    tmp_path: Path, undisturbed: Path, temporary: dict[str, str]
 ):
-    process, gate = held.start(TOY, tmp_path, *SETTINGS)
+    process, gate = held.start(TOY, tmp_path, *SETTINGS, environment=temporary)
     try:
         gate.open(9)
         for count, worker in ((1, "EnvWorker"), (5, "RolloutWorker")):
@@ -142,14 +154,14 @@ def test_a_bare_container_is_enough_and_a_worker_that_keeps_dying_ends_the_run_w
 
 
 def test_an_update_that_outlasts_its_grace_time_is_dropped_and_the_iteration_before_it_saved(
-    tmp_path: Path,
+    tmp_path: Path, temporary: dict[str, str]
 ):
     """The second one takes for ever; a third of the grace time is for it, one to give it up.
 
     The request is a terminal that goes away, which hangs up on all processes, and more than once.
     """
     settings = (*runs.SMALL, "runner.grace_s=9", "runner.save_interval=-1")
-    process, gate = held.start(TOY, tmp_path, *settings)
+    process, gate = held.start(TOY, tmp_path, *settings, environment=temporary)
     try:
         gate.open(1)
         gate.wait_for_update(1)
@@ -163,3 +175,22 @@ def test_an_update_that_outlasts_its_grace_time_is_dropped_and_the_iteration_bef
     assert [folder.name for folder in (tmp_path / "checkpoints").glob("global_*")] == [
         "global_step_1"
     ]
+
+
+@pytest.mark.parametrize("phase", ["Ray starts", "an update"])
+def test_a_launcher_that_is_killed_leaves_no_process_and_no_file(
+    tmp_path: Path, temporary: dict[str, str], phase: str
+):
+    process, gate = held.start(TOY, tmp_path, *runs.SMALL, environment=temporary)
+    try:
+        if phase == "Ray starts":
+            names = lambda: [p.name() for p in runs.descendants(process)]  # noqa: E731
+            runs.wait_for(lambda: "raylet" in names(), "the raylet")
+        else:
+            gate.wait_for_update(0)
+        started = runs.descendants(process)
+        process.kill()
+        process.wait()
+        runs.wait_for_ends(started)
+    finally:
+        runs.kill_all(process)
