@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter
 
-from rlinf.config.libero import LiberoParams
 from rlinf.config.schema import AnyEvalEnv, EnvConfig
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.libero.config import LiberoParams
+from rlinf.envs.maniskill.config import ManiskillParams
 
 START = Start(task=0, trial=0, seed=2)
 

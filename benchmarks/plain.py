@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.models import MlpConfig
 from rlinf.config.schema import Config
 from rlinf.data.types import Start
 from rlinf.envs.toy.reach import ToyReach
+from rlinf.models.mlp.config import MlpConfig
 from rlinf.workers.process import prepare_torch
 
 

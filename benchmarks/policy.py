@@ -21,11 +21,12 @@ import torch
 from plain_vla import PlainVla
 from record import record, write
 from rlinf.config.base import Precision
-from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation, Sampled
 from rlinf.models.base import Sampling
+from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
 from rlinf.models.prismatic import made_up
 from rlinf.models.prismatic.policy import PrismaticPolicy

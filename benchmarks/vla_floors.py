@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlinf.config.model_folder import ACTION_BINS, Architecture, Tower
+from rlinf.models.prismatic.model_folder import ACTION_BINS, Architecture, Tower
 
 TEXT = 24  # tokens of a prompt, as in the benchmark's instruction
 

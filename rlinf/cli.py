@@ -204,7 +204,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from rlinf.config.compose import locate
-    from rlinf.config.convert.convert import convert
+    from rlinf.convert.convert import convert
 
     converted = convert(locate(arguments.theirs), arguments.dialect)
     for note in converted.notes:

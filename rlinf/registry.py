@@ -25,12 +25,12 @@ SIMULATORS: dict[str, str] = {
 """`env.*.simulator_type` -> its `SimulatorSpec`."""
 
 MODELS: dict[str, str] = {
-    "openvla": "rlinf.models.openvla.policy:OpenVlaPolicy",
-    "openvla_oft": "rlinf.models.openvla_oft.policy:OpenVlaOftPolicy",
-    "mlp": "rlinf.models.mlp.policy:MlpPolicy",
-    "tiny_vla": "rlinf.models.tiny_vla.policy:TinyVlaPolicy",
+    "mlp": "rlinf.models.mlp.spec:SPEC",
+    "tiny_vla": "rlinf.models.tiny_vla.spec:SPEC",
+    "openvla": "rlinf.models.openvla.spec:SPEC",
+    "openvla_oft": "rlinf.models.openvla_oft.spec:SPEC",
 }
-"""`actor.model.model_type` -> policy class, built from its configuration section."""
+"""`actor.model.model_type` -> its `ModelSpec`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,8 @@ class SimulatorSpec:
     """How its processes are started."""
     extra: str | None = None
     """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
+    package: str | None = None
+    """Package that is imported; a run is refused where it is missing."""
     renderer: Renderer | None = None
     """None: it draws without one."""
     assets: str | None = None
@@ -90,6 +92,31 @@ class SimulatorSpec:
     """`imitation.expert` -> scripted expert."""
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     """`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What the rest has to know of a model. Every path is `module:attribute`."""
+
+    settings: str
+    """Class of `actor.model`. It is imported with the configuration, so its module loads fast."""
+    policy: str
+    """Class of the policy, built from its settings."""
+    extra: str | None = None
+    """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Beginnings of the names of published models -> who publishes them."""
+
+
+@cache
+def models() -> dict[str, ModelSpec]:
+    """All models, ours first."""
+    return _all(MODELS, "rlinf.models", ModelSpec)
+
+
+def model(name: str) -> ModelSpec:
+    """The model of a configuration."""
+    return choose(models(), name)
 
 
 @cache

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlinf.config.openvla import OpenVlaConfig
 from rlinf.data.conventions import ActionConvention, conversion
+from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.prismatic import made_up
 from tests.tiny_openvla import SETTINGS

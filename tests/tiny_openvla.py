@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rlinf.config.openvla import OpenVlaConfig
 from rlinf.models.files import write_tensors
+from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.prismatic import made_up
 

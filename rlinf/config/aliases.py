@@ -34,6 +34,7 @@ RENAMED: dict[str, str] = {
     "env.eval.rollout_epoch": "algorithm.eval_rollout_epoch",
     "env.train.env_type": "env.train.simulator_type",
     "env.train.rollout_epoch": "algorithm.rollout_epoch",
+    "imitation.flawed_reach_m": "imitation.flaw",
     "rollout.model_dir": "rollout.model.model_path",
     "rollout.precision": "rollout.model.precision",
     "runner.eval_policy_path": "runner.ckpt_path",

@@ -76,6 +76,8 @@ class Section(BaseModel):
     )
 
 
+POLICY_FILE = "policy.json"
+"""Settings of the policy in a folder of one."""
 WEIGHTS_FILE = "policy.safetensors"
 """Weights in the folder of a policy that has no published layout."""
 
@@ -97,6 +99,10 @@ class ModelConfig(Section):
     """Whether actions are tokens, to which top-k and top-p apply."""
     views_key: ClassVar[str] = ""
     """The field that says how many pictures of an observation are read."""
+    same_weights: ClassVar[tuple[str, ...]] = ("precision", "gradient_checkpointing")
+    """Fields that a continued run may change: its weights fit and mean the same."""
+    meaning: ClassVar[tuple[str, ...]] = ()
+    """Fields with another value of which the weights of a checkpoint fit, and mean another task."""
 
     model_type: str
     """Name of the policy class."""
@@ -140,6 +146,24 @@ class ModelConfig(Section):
     def starting_from(self, folder: Path) -> Self:
         """The same with the weights of a policy folder."""
         return self.model_copy(update={"model_path": str(folder)})
+
+    @classmethod
+    def take_folder(cls, given: dict[str, Any], path: str) -> None:
+        """Lets a policy folder take the place of the model in a section that is not checked yet.
+
+        A checkpoint does not: it holds what training changed in that model.
+        """
+        folder = expanded(path)
+        if not exists(str(folder / "actor")) and exists(str(folder / POLICY_FILE)):
+            given["model_path"] = path
+
+    def folders(self) -> dict[str, str]:
+        """Key -> folder of each that the model is read from."""
+        return {"actor.model.model_path": self.model_path} if self.model_path is not None else {}
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Fields that nothing reads with the other settings, and what takes their effect."""
+        yield from ()
 
     def identity(self) -> dict[str, object]:
         """What decides beside the weights how the policy acts, wherever its folders lie."""

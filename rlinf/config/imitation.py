@@ -35,8 +35,8 @@ class ImitationConfig(Section):
     """Demonstrations collected of the expert."""
     sound_share: Fraction = 1.0
     """Share of the demonstrations without the expert's systematic flaw."""
-    flawed_reach_m: tuple[NonNegative, NonNegative] = (0.0, 0.0)
-    """The flaw: a push stops when the cube has moved a random distance in this range, in metres."""
+    flaw: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    """The flaw is drawn from this range; the expert says what it is, and in which unit."""
     disturbance: NonNegative = 0.0
     """Largest disturbance of an executed action now and then, of 1: demonstrations then show how
     to come back."""

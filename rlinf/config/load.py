@@ -12,10 +12,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rlinf.config import aliases, checks, derive, dialect, preflight, step_limits, without_effect
+from rlinf.config.base import ModelConfig
 from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
-from rlinf.config.model_folder import ADAPTER_FILE
 from rlinf.config.paths import exists, expanded
 from rlinf.config.problems import error_of
 from rlinf.config.refused import take_refused
@@ -23,8 +23,7 @@ from rlinf.config.run_folder import set_log_path
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree, get, put
 from rlinf.config.validate import validate
-
-_MODEL = ("policy.json", "config.json")  # files of which a policy folder has one
+from rlinf.registry import imported, models
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +137,11 @@ def _choose_checkpoint(plain: Tree) -> list[str]:
 
 
 def _set_model_path(plain: Tree) -> None:
-    """A policy folder in `runner.ckpt_path` takes the place of the given model, or of its adapter.
-
-    A checkpoint does not: it holds what training changed in that model.
-    """
+    """A policy folder in `runner.ckpt_path` takes the place of the given model."""
     path, model = get(plain, "runner.ckpt_path"), get(plain, "actor.model")
     if not isinstance(path, str) or not isinstance(model, dict):
         return
-    folder = expanded(path)
-
-    def holds(name: str) -> bool:
-        return exists(str(folder / name))
-
-    if holds(ADAPTER_FILE):
-        model |= {"is_lora": True, "lora_path": path}
-    elif not holds("actor") and any(map(holds, _MODEL)):
-        model["model_path"] = path
-        if model.get("lora_path"):
-            model["lora_path"] = None  # what was trained is part of the model
+    spec = models().get(str(model.get("model_type")))
+    if spec is not None:
+        settings: type[ModelConfig] = imported(spec.settings)
+        settings.take_folder(model, path)

@@ -17,16 +17,8 @@ from rlinf.config.machine import Machine
 from rlinf.config.paths import exists, expanded
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
+from rlinf.registry import models, simulator
 
-_OWNERS = {
-    "openvla-7b-rlvla": "gen-robot",
-    "openvla-7b": "openvla",
-    "Openvla-oft-SFT-": "Haozhan72",
-    "RLinf-": "RLinf",
-}
-"""Beginnings of the names of published models -> who publishes them."""
-_PACKAGES = {"libero": "libero", "maniskill": "mani_skill"}
-"""Simulator -> its package, where it has one."""
 _WEIGHTS = {
     "runner.resume_dir": ("actor",),
     "runner.ckpt_path": (
@@ -75,11 +67,8 @@ def lacking(config: Config, purpose: str = "") -> list[Problem]:
             "correct the path, which is relative to the folder you start from, or fetch it: "
             f"rlinf download {_hub_name(value)}",
         )
-        for key, value in (
-            ("actor.model.model_path", model.model_path),
-            ("actor.model.lora_path", getattr(model, "lora_path", None)),
-        )
-        if value is not None and not exists(value)
+        for key, value in model.folders().items()
+        if not exists(value)
     ]
     return [*_packages(config, purpose), *missing, *_disk(config)]
 
@@ -88,9 +77,9 @@ def _packages(config: Config, purpose: str) -> Iterator[Problem]:
     """Simulators and services that are not installed; models look for their own."""
     parts: list[EnvConfig] = [getattr(config.env, part) for part in used_parts(config, purpose)]
     wanted = {
-        env.simulator_type: ("env.*.simulator_type", _PACKAGES[env.simulator_type], "--env")
+        env.simulator_type: ("env.*.simulator_type", package, "--env")
         for env in parts
-        if env.simulator_type in _PACKAGES
+        if (package := simulator(env.simulator_type).package) and env.python is None
     }
     for service in config.runner.logger.logger_backends:
         wanted[service] = ("runner.logger.logger_backends", service, "--extra")
@@ -195,7 +184,9 @@ def _weights(key: str, value: str, path: Path) -> Iterator[Problem]:
 def _hub_name(path: str) -> str:
     """`OWNER/MODEL` where the path ends like a published model's name."""
     above, _, model = path.rstrip("/").rpartition("/")
-    known = next((owner for start, owner in _OWNERS.items() if model.startswith(start)), None)
+    owners = {start: who for spec in models().values() for start, who in spec.owners.items()}
+    longest = sorted(owners, key=len, reverse=True)
+    known = next((owners[start] for start in longest if model.startswith(start)), None)
     return f"{known or above.rpartition('/')[2] or 'OWNER'}/{model}"
 
 

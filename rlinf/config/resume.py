@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlinf.config.models import AnyModel
+from rlinf.config.base import ModelConfig
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree, get, has, keys
@@ -22,17 +22,11 @@ _SILENT = (
     "env.enable_offload",
     *(f"env.{part}.{key}" for part in ("train", "eval") for key in ("num_processes", "video_cfg")),
     *(f"env.{part}.step_timeout_s" for part in ("train", "eval")),
-    "env.train.init_params.renderer",
 )
 """Where and how a run is computed, watched and kept."""
-_TOLD = (
-    "runner.mode",
-    "actor.model.precision",
-    "actor.model.gradient_checkpointing",
-    "actor.model.attn_implementation",
-    "actor.model.log_std_init",
-)
-"""Exceptions to the other lists: the run is another one, its weights are the same."""
+_TOLD = ("runner.mode",)
+"""An exception to the other lists, as is `ModelConfig.same_weights`: the run is another one, its
+weights are the same."""
 _IMITATION = ("actor.model", "imitation", "env.train.init_params")
 """All that imitation without a training reads; the simulator where its expert demonstrates."""
 _IMITATION_SILENT = tuple(
@@ -45,13 +39,9 @@ _TASK = (
     "imitation.statistics",
     "env.train.simulator_type",
     "env.train.init_params",
-    "actor.model.unnorm_key",
-    "actor.model.image_path",
-    "actor.model.center_crop",
-    "actor.model.recipe",
-    "actor.model.lora_path",
 )
-"""With another value the weights load, and mean something else."""
+"""With another value, or with one of `ModelConfig.meaning`, the weights load and mean another
+task."""
 _SCHEDULES = ("actor.optim.total_training_steps", "imitation.schedule_steps")
 """What 0 and -1 stand for is told where it is decided, see `runners/schedules.py`."""
 _WEIGHTS = ("actor.model",)
@@ -124,20 +114,26 @@ def _kind(key: str, before: Any, value: Any, config: Config, imitates: bool) -> 
             return None
         model = config.actor.model
         return "task" if model.trains_adapters or _acts_otherwise(model, before) else "told"
-    if _below(key, _TOLD):
+    model, params = config.actor.model, config.env.train.init_params
+    if _below(key, (*_TOLD, *_keys("actor.model", model.same_weights))):
         return "told"
-    if not imitates and _below(key, _SILENT):
+    silent = (*_SILENT, *_keys("env.train.init_params", params.same_task))
+    if not imitates and _below(key, silent):
         return None
-    if _below(key, _TASK):
+    if _below(key, (*_TASK, *_keys("actor.model", model.meaning))):
         return "task"
     return "weights" if _below(key, _WEIGHTS) else "told"
 
 
-def _acts_otherwise(model: AnyModel, path: str | None) -> bool:
+def _acts_otherwise(model: ModelConfig, path: str | None) -> bool:
     """Whether the model of another folder has another recipe or data set, as far as it is here."""
     if path is None or not (Path(path).expanduser() / "config.json").is_file():
         return False
     return model.model_copy(update={"model_path": path}).identity() != model.identity()
+
+
+def _keys(section: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{section}.{name}" for name in names)
 
 
 def _below(key: str, sections: tuple[str, ...]) -> bool:

@@ -21,6 +21,7 @@ from rlinf.config.base import (
     Index,
     Level,
     Limit,
+    ModelConfig,
     NonNegative,
     Places,
     Positive,
@@ -29,10 +30,9 @@ from rlinf.config.base import (
     Section,
 )
 from rlinf.config.imitation import CollectConfig, ImitationConfig
-from rlinf.config.models import AnyModel
 from rlinf.config.paths import MaybePath, PathText
-from rlinf.config.simulators import SimulatorParams
-from rlinf.registry import imported, simulators
+from rlinf.config.simulator import SimulatorParams
+from rlinf.registry import imported, models, simulators
 
 Component = Literal["env", "rollout", "actor"]
 COMPONENTS: tuple[Component, ...] = ("env", "rollout", "actor")
@@ -278,16 +278,19 @@ class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
 
 
 if TYPE_CHECKING:
+    AnyModel = ModelConfig
     AnyTrainEnv = TrainEnv[str, SimulatorParams]
     AnyEvalEnv = EvalEnv[str, SimulatorParams]
 else:
-    # One section for each simulator of the registry, told apart by `simulator_type`. They are made
-    # at the level of the module, where pydantic gives them a name under which they can be pickled.
+    # One section for each model and simulator of the registry, told apart by its type. They are
+    # made at the level of the module, where pydantic gives them a name under which to pickle them.
     _TRAIN, _EVAL = [], []
     for _name, _spec in simulators().items():
         _params = imported(_spec.settings)
         _TRAIN.append(TrainEnv[Literal[_name], _params])
         _EVAL.append(EvalEnv[Literal[_name], _params])
+    _MODELS = tuple(imported(_spec.settings) for _spec in models().values())
+    AnyModel = Annotated[Union[_MODELS], Field(discriminator="model_type")]  # noqa: UP007
     AnyTrainEnv = Annotated[Union[tuple(_TRAIN)], Field(discriminator="simulator_type")]  # noqa: UP007
     AnyEvalEnv = Annotated[Union[tuple(_EVAL)], Field(discriminator="simulator_type")]  # noqa: UP007
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from rlinf.config.schema import Config
-from rlinf.config.simulators import SimulatorParams
+from rlinf.config.simulator import SimulatorParams
 from rlinf.registry import imported, simulators
 
 

@@ -14,14 +14,13 @@ from pydantic_core import ErrorDetails
 
 from rlinf.config import tree
 from rlinf.config.base import HIDDEN
-from rlinf.config.models import AnyModel
 from rlinf.config.nearest import nearest, same_words
 from rlinf.config.problems import Problem
 from rlinf.config.refused import ABSENT
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
-from rlinf.registry import imported, simulators
+from rlinf.registry import imported, models, simulators
 
 logger = logging.getLogger(__name__)
 
@@ -187,9 +186,8 @@ def _unknown(key: str, plain: Tree) -> Problem:
 def _chosen_section(section: str, plain: Tree) -> type[BaseModel] | None:
     """The class of a section that another key chooses; None for the other sections."""
     if section == "actor.model":
-        classes = get_args(get_args(AnyModel)[0])
-        named = {get_args(c.model_fields["model_type"].annotation)[0]: c for c in classes}
-        return named.get(str(tree.get(plain, "actor.model.model_type")))
+        model = models().get(str(tree.get(plain, "actor.model.model_type")))
+        return imported(model.settings) if model is not None else None
     above, _, name = section.rpartition(".")
     simulator = tree.get(plain, f"{above}.simulator_type") if name == "init_params" else None
     spec = simulators().get(str(simulator))

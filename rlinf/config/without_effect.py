@@ -10,9 +10,7 @@ from typing import Any
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config.derive import Placement, stage_processes
-from rlinf.config.openvla import PrismaticConfig
 from rlinf.config.schema import Config
-from rlinf.config.simulators import ManiskillParams
 
 Rules = Iterator[tuple[Any, str, bool, str]]
 """Section, keys of it, whether they have an effect, and what takes it from them."""
@@ -79,17 +77,15 @@ def _optimizer(config: Config) -> Rules:
 
 def _model(config: Config) -> Rules:
     model = config.actor.model
-    if isinstance(model, PrismaticConfig):
-        yield model, "actor.model: lora_rank", model.is_lora, "is_lora = false"
-        its_own = model.is_lora and model.lora_path is not None
-        yield model, "actor.model: lora_rank", not its_own, "lora_path, whose own rank counts"
+    for names, because in model.without_effect():
+        yield model, f"actor.model: {names}", False, because
 
 
 def _imitation(config: Config) -> Rules:
     settings = config.imitation
     if settings is None:
         return
-    names = "num_demonstrations sound_share flawed_reach_m disturbance disturb_every"
+    names = "num_demonstrations sound_share flaw disturbance disturb_every"
     yield settings, f"imitation: {names}", settings.expert is not None, "no imitation.expert"
     yield settings, "imitation: gamma", config.actor.model.add_value_head, "no critic"
 
@@ -104,10 +100,8 @@ def _env(config: Config, part: str, placement: Placement) -> Rules:
     if part == "train":
         keys, grouped = f"{above}: use_fixed_reset_state_ids", env.group_size > 1
         yield env, keys, grouped, "group_size = 1"
-    params = env.init_params
-    if isinstance(params, ManiskillParams):
-        pictures = params.obs_mode != "state"
-        yield params, f"{above}.init_params: camera image_size", pictures, "obs_mode = state"
+    for names, because in env.init_params.without_effect():
+        yield env.init_params, f"{above}.init_params: {names}", False, because
 
 
 def _elsewhere(config: Config) -> Rules:

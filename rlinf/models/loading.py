@@ -13,16 +13,16 @@ from typing import Literal
 
 import torch
 
-from rlinf.config.models import AnyModel
+from rlinf.config.base import ModelConfig
 from rlinf.config.schema import Config, SamplingParams
 from rlinf.models import shards
 from rlinf.models.base import Policy, Sampling
-from rlinf.registry import MODELS, resolve
+from rlinf.registry import imported, model
 
 CONFIG_FILE = "policy.json"
 
 
-def build_policy(config: AnyModel, seed: int, checkpoint: Path | None = None) -> Policy:
+def build_policy(config: ModelConfig, seed: int, checkpoint: Path | None = None) -> Policy:
     """The policy of the configuration, with start weights from `model_path` or from the seed.
 
     Args:
@@ -32,7 +32,7 @@ def build_policy(config: AnyModel, seed: int, checkpoint: Path | None = None) ->
         UserError: if `model_path` holds no policy, or one of another shape.
     """
     torch.manual_seed(seed)
-    policy: Policy = resolve(MODELS, config.model_type)(config)
+    policy: Policy = imported(model(config.model_type).policy)(config)
     if config.model_path is not None and (checkpoint is None or has_frozen(policy)):
         load_policy(policy, Path(config.model_path))
     if checkpoint is not None:
@@ -65,7 +65,7 @@ def load_policy(policy: Policy, folder: Path) -> None:
         policy.load(folder)
 
 
-def save_policy(policy: Policy, config: AnyModel, folder: Path, merge: bool = False) -> None:
+def save_policy(policy: Policy, config: ModelConfig, folder: Path, merge: bool = False) -> None:
     """Writes a policy folder; `merge` folds adapters into the weights that they adapt."""
     policy.save(folder, merge=merge)
     described = config.model_dump(mode="json", exclude={"model_path"})

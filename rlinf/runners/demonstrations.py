@@ -25,7 +25,7 @@ _OF_DEMONSTRATIONS = {
     "expert",
     "num_demonstrations",
     "sound_share",
-    "flawed_reach_m",
+    "flaw",
     "disturbance",
     "disturb_every",
     "seed",

@@ -216,12 +216,13 @@ def check_fit(data: Demonstrations, config: Config, where: str) -> None:
             "use another data set, or a model that takes these pictures",
         )
     # Models that take a number of views from their folder check it when they see the first one.
-    expected = getattr(model, "num_views", views)
+    expected = views if spaces.num_views is None else spaces.num_views
     if views != expected:
         raise UserError(
-            f"imitation.data: {where} shows {views} views, actor.model.num_views is {expected}",
+            f"imitation.data: {where} shows {views} views, actor.model.{model.views_key} is "
+            f"{expected}",
             "name the features that are the views in imitation.image_keys, or set "
-            f"actor.model.num_views={views}",
+            f"actor.model.{model.views_key}={views}",
         )
     if spaces.obs_dim is not None and data.state.shape[1] != spaces.obs_dim:
         raise UserError(

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlinf.config.libero import LiberoParams
-from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.conventions import ActionConvention
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.hosting.batch import ProcessBatch
+from rlinf.envs.libero.config import LiberoParams
+from rlinf.envs.maniskill.config import Camera, ManiskillParams
 from rlinf.envs.toy.reach import ToyReach
 from rlinf.registry import simulator
 from tests.assets import GOLDEN

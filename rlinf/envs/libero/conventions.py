@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlinf.config.libero import SettleGripper
+from rlinf.envs.libero.config import SettleGripper
 
 HOLD: dict[SettleGripper, np.ndarray] = {
     "open": np.array([0, 0, 0, 0, 0, 0, -1], np.float64),

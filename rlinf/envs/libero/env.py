@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlinf.config.libero import TRIALS, LiberoParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
 from rlinf.envs.libero import package
+from rlinf.envs.libero.config import TRIALS, LiberoParams
 from rlinf.envs.libero.suites import tasks_of
 
 if TYPE_CHECKING:

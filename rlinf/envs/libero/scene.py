@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from rlinf.config.libero import Protocol
+from rlinf.envs.libero.config import Protocol
 from rlinf.envs.libero.conventions import HOLD, proprioception
 from rlinf.envs.libero.physics import one_pass
 from rlinf.envs.libero.snapshots import Snapshot

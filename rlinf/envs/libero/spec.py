@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlinf.registry import Expert, Hosting, Renderer, SimulatorSpec
 
 SPEC = SimulatorSpec(
-    settings="rlinf.config.libero:LiberoParams",
+    settings="rlinf.envs.libero.config:LiberoParams",
     build="rlinf.envs.libero.env:make_libero",
     hosting=Hosting(
         modules=("rlinf.envs.libero.libraries",),
@@ -14,6 +14,7 @@ SPEC = SimulatorSpec(
         import_environment={"MUJOCO_GL": "disable"},  # MuJoCo opens its renderer at its import
     ),
     extra="libero",
+    package="libero",
     renderer=Renderer("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
     assets="rlinf.assets.libero:assets",
     experts={"libero_pick_place": Expert("rlinf.envs.libero.experts:pick_place", "libero_spatial")},

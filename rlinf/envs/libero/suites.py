@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 
-from rlinf.config.libero import TRIALS, LiberoParams
+from rlinf.envs.libero.config import TRIALS, LiberoParams
 from rlinf.envs.libero.package import package_folder
 from rlinf.errors import UserError
 

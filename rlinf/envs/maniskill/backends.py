@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.devices import device_of_process
 from rlinf.envs.base import Simulator
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.env import ManiSkillCpu
 from rlinf.envs.maniskill.gpu import ManiSkillGpu
 

@@ -19,8 +19,8 @@ from mani_skill.utils.assets.data import DATA_SOURCES, is_data_source_downloaded
 from mani_skill.utils.registration import REGISTERED_ENVS
 from torch.nn.functional import interpolate
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.instructions import INSTRUCTIONS, instruction_of
 from rlinf.envs.maniskill.put_on_plate import task as put_on_plate
 from rlinf.envs.maniskill.put_on_plate.task import PutOnPlateInScene

@@ -31,12 +31,14 @@ class PushDemonstrator:
 def push_cube(
     simulator: Simulator, settings: ImitationConfig, rng: np.random.Generator
 ) -> PushDemonstrator:
-    """The expert of one episode, with the flaw of the configuration."""
+    """The expert of one episode.
+
+    With the flaw of the configuration, a push stops when the cube has moved a random distance of
+    that range, in metres.
+    """
     if not isinstance(simulator, ManiSkillCpu):
         raise UserError(
             "imitation.expert = push_cube: it reads the state of a CPU simulation",
             "set env.train.init_params.sim_backend=cpu",
         )
-    return PushDemonstrator(
-        simulator, PushFlaw(settings.sound_share, *settings.flawed_reach_m), rng
-    )
+    return PushDemonstrator(simulator, PushFlaw(settings.sound_share, *settings.flaw), rng)

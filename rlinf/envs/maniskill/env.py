@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
@@ -21,6 +20,7 @@ from rlinf.envs.maniskill.building import (
     task_names,
     to_numpy,
 )
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.fresh_physics import reset_exactly
 from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
 

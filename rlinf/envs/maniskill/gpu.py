@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.maniskill import snapshots
@@ -30,6 +29,7 @@ from rlinf.envs.maniskill.building import (
     task_names,
     to_numpy,
 )
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlinf.registry import Expert, Hosting, Renderer, SimulatorSpec
 
 SPEC = SimulatorSpec(
-    settings="rlinf.config.simulators:ManiskillParams",
+    settings="rlinf.envs.maniskill.config:ManiskillParams",
     build="rlinf.envs.maniskill.backends:make_maniskill",
     hosting=Hosting(
         modules=("rlinf.envs.maniskill.backends",),
@@ -19,6 +19,7 @@ SPEC = SimulatorSpec(
         import_environment={"MUJOCO_GL": "disable"},
     ),
     extra="maniskill",
+    package="mani_skill",
     renderer=Renderer("rlinf.envs.maniskill.drawing:draw", ("gpu",)),
     assets="rlinf.assets.maniskill:assets",
     experts={"push_cube": Expert("rlinf.envs.maniskill.demonstrators:push_cube", "PushCube-v1")},

@@ -5,6 +5,6 @@ from __future__ import annotations
 from rlinf.registry import SimulatorSpec
 
 SPEC = SimulatorSpec(
-    settings="rlinf.config.simulators:ToyReachParams",
+    settings="rlinf.envs.toy.config:ToyReachParams",
     build="rlinf.envs.toy.reach:ToyReach",
 )

@@ -17,9 +17,9 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from rlinf.config.base import Count, Index, Section
-from rlinf.config.conventions import ConventionName
 from rlinf.errors import UserError
 from rlinf.models.gr00t.folder import METADATA, Folder
+from rlinf.models.prismatic.conventions import ConventionName
 
 _SOURCE = re.compile(r"([^\[\]]+)(?:\[(\d+):(\d+)\])?")
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rlinf.config.weight_files import read_header, weight_files
 from rlinf.errors import UserError
+from rlinf.models.prismatic.weight_files import read_header, weight_files
 
 METADATA = Path("experiment_cfg") / "metadata.json"
 PROCESSOR = "processor"

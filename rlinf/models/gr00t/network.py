@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_shards
 from rlinf.models.gr00t.backbone import Backbone, Padding
 from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Folder
 from rlinf.models.gr00t.head import ActionHead, Looked, Slots
+from rlinf.models.prismatic.weight_files import weight_files
 
 _VISION = "backbone.eagle_model.vision_model."
 _PUBLISHED_VISION = f"{_VISION}vision_model."

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.models import MlpConfig
 from rlinf.data.random import Noise
 from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models.base import Evaluation, Policy, Sampling
+from rlinf.models.mlp.config import MlpConfig
 
 DRAW = "draw"  # [B, C, A] float32 in `sampled`: the actions before the simulator clips them
 

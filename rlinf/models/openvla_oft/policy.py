@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.types import Observation
 from rlinf.models.base import Sampling
 from rlinf.models.files import write_tensors
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.openvla_oft.proprio import FILE as PROPRIO_FILE
 from rlinf.models.openvla_oft.proprio import ProprioProjector
 from rlinf.models.prismatic.lora import is_adapter

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.adapter_folder import FOLDED
-from rlinf.config.model_folder import STATISTICS_FILE, ModelFolder
-from rlinf.config.recipes import NOTED, Recipe
-from rlinf.config.weight_files import weight_files
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, read_torch_tensors, write_shards, write_tensors
+from rlinf.models.prismatic.adapter_folder import FOLDED
+from rlinf.models.prismatic.model_folder import SETTINGS_FILE, STATISTICS_FILE, ModelFolder
 from rlinf.models.prismatic.network import Prismatic
+from rlinf.models.prismatic.recipes import NOTED, Recipe
+from rlinf.models.prismatic.weight_files import weight_files
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 _VALUE_HEAD = "value_head."
@@ -79,7 +79,7 @@ def write(
         "norm_stats": dict(source.statistics),
         NOTED: {**recipe.noted(), FOLDED: list(dict.fromkeys([*before, *folded]))},
     }
-    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
     write_statistics(source.statistics, folder)
     write_shards(state, folder)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlinf.config.recipes import ImagePath
+from rlinf.models.prismatic.recipes import ImagePath
 
 # First for DINOv2 (ImageNet's statistics), second for SigLIP.
 _MEANS = ((0.485, 0.456, 0.406), (0.5, 0.5, 0.5))

@@ -18,8 +18,8 @@ from transformers.models.llama.modeling_llama import (
     rotate_half,
 )
 
-from rlinf.config.model_folder import Architecture
 from rlinf.models.prismatic.attention import KeyValueCache
+from rlinf.models.prismatic.model_folder import Architecture
 
 
 class Norm(LlamaRMSNorm):

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.adapter_folder import (
+from rlinf.errors import UserError
+from rlinf.models.files import read_tensors, write_tensors
+from rlinf.models.prismatic.adapter_folder import (
     PREFIX,
     RECORD_FILE,
     WEIGHTS_FILE,
     plain_name,
     read_adapter,
 )
-from rlinf.config.model_folder import ADAPTER_FILE
-from rlinf.config.weight_content import fingerprint
-from rlinf.errors import UserError
-from rlinf.models.files import read_tensors, write_tensors
+from rlinf.models.prismatic.model_folder import ADAPTER_FILE
 from rlinf.models.prismatic.network import Prismatic
+from rlinf.models.prismatic.weight_content import fingerprint
 
 CONFIG_FILE = ADAPTER_FILE
 TARGETS = (

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 
+from rlinf.models.prismatic.model_folder import SETTINGS_FILE
 from rlinf.models.prismatic.policy import PrismaticPolicy
 
 _WORDS = "In: What action should the robot take to push put cube carrot on plate goal ? Out:"
@@ -31,7 +32,7 @@ def write_folder(folder: Path, settings: Mapping[str, Any], action_dim: int, nam
         "mask": [True] * (action_dim - 1) + [False],
     }
     statistics = {name: {"action": action, "proprio": {"q01": [-1.0] * 6, "q99": [1.0] * 6}}}
-    (folder / "config.json").write_text(json.dumps({**settings, "norm_stats": statistics}))
+    (folder / SETTINGS_FILE).write_text(json.dumps({**settings, "norm_stats": statistics}))
     words = {"<unk>": 0, "<s>": 1, "</s>": 2}
     for word in _WORDS.split():
         words[word] = len(words)

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from rlinf.config.model_folder import Architecture
 from rlinf.models.prismatic.attention import Attending, KeyValueCache
 from rlinf.models.prismatic.llama import build_llama
+from rlinf.models.prismatic.model_folder import Architecture
 from rlinf.models.prismatic.vision import Block, Projector, VisionBackbone
 
 

@@ -17,11 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.adapter_folder import read_adapter
-from rlinf.config.model_folder import ACTION_BINS
-from rlinf.config.openvla import PrismaticConfig
-from rlinf.config.recipes import RECIPE
-from rlinf.config.weight_content import model_fingerprint
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation, Sampled
@@ -29,11 +24,16 @@ from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
 from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
 from rlinf.models.prismatic import folders, images, lora
+from rlinf.models.prismatic.adapter_folder import read_adapter
 from rlinf.models.prismatic.attention import Attending
+from rlinf.models.prismatic.config import PrismaticConfig
+from rlinf.models.prismatic.model_folder import ACTION_BINS
 from rlinf.models.prismatic.network import Prismatic
+from rlinf.models.prismatic.recipes import RECIPE
 from rlinf.models.prismatic.reference import check_llama
 from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
 from rlinf.models.prismatic.value_head import ValueHead
+from rlinf.models.prismatic.weight_content import model_fingerprint
 
 _PARITY_TOLERANCES = {"fp32": 1e-3, "bf16": 0.05}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

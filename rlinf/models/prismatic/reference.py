@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from rlinf.config.model_folder import Architecture
 from rlinf.errors import UserError
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.llama import build_llama
+from rlinf.models.prismatic.model_folder import Architecture
 
 POSITIONS = 5
 LAST_STATE = (0.0, -0.024454, -0.928728, -0.100302, 0.614386, 1.320957, 0.068077, 1.113561)

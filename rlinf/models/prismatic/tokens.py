@@ -16,9 +16,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from rlinf.config.model_folder import ACTION_BINS
 from rlinf.data.statistics import ActionStatistics
 from rlinf.errors import UserError
+from rlinf.models.prismatic.model_folder import ACTION_BINS
 
 BEGIN, END = 1, 2  # <s>, </s>
 WORD_BOUNDARY = 29871  # the token after "Out:", from which the first action token is predicted

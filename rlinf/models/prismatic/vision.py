@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from rlinf.config.model_folder import Architecture, Tower
+from rlinf.models.prismatic.model_folder import Architecture, Tower
 
 _EPS = 1e-6
 

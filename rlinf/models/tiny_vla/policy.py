@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlinf.config.models import TinyVlaConfig as ModelConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
 from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
+from rlinf.models.tiny_vla.config import TinyVlaConfig as ModelConfig
 from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
 
 

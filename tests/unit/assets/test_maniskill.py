@@ -98,7 +98,7 @@ def test_a_check_says_what_a_run_would_need_and_a_run_does_not_start(
 def test_building_a_task_without_its_files_ends_with_code_2_and_asks_nothing(empty: Path) -> None:
     """ManiSkill itself would ask on stdin, or fetch 70 MB without a word."""
     code = (
-        "from rlinf.config.simulators import ManiskillParams\n"
+        "from rlinf.envs.maniskill.config import ManiskillParams\n"
         "from rlinf.envs.maniskill.env import ManiSkillCpu\n"
         "from rlinf.errors import UserError\n"
         "try: ManiSkillCpu(1, ManiskillParams(id='PutCarrotOnPlateInScene-v1'))\n"

@@ -10,18 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlinf.config.conventions import (
-    CONTROLLERS,
-    PANDA_TASKS,
-    ROBOSUITE_OSC_POSE,
-    WIDOWX,
-    WIDOWX_MODE,
-    maniskill,
-    of_data_set,
-)
 from rlinf.config.load import load
-from rlinf.config.simulators import ManiskillParams
+from rlinf.envs.libero.actions import ROBOSUITE_OSC_POSE
+from rlinf.envs.maniskill.config import ManiskillParams
+from rlinf.envs.maniskill.conventions import CONTROLLERS, PANDA_TASKS, WIDOWX, WIDOWX_MODE, taken
 from rlinf.errors import UserError
+from rlinf.models.prismatic.conventions import of_data_set
 from tests.published import PublishedModel
 
 
@@ -163,9 +157,9 @@ def test_maniskills_tasks_of_a_panda_are_the_declared_ones() -> None:
 
 
 def test_what_is_not_declared_is_left_alone() -> None:
-    assert maniskill("PickCubeSO100-v1", "pd_joint_delta_pos") is None
-    assert maniskill("PushCube-v1", "pd_joint_vel") is None
-    assert maniskill("PutCarrotOnPlateInScene-v1", WIDOWX_MODE) is WIDOWX
+    assert taken("PickCubeSO100-v1", "pd_joint_delta_pos") is None
+    assert taken("PushCube-v1", "pd_joint_vel") is None
+    assert taken("PutCarrotOnPlateInScene-v1", WIDOWX_MODE) is WIDOWX
     params = ManiskillParams(id="PickCube-v1", control_mode="pd_joint_delta_pos", obs_mode="state")
     takes = params.takes()
     assert takes is not None and len(takes.dimensions) == 8

@@ -9,12 +9,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from rlinf import registry
 from rlinf.cluster.placement import Node
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
-from rlinf.config.models import MlpConfig, TinyVlaConfig
 from rlinf.config.show import render
-from rlinf.registry import MODELS, resolve
+from rlinf.models.mlp.config import MlpConfig
+from rlinf.models.tiny_vla.config import TinyVlaConfig
+from rlinf.registry import imported
 
 Load = Callable[..., Loaded]
 
@@ -170,6 +172,6 @@ def test_an_evaluation_holds_nothing_that_only_training_needs(load_toy: Load) ->
     ids=["mlp", "mlp-chunks", "tiny", "tiny-large"],
 )
 def test_the_parameter_count_is_that_of_the_policy(model: MlpConfig | TinyVlaConfig) -> None:
-    policy = resolve(MODELS, model.model_type)(model)
+    policy = imported(registry.model(model.model_type).policy)(model)
     count = sum(parameter.numel() for parameter in policy.parameters())
     assert model.num_parameters() == count

@@ -10,7 +10,7 @@ import yaml
 from rlinf.cli import main
 from rlinf.config import dialect
 from rlinf.config.compose import CONFIG_DIR
-from tests.unit.config.convert.theirs import DATES, RECIPES, Date, write
+from tests.unit.convert.theirs import DATES, RECIPES, Date, write
 
 
 @pytest.mark.parametrize("date", DATES)

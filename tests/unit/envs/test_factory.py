@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 
 from rlinf.config.load import load
 from rlinf.config.schema import AnyEvalEnv, AnyTrainEnv, EnvConfig
-from rlinf.config.simulators import ToyReachParams
 from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeBatch
 from rlinf.envs.factory import make_batch, make_simulator
 from rlinf.envs.hosting.batch import ProcessBatch
+from rlinf.envs.toy.config import ToyReachParams
 from rlinf.envs.toy.reach import ToyReach
 from rlinf.registry import simulators
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlinf.config.models import MlpConfig
 from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.toy.reach import STEP, ToyReach
@@ -13,6 +12,7 @@ from rlinf.imitation.episode import Episode
 from rlinf.imitation.rollouts import roll_out
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.mlp.config import MlpConfig
 
 A, C, LIMIT = 3, 4, 9
 STARTS = [Start(0, -1, 2 * seed) for seed in range(7)]

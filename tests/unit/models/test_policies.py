@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.config.models import AnyModel, MlpConfig, TinyVlaConfig
-from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
+from rlinf.config.base import ModelConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Policy, Sampling
 from rlinf.models.loading import build_policy, load_policy, save_policy
+from rlinf.models.mlp.config import MlpConfig
+from rlinf.models.openvla.config import OpenVlaConfig
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
+from rlinf.models.tiny_vla.config import TinyVlaConfig
 from rlinf.models.weights import Layout, copy, join, write
 from rlinf.registry import MODELS
 from tests.tiny_openvla import UNNORM_KEY, write_folder
@@ -26,7 +29,7 @@ OBSERVATION = Observation(
     state=RNG.normal(size=(B, 6)).astype(np.float32),
     instructions=("push the cube to the goal",) * 3 + ("lift the peg",) * 2,
 )
-CONFIGS: dict[str, AnyModel] = {
+CONFIGS: dict[str, ModelConfig] = {
     "mlp": MlpConfig(model_type="mlp", obs_dim=6, action_dim=3, num_action_chunks=2, hidden_dim=16),
     "tiny_vla": TinyVlaConfig(
         model_type="tiny_vla",
@@ -61,19 +64,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=sorted(MODELS))
-def config(request: pytest.FixtureRequest, folder: Path) -> AnyModel:
+def config(request: pytest.FixtureRequest, folder: Path) -> ModelConfig:
     if request.param in CONFIGS:
         return CONFIGS[request.param]
     return FOLDERS[request.param].model_copy(update={"model_path": str(folder)})
 
 
 @pytest.fixture
-def policy(config: AnyModel) -> Policy:
+def policy(config: ModelConfig) -> Policy:
     return build_policy(config, seed=3)
 
 
 @pytest.fixture(params=sorted(CONFIGS))
-def plain(request: pytest.FixtureRequest) -> AnyModel:
+def plain(request: pytest.FixtureRequest) -> ModelConfig:
     """A policy that is kept in our own file."""
     return CONFIGS[request.param]
 
@@ -166,7 +169,7 @@ def test_gradients_reach_policy_and_value_parameters(policy: Policy):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.value_parameters())
 
 
-def test_weights_travel_bit_for_bit(config: AnyModel, policy: Policy):
+def test_weights_travel_bit_for_bit(config: ModelConfig, policy: Policy):
     """One side parameter by parameter, the other at once: the layout is the same."""
     other, layout = build_policy(config, seed=4), Layout(policy)
     joined = join(other, layout)
@@ -189,14 +192,14 @@ def test_joined_parameters_stay_what_they_are_and_can_be_trained(policy: Policy)
     assert not torch.equal(joined, content)
 
 
-def test_another_architecture_has_another_layout(policy: Policy, config: AnyModel):
+def test_another_architecture_has_another_layout(policy: Policy, config: ModelConfig):
     wider = build_policy(config.model_copy(update={"num_action_chunks": 3}), seed=0)
     assert Layout(policy).digest == Layout(build_policy(config, seed=0)).digest
     assert Layout(policy).digest != Layout(wider).digest
 
 
 def test_a_saved_policy_acts_the_same_after_loading(
-    policy: Policy, config: AnyModel, tmp_path: Path
+    policy: Policy, config: ModelConfig, tmp_path: Path
 ):
     save_policy(policy, config, tmp_path)
     loaded = build_policy(config.model_copy(update={"model_path": str(tmp_path)}), seed=99)
@@ -206,13 +209,13 @@ def test_a_saved_policy_acts_the_same_after_loading(
     )
 
 
-def test_a_missing_policy_folder_is_named(plain: AnyModel, tmp_path: Path):
+def test_a_missing_policy_folder_is_named(plain: ModelConfig, tmp_path: Path):
     policy = build_policy(plain, seed=0)
     with pytest.raises(UserError, match=r"holds no policy: policy.safetensors is missing"):
         load_policy(policy, tmp_path)
 
 
-def test_a_truncated_policy_file_is_refused(plain: AnyModel, tmp_path: Path):
+def test_a_truncated_policy_file_is_refused(plain: ModelConfig, tmp_path: Path):
     policy = build_policy(plain, seed=0)
     save_policy(policy, plain, tmp_path)
     path = tmp_path / "policy.safetensors"
@@ -221,7 +224,7 @@ def test_a_truncated_policy_file_is_refused(plain: AnyModel, tmp_path: Path):
         load_policy(policy, tmp_path)
 
 
-def test_a_policy_of_another_shape_is_refused(plain: AnyModel, tmp_path: Path):
+def test_a_policy_of_another_shape_is_refused(plain: ModelConfig, tmp_path: Path):
     save_policy(build_policy(plain, seed=0), plain, tmp_path)
     wider = build_policy(plain.model_copy(update={"num_action_chunks": 3}), seed=0)
     with pytest.raises(UserError, match=r"does not fit actor\.model"):

@@ -16,11 +16,11 @@ import torch.distributed.checkpoint
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from rlinf.config.models import MlpConfig
 from rlinf.errors import UserError
 from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy, load_policy
+from rlinf.models.mlp.config import MlpConfig
 from rlinf.workers.ranks import Ranks
 from tests.unit.workers.ranks import Tell, in_ranks
 

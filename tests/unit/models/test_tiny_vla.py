@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.config.models import TinyVlaConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import Observation
+from rlinf.models.tiny_vla.config import TinyVlaConfig
 from rlinf.models.tiny_vla.policy import TinyVlaPolicy
 
 

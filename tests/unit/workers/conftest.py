@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlinf.config.base import ModelConfig
 from rlinf.config.load import load
-from rlinf.config.models import AnyModel
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
@@ -120,7 +120,7 @@ def weights_of(actor: ActorWorker) -> np.ndarray:
 def config_of(toy: Callable[..., Config]) -> Callable[..., Config]:
     """The toy's configuration with another policy and another way to spread it."""
 
-    def build(model: AnyModel, kl_beta: float = 0.0, **fsdp: Any) -> Config:
+    def build(model: ModelConfig, kl_beta: float = 0.0, **fsdp: Any) -> Config:
         config = toy(
             "algorithm.update_epoch=1",
             f"algorithm.kl_beta={kl_beta}",

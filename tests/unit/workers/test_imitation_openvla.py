@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from rlinf.config.load import load
-from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
 from rlinf.config.schema import Config
 from rlinf.imitation.lerobot.write import Writer
+from rlinf.models.openvla.config import OpenVlaConfig
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.workers.imitation import ImitationWorker
 from tests.golden import GoldenSet, sets_with
 from tests.unit.imitation.recorded import episode

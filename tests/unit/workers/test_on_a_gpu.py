@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlinf.config.models import AnyModel
+from rlinf.config.base import ModelConfig
 from rlinf.config.schema import Config
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_policy_answers_and_learns_as_on_a_cpu(gpu: Executor, name: str, folder: Path):
-    config: AnyModel = CONFIGS.get(name) or FOLDERS[name].model_copy(
+    config: ModelConfig = CONFIGS.get(name) or FOLDERS[name].model_copy(
         update={"model_path": str(folder)}
     )
     found = gpu.submit(answers, config, GPU).result()
@@ -61,7 +61,7 @@ def test_a_policy_answers_and_learns_as_on_a_cpu(gpu: Executor, name: str, folde
         np.testing.assert_allclose(found[what], value, rtol=1e-3, atol=1e-3, err_msg=what)
 
 
-def answers(config: AnyModel, device: torch.device) -> dict[str, np.ndarray]:
+def answers(config: ModelConfig, device: torch.device) -> dict[str, np.ndarray]:
     """What a policy answers, and its gradients."""
     policy = build_policy(config, seed=3).to(device)
     chunk = policy.act(OBSERVATION, SAMPLING, NOISE)

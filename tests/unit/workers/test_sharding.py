@@ -17,8 +17,6 @@ from torch.distributed.tensor import DTensor
 
 from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import accumulates, shard_size
-from rlinf.config.models import MlpConfig, TinyVlaConfig
-from rlinf.config.openvla import OpenVlaConfig
 from rlinf.config.schema import Config, FsdpConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
@@ -27,6 +25,9 @@ from rlinf.errors import OutOfMemory, UpdateGivenUp
 from rlinf.logging.metrics import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.mlp.config import MlpConfig
+from rlinf.models.openvla.config import OpenVlaConfig
+from rlinf.models.tiny_vla.config import TinyVlaConfig
 from rlinf.models.weights import Layout, write
 from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker

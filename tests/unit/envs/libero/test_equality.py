@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlinf.config.libero import LiberoParams
 from rlinf.data.types import Start
 from rlinf.envs.libero.compiled import functions
+from rlinf.envs.libero.config import LiberoParams
 from rlinf.envs.libero.env import LiberoEnv
 from tests.unit.envs.libero.conftest import SIZE, SlowWay
 

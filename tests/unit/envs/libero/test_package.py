@@ -15,7 +15,7 @@ from rlinf.errors import UserError
 
 EPISODE = """
 import numpy as np, tempfile
-from rlinf.config.libero import LiberoParams
+from rlinf.envs.libero.config import LiberoParams
 from rlinf.data.types import Start
 from rlinf.envs.libero.env import LiberoEnv
 env = LiberoEnv(1, LiberoParams(task_suite_name="libero_object", settle_steps=0, camera_size=32))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rlinf.config.libero import LiberoParams
 from rlinf.envs.libero import package
+from rlinf.envs.libero.config import LiberoParams
 from rlinf.envs.libero.suites import tasks_of
 
 

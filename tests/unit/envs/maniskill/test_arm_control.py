@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.maniskill.config import ManiskillParams
 
 pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.errors import UserError
 from tests.published import PublishedModel
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.errors import UserError
 
 pytest.importorskip("mani_skill")

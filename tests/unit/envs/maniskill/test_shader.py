@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("mani_skill.envs", reason="needs ManiSkill")
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.envs.maniskill.building import look, make_env, to_numpy
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.shader import has_environment_map, without_table
 from rlinf.errors import UserError
 

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from rlinf.config.maniskill_tasks import CONTROLLERS, TASKS
-from rlinf.config.simulators import Camera, ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.maniskill.config import Camera, ManiskillParams
+from rlinf.envs.maniskill.tasks import CONTROLLERS, TASKS
 from rlinf.errors import UserError
 
 pytest.importorskip("mani_skill")

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation
 from rlinf.models.loading import build_policy
+from rlinf.models.openvla.config import OpenVlaConfig
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 

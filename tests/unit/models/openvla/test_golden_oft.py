@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.random import Noise, derive
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
 from rlinf.models.prismatic.images import prepare
 from tests.golden import (

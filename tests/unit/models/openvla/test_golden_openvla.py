@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from rlinf.config.openvla import OpenVlaConfig
 from rlinf.data.random import Noise, derive
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.prismatic.images import normalize, prepare, resize
 from rlinf.models.prismatic.tokens import END

@@ -13,11 +13,11 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 
-from rlinf.config.openvla import OpenVlaOftConfig
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.prismatic import lora
 from rlinf.models.prismatic.adapted import AdaptedLinear
 from rlinf.models.prismatic.policy import PrismaticPolicy

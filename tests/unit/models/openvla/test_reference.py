@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.config.model_folder import Architecture, read_folder
 from rlinf.errors import UserError
 from rlinf.models.prismatic import llama
+from rlinf.models.prismatic.model_folder import Architecture, read_folder
 from rlinf.models.prismatic.reference import LAST_STATE, POSITIONS, check_llama, numbers
 from tests.unit.models.openvla.conftest import Build
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 from transformers import LlamaForCausalLM
 
-from rlinf.config.model_folder import Architecture, read_folder
 from rlinf.models.prismatic import made_up
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.llama import llama_config
+from rlinf.models.prismatic.model_folder import Architecture, read_folder
 from rlinf.models.prismatic.network import Prismatic
 from tests.tiny_openvla import SETTINGS, UNNORM_KEY
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import EpisodeResult, Start
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.put_on_plate.benchmark import ood
 from rlinf.envs.maniskill.put_on_plate.cases import CaseSet
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlinf.config.simulators import ManiskillParams
 from rlinf.data.types import Start
+from rlinf.envs.maniskill.config import ManiskillParams
 from tests.published import PublishedModel
 from tests.unit.envs.maniskill.put_on_plate import golden
 from tests.unit.envs.maniskill.put_on_plate.golden import needs_recordings

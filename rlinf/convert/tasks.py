@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from rlinf.assets.maniskill import PLATE_PREFIX
 from rlinf.config import tree
-from rlinf.config.convert.draft import Draft
-from rlinf.config.libero import TASKS, TRIALS
 from rlinf.config.refused import ABSENT
+from rlinf.convert.draft import Draft
+from rlinf.envs.libero.config import TASKS, TRIALS
 from rlinf.registry import simulators
 
 Part = Literal["train", "eval"]

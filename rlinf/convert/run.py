@@ -8,9 +8,9 @@ from typing import Any
 
 from rlinf.cluster.placement import Node, parse
 from rlinf.config import tree
-from rlinf.config.convert.draft import Draft
 from rlinf.config.schema import FsdpConfig
 from rlinf.config.tree import Tree
+from rlinf.convert.draft import Draft
 
 _LIMITS = ("max_epochs", "max_steps", "val_check_interval", "save_interval")
 _FSDP = tuple(set(FsdpConfig.model_fields) - {"strategy", "mixed_precision"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from rlinf.config import tree
-from rlinf.config.convert.draft import Draft
 from rlinf.config.refused import REFUSED
+from rlinf.convert.draft import Draft
 
 _DEAD = "it had no reader there"
 _EVALUATION = "an evaluation runs every trial once, from its own start"

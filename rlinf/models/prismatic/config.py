@@ -1,37 +1,38 @@
-"""Settings of OpenVLA and OpenVLA-OFT."""
+"""What the settings of OpenVLA and OpenVLA-OFT have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from rlinf.config import conventions
-from rlinf.config.adapter_folder import (
+from rlinf.config.base import Count, ModelConfig, Precision, Spaces
+from rlinf.config.paths import PathText, exists, expanded
+from rlinf.config.problems import Problem, missing_packages
+from rlinf.data.conventions import ActionConvention
+from rlinf.errors import UserError
+from rlinf.models.prismatic import conventions
+from rlinf.models.prismatic.adapter_folder import (
     FOLDED,
     AdapterFolder,
     check_adapter,
     other_base,
     read_adapter,
 )
-from rlinf.config.base import Count, ModelConfig, Precision, Spaces
-from rlinf.config.conventions import ConventionName
-from rlinf.config.model_folder import (
+from rlinf.models.prismatic.conventions import ConventionName
+from rlinf.models.prismatic.model_folder import (
     ADAPTER_FILE,
     ARCHITECTURE_7B,
+    SETTINGS_FILE,
     Architecture,
     ModelFolder,
     read_folder,
 )
-from rlinf.config.paths import PathText, exists
-from rlinf.config.problems import Problem, missing_packages
-from rlinf.config.recipes import NOTED, ImagePath, Recipe, resolve
-from rlinf.config.weight_files import check_files
-from rlinf.data.conventions import ActionConvention
-from rlinf.errors import UserError
+from rlinf.models.prismatic.recipes import NOTED, ImagePath, Recipe, resolve
+from rlinf.models.prismatic.weight_files import check_files
 
 PACKAGES = ("transformers", "tokenizers", "peft", "simplejpeg")
 
@@ -78,6 +79,11 @@ class PrismaticConfig(ModelConfig):
     lora_path: PathText | None = None
     """Folder of a PEFT adapter to start from; its own rank and alpha count."""
 
+    same_weights: ClassVar[tuple[str, ...]] = (*ModelConfig.same_weights, "attn_implementation")
+    meaning: ClassVar[tuple[str, ...]] = (
+        *("unnorm_key", "image_path", "center_crop"),
+        *("recipe", "lora_path"),
+    )
     parallel: ClassVar[bool]
     """Whether all tokens of a chunk are decoded in one pass."""
 
@@ -94,6 +100,26 @@ class PrismaticConfig(ModelConfig):
         if (folder / ADAPTER_FILE).is_file():
             return self.model_copy(update={"is_lora": True, "lora_path": str(folder)})
         return self.model_copy(update={"model_path": str(folder), "lora_path": None})
+
+    @classmethod
+    def take_folder(cls, given: dict[str, Any], path: str) -> None:
+        folder = expanded(path)
+        if exists(str(folder / ADAPTER_FILE)):
+            given |= {"is_lora": True, "lora_path": path}
+        elif not exists(str(folder / "actor")) and exists(str(folder / SETTINGS_FILE)):
+            given["model_path"] = path
+            if given.get("lora_path"):
+                given["lora_path"] = None  # what was trained is part of the model
+
+    def folders(self) -> dict[str, str]:
+        adapter = {"actor.model.lora_path": self.lora_path} if self.lora_path else {}
+        return super().folders() | adapter
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        if not self.is_lora:
+            yield "lora_rank", "is_lora = false"
+        elif self.lora_path is not None:
+            yield "lora_rank", "lora_path, whose own rank counts"
 
     def architecture(self) -> Architecture:
         """Sizes, from the folder; of the 7B model while there is no folder yet."""
@@ -246,29 +272,3 @@ class PrismaticConfig(ModelConfig):
     def _value_head(self) -> int:
         width = self.architecture().width
         return ((width + 1) * 512 + 513 * 128 + 128 * self.num_values) * self.add_value_head
-
-
-class OpenVlaConfig(PrismaticConfig):
-    """OpenVLA: one action of A tokens, one token after the other."""
-
-    parallel = False
-
-    model_type: Literal["openvla"]
-    """Name of the policy class."""
-    num_action_chunks: Literal[1] = 1
-    """C: the model was trained to give one action at a time."""
-    num_images_in_input: Literal[1] = 1
-    """V: the model was trained on one image."""
-
-
-class OpenVlaOftConfig(PrismaticConfig):
-    """OpenVLA-OFT with discrete tokens: all C x A tokens in one pass."""
-
-    parallel = True
-
-    model_type: Literal["openvla_oft"]
-    """Name of the policy class."""
-    num_action_chunks: Count = 8
-    """C, actions per chunk; that of the fine-tuning."""
-    use_proprio: bool = False
-    """Show the robot's state too, through the projector in the folder."""

@@ -12,6 +12,7 @@ from rlinf.errors import UserError
 
 ACTION_BINS = 256
 ADAPTER_FILE = "adapter_config.json"
+SETTINGS_FILE = "config.json"
 STATISTICS_FILE = "dataset_statistics.json"
 _SUFFIXES = ("_no_noops", "_trajall")
 """Ends of the names of a data set's variants: without idle actions, with every trajectory."""
@@ -244,12 +245,12 @@ def read_folder(path: Path, adapter: Path | None = None) -> ModelFolder:
     Raises:
         UserError: if it is no folder of this kind.
     """
-    if (path / ADAPTER_FILE).is_file() and not (path / "config.json").is_file():
+    if (path / ADAPTER_FILE).is_file() and not (path / SETTINGS_FILE).is_file():
         raise UserError(
             f"actor.model.model_path = {path}: this is a LoRA adapter, not a model",
             "set actor.model.lora_path to it, and model_path to the model it was trained on",
         )
-    settings = _read_json(path / "config.json")
+    settings = _read_json(path / SETTINGS_FILE)
     statistics = dict(settings.get("norm_stats") or {})
     for place in (path, adapter or path):
         found = place / STATISTICS_FILE

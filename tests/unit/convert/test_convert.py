@@ -9,14 +9,14 @@ import yaml
 
 from rlinf.cluster.placement import Node
 from rlinf.config.compose import CONFIG_DIR
-from rlinf.config.convert.convert import Converted, convert
 from rlinf.config.load import load
 from rlinf.config.machine import Machine
 from rlinf.config.schema import Config
-from rlinf.config.simulators import ManiskillParams
 from rlinf.config.validate import validate
+from rlinf.convert.convert import Converted, convert
+from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.errors import UserError
-from tests.unit.config.convert.theirs import DATES, PLATE, RECIPES, Date, write
+from tests.unit.convert.theirs import DATES, PLATE, RECIPES, Date, write
 
 MACHINE = Machine(Node(accelerators=8, cpu_slots=64), 512_000_000_000)
 SUPPORTED = [name for name in RECIPES if name.startswith(("maniskill", "libero"))]

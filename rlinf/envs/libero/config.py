@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from rlinf.assets import libero
 from rlinf.assets.base import describe_missing
 from rlinf.config.base import Count, Index, Spaces
-from rlinf.config.conventions import ROBOSUITE_OSC_POSE
-from rlinf.config.simulators import SimulatorParams
+from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
+from rlinf.envs.libero.actions import ROBOSUITE_OSC_POSE
 
 Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
@@ -71,6 +71,8 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 
 class LiberoParams(SimulatorParams):
     """Tasks of LIBERO. A value of None is the protocol's."""
+
+    same_task = ("renderer",)
 
     task_suite_name: Suite
     """Suite; `libero_10` is also called Long, `libero_130` is all five one after the other."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlinf.config import aliases, checks, dialect, tree
-from rlinf.config.convert.draft import Draft
-from rlinf.config.convert.learning import convert_learning
-from rlinf.config.convert.leftovers import leave_the_rest
-from rlinf.config.convert.policy import convert_policy
-from rlinf.config.convert.read import Foreign, read
-from rlinf.config.convert.run import assumed_nodes, convert_run
-from rlinf.config.convert.tasks import convert_tasks
-from rlinf.config.convert.write import leaves, render
 from rlinf.config.dialect import Dialect
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
 from rlinf.config.validate import validate
+from rlinf.convert.draft import Draft
+from rlinf.convert.learning import convert_learning
+from rlinf.convert.leftovers import leave_the_rest
+from rlinf.convert.policy import convert_policy
+from rlinf.convert.read import Foreign, read
+from rlinf.convert.run import assumed_nodes, convert_run
+from rlinf.convert.tasks import convert_tasks
+from rlinf.convert.write import leaves, render
 from rlinf.errors import UserError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config import aliases, tree
-from rlinf.config.convert.draft import Draft
-from rlinf.config.convert.tasks import chunk_size
+from rlinf.convert.draft import Draft
+from rlinf.convert.tasks import chunk_size
 
 _SAMPLING = ("temperature_train", "temperature_eval", "top_k", "top_p", "do_sample")
 _TOP_K = "as there; a bin left out now may be one of them later, 0 leaves none out"

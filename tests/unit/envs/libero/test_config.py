@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from rlinf.config.compose import compose, locate
-from rlinf.config.libero import PROTOCOLS, TRIALS, LiberoParams
 from rlinf.config.load import load
+from rlinf.envs.libero.config import PROTOCOLS, TRIALS, LiberoParams
 from rlinf.envs.starts import evaluation_starts
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from rlinf.config.adapter_folder import AdapterFolder
-from rlinf.config.model_folder import ModelFolder
+from rlinf.models.prismatic.adapter_folder import AdapterFolder
+from rlinf.models.prismatic.model_folder import ModelFolder
 
 ImagePath = Literal["pillow", "tensor", "jpeg"]
 Family = Literal["official", "rlinf"]

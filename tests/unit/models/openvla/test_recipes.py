@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from rlinf.config.adapter_folder import AdapterFolder
 from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import load
-from rlinf.config.model_folder import ARCHITECTURE_7B, ModelFolder
-from rlinf.config.openvla import OpenVlaConfig, OpenVlaOftConfig
-from rlinf.config.recipes import NOTED, RECIPE, Recipe, resolve
 from rlinf.errors import UserError
 from rlinf.models.loading import build_policy
+from rlinf.models.openvla.config import OpenVlaConfig
+from rlinf.models.openvla_oft.config import OpenVlaOftConfig
+from rlinf.models.prismatic.adapter_folder import AdapterFolder
+from rlinf.models.prismatic.model_folder import ARCHITECTURE_7B, ModelFolder
+from rlinf.models.prismatic.recipes import NOTED, RECIPE, Recipe, resolve
 from tests.tiny_openvla import UNNORM_KEY, write_folder
+from tests.unit.config.conftest import LAPTOP
 
 NOTES = {"end_token": True, "image_path": "pillow", "center_crop": True}
 
@@ -184,9 +186,9 @@ def test_the_plan_says_which_statistics_were_taken_and_why(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", sorted(CONFIG_DIR.glob("*openvlaoft.yaml")), ids=lambda p: p.stem)
-def test_shipped_configurations_fit_the_models_they_name(name: Path, tmp_path: Path, laptop):
+def test_shipped_configurations_fit_the_models_they_name(name: Path, tmp_path: Path):
     """With names and statistics as published, at the places that the configuration names."""
-    model = load(name.stem, [f"runner.logger.log_path={tmp_path}/run"], laptop).config.actor.model
+    model = load(name.stem, [f"runner.logger.log_path={tmp_path}/run"], LAPTOP).config.actor.model
     assert isinstance(model, OpenVlaOftConfig)
     suite = re.search(r"LIBERO-(\d+)-Base-Lora", model.model_path)
     data_set = f"libero_{suite[1]}_no_noops_trajall" if suite else "bridge_orig"

@@ -1,8 +1,7 @@
-"""`env.*.init_params`: what a simulator is built with, one class per `simulator_type`."""
+"""Settings of ManiSkill3."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Literal, Self
@@ -11,76 +10,14 @@ from pydantic import model_validator
 
 from rlinf.assets import maniskill
 from rlinf.assets.base import describe_missing
-from rlinf.config import conventions
 from rlinf.config.base import Count, Positive, Section, Spaces
-from rlinf.config.maniskill_tasks import CONTROLLERS, TASKS
 from rlinf.config.problems import Problem
+from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
+from rlinf.envs.maniskill.conventions import taken
+from rlinf.envs.maniskill.tasks import CONTROLLERS, TASKS
 
 Vector3 = tuple[float, float, float]
-
-
-class SimulatorParams(Section):
-    """Base of all simulator blocks."""
-
-    @abstractmethod
-    def spaces(self) -> Spaces:
-        """Observations and actions, as far as the configuration tells."""
-
-    def takes(self) -> ActionConvention | None:
-        """What the numbers of an action mean; None where it is not declared."""
-        return None
-
-    @abstractmethod
-    def processes(self, most: int, on_accelerator: bool) -> int:
-        """Sub-processes of one stage of an env worker; 0: its sub-envs live in the worker itself.
-
-        Args:
-            most: as many as there are sub-envs and cores for.
-            on_accelerator: the worker owns one.
-        """
-
-    def problems(self, key: str, on_accelerator: bool, num_envs: int) -> Iterator[Problem]:
-        """What the simulator would refuse.
-
-        Args:
-            key: of this section.
-            on_accelerator: whether its process owns an accelerator.
-            num_envs: sub-envs of one simulator.
-        """
-        yield from ()
-
-    def controllers_of(self, action_dim: int) -> tuple[str, ...]:
-        """Controllers whose actions have so many numbers, where there is a choice."""
-        return ()
-
-    def num_starts(self) -> int:
-        """Numbered starts of each task; 0 where any seed is one, or where it is not known."""
-        return 0
-
-    def task_id(self) -> str:
-        """The simulator's name of the task; empty where there is only one."""
-        return ""
-
-    def steps_per_second(self) -> int:
-        """Actions per second of simulated time; 20 where a simulator has no clock."""
-        return 20
-
-    def task_groups(self) -> tuple[str, ...]:
-        """Group of each task, such as the suite it comes from; empty where there are none."""
-        return ()
-
-    def episode_steps(self) -> tuple[int, ...]:
-        """Step limit of each task within `max_episode_steps`; empty where that is the only one."""
-        return ()
-
-    def missing_assets(self) -> tuple[str, str] | None:
-        """Files this machine lacks for the task: message and fix; None if nothing is missing."""
-        return None
-
-    @abstractmethod
-    def process_bytes(self) -> int:
-        """Host memory of one sub-process, or of the simulator inside the env worker."""
 
 
 class Camera(Section):
@@ -221,7 +158,7 @@ class ManiskillParams(SimulatorParams):
             )
 
     def takes(self) -> ActionConvention | None:
-        return conventions.maniskill(self.id, self._mode())
+        return taken(self.id, self._mode())
 
     def _picture_size(self) -> tuple[int, int] | None:
         if self.image_size is not None:
@@ -233,6 +170,10 @@ class ManiskillParams(SimulatorParams):
     @property
     def _of_the_plate(self) -> bool:
         return self.id.startswith(maniskill.PLATE_PREFIX)
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        if self.obs_mode == "state":
+            yield "camera image_size", "obs_mode = state"
 
     def missing_assets(self) -> tuple[str, str] | None:
         needed = maniskill.needed_by(self.id)
@@ -251,21 +192,3 @@ class ManiskillParams(SimulatorParams):
     def process_bytes(self) -> int:
         """Measured: up to 1.6 and 0.81 GB, with an interpreter, torch, SAPIEN and one task."""
         return 1_600_000_000 if self._of_the_plate else 800_000_000
-
-
-class ToyReachParams(SimulatorParams):
-    """A vectorised point-reaching task in numpy, for tests and for measuring the pipeline."""
-
-    obs_dim: Count = 42
-    """Size of the state vector."""
-    action_dim: Count = 8
-    """Size of the action vector."""
-
-    def spaces(self) -> Spaces:
-        return Spaces("state", self.obs_dim, None, self.action_dim)
-
-    def processes(self, most: int, on_accelerator: bool) -> int:
-        return 0
-
-    def process_bytes(self) -> int:
-        return 0

@@ -1,33 +1,12 @@
-"""The action conventions of data sets and controllers that are known here.
-
-A new simulator or data set is an entry; the types and the conversion are in `data/conventions.py`.
-"""
+"""What the controllers of ManiSkill's robots take; the types are in `data/conventions.py`."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from rlinf.config.maniskill_tasks import TASKS
 from rlinf.data.conventions import ActionConvention, Dimension, Gripper, end_effector
+from rlinf.envs.maniskill.tasks import TASKS
 
-OPENVLA_GRIPPER = Gripper(open=1, closed=0)
-"""Of the data that OpenVLA was trained on (Open X-Embodiment as its loader makes it equal)."""
 OPENS_UP = Gripper(open=1, closed=-1)
 """ManiSkill: the width of a gripper, in -1..1."""
-ROBOSUITE_GRIPPER = Gripper(open=-1, closed=1, hold=0)
-"""robosuite: the direction in which the fingers go."""
-
-ConventionName = Literal["openvla", "bridge", "libero", "native"]
-DATA_SETS: dict[ConventionName, ActionConvention] = {
-    "openvla": end_effector("openvla", None, None, OPENVLA_GRIPPER),
-    "bridge": end_effector("bridge", 1, 1, OPENVLA_GRIPPER, "Euler xyz"),
-    "libero": end_effector("libero", 0.05, 0.5, OPENVLA_GRIPPER, "axis-angle"),
-}
-"""What models emit that learned from a data set in OpenVLA's form: any, BridgeData V2, LIBERO."""
-
-ROBOSUITE_OSC_POSE = end_effector(
-    "robosuite OSC_POSE", 0.05, 0.5, ROBOSUITE_GRIPPER, "axis-angle", limit=1
-)
 WIDOWX = end_effector("WidowX", 1, 1, OPENS_UP, "Euler xyz")
 
 PANDA_TASKS = frozenset(
@@ -65,24 +44,8 @@ CONTROLLERS: dict[str, ActionConvention] = {
 WIDOWX_MODE = "arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos"
 
 
-def maniskill(task: str, control_mode: str) -> ActionConvention | None:
+def taken(task: str, control_mode: str) -> ActionConvention | None:
     """What a task of ManiSkill takes; None where it is not declared here."""
     if control_mode == WIDOWX_MODE:
         return WIDOWX
     return CONTROLLERS.get(control_mode) if task in PANDA_TASKS else None
-
-
-def of_data_set(name: str, lowest: float, dimensions: int) -> ConventionName:
-    """The convention of a model that was trained on a data set.
-
-    Args:
-        name: of the data set, as in the model's statistics.
-        lowest: smallest number of its gripper. OpenVLA's data has 0 to 1; where it goes below, the
-            numbers are those of the simulator that the data set was recorded in.
-        dimensions: numbers in an action.
-    """
-    if lowest < -0.5 or dimensions != len(DATA_SETS["openvla"].dimensions):
-        return "native"
-    if "libero" in name:
-        return "libero"
-    return "bridge" if "bridge" in name else "openvla"

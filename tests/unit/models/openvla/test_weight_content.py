@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rlinf.config.weight_content import LowRank, StoredWeights, fingerprint, folded_share
+from rlinf.models.prismatic.weight_content import LowRank, StoredWeights, fingerprint, folded_share
 
 
 def of(values: list[float]) -> str:

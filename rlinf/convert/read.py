@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlinf.config.compose import register_resolvers
-from rlinf.config.convert.groups import known
 from rlinf.config.dialect import defaults, read_yaml
 from rlinf.config.tree import Tree
+from rlinf.convert.groups import known
 from rlinf.errors import UserError
 
 

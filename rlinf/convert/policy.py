@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rlinf.config.convert.draft import Draft
 from rlinf.config.refused import ABSENT
-from rlinf.registry import MODELS
+from rlinf.convert.draft import Draft
+from rlinf.registry import models
 
 _TYPES = {"mlp_policy": "mlp"}
 _MODEL = "actor.model"
@@ -26,9 +26,9 @@ def convert_policy(draft: Draft) -> bool:
     name = str(draft.take(f"{_MODEL}.model_type", f"{_MODEL}.model_name"))
     kind = _TYPES.get(name, name)
     draft.take("rollout.model.model_type")
-    if kind not in MODELS:
+    if kind not in models():
         state = ABSENT["model_type"].get(kind, "not known to `rlinf convert`")
-        draft.lose(f"the model {name}: {state}", f"this version has {', '.join(sorted(MODELS))}")
+        draft.lose(f"the model {name}: {state}", f"this version has {', '.join(sorted(models()))}")
         return False
     draft.put(f"{_MODEL}.model_type", kind)
     for key in _SIZES:

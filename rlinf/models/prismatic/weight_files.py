@@ -7,8 +7,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from rlinf.config.model_folder import ModelFolder
 from rlinf.errors import UserError
+from rlinf.models.prismatic.model_folder import ModelFolder
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 _EMBEDDING = "language_model.model.embed_tokens.weight"

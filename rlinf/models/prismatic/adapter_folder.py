@@ -11,16 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rlinf.config.model_folder import ADAPTER_FILE, ModelFolder
-from rlinf.config.weight_content import (
+from rlinf.errors import UserError
+from rlinf.models.prismatic.model_folder import ADAPTER_FILE, SETTINGS_FILE, ModelFolder
+from rlinf.models.prismatic.weight_content import (
     LowRank,
     StoredWeights,
     fingerprint,
     folded_share,
     model_fingerprint,
 )
-from rlinf.config.weight_files import weight_files
-from rlinf.errors import UserError
+from rlinf.models.prismatic.weight_files import weight_files
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 RECORD_FILE = "rlinf_adapter.json"
@@ -67,7 +67,7 @@ class AdapterFolder:
         if recorded:
             return str(recorded)
         folder = Path(self.base).expanduser()
-        if not self.base or not (folder / "config.json").is_file():
+        if not self.base or not (folder / SETTINGS_FILE).is_file():
             return None
         return model_fingerprint(folder)
 

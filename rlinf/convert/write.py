@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from rlinf.config.convert.draft import Draft
 from rlinf.config.tree import Tree
+from rlinf.convert.draft import Draft
 
 _WIDTH = 100
 
