@@ -92,6 +92,17 @@ class Spaces(NamedTuple):
     num_views: int | None = None  # pictures of one observation
 
 
+class Footprint(NamedTuple):
+    """What passes of a policy need of a GPU's memory, computed from its sizes."""
+
+    kept: int  # bytes per sample, from a forward pass to its backward pass
+    live: int  # bytes per sample, of the layer that computes in training
+    acting: int  # bytes per row, of the layer that computes while it acts
+    cache: int  # bytes per row, keys and values of one that decodes token by token
+    layer: int  # parameters of the largest layer that is gathered by itself
+    outside: int  # parameters in no layer: embedding, head, projector
+
+
 class ModelConfig(Section):
     """What every policy has."""
 
@@ -137,6 +148,10 @@ class ModelConfig(Section):
     def num_trainable(self) -> int:
         """Parameters that an update can change."""
         return self.num_parameters()
+
+    def footprint(self) -> Footprint | None:
+        """Memory of its passes on a GPU; None where it is too small to count."""
+        return None
 
     @property
     def trains_adapters(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rlinf.cluster.placement import Node, ProcessPlacement, parse, parse_ranks
 from rlinf.config.schema import (
     COMPONENTS,
+    ActorConfig,
     ClusterConfig,
     Component,
     Config,
@@ -55,11 +56,10 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Estimated memory of one process of a component, or of a shared store."""
+    """Estimated host memory of one process of a component, or of a shared store."""
 
     owner: str
     processes: int
-    on_accelerator: bool
     parts: tuple[tuple[str, int], ...]  # (what, bytes)
 
     @property
@@ -91,7 +91,7 @@ class Plan:
     @property
     def host_bytes(self) -> int:
         """Estimated host memory of the run, over all nodes."""
-        return sum(m.per_process * m.processes for m in self.memory if not m.on_accelerator)
+        return sum(m.per_process * m.processes for m in self.memory)
 
 
 def cluster_nodes(config: Config, here: Node) -> tuple[Node, ...]:
@@ -176,6 +176,11 @@ def accumulates(fsdp: FsdpConfig, shards: int) -> bool:
     return shards == 1 and not fsdp.cpu_offload
 
 
+def needs_fsdp(actor: ActorConfig, shards: int) -> bool:
+    """Whether weights are sharded, cast or kept elsewhere; even one rank is a group then."""
+    return shards > 1 or actor.fsdp_config.cpu_offload or actor.model.precision != "fp32"
+
+
 def node_state_bytes(config: Config, placement: Placement) -> int:
     """Trained weights and two Adam moments in fp32, of the ranks of the node with the most."""
     per_rank = -(-12 * config.actor.model.num_trainable() // shard_size(config, placement))
@@ -249,8 +254,11 @@ def _policy_cores(config: Config, placement: Placement, cores: int, train: EnvPl
 def _memory(
     config: Config, placement: Placement, train: EnvPlan, evaluation: EnvPlan, batch: BatchPlan
 ) -> list[Memory]:
-    """What each process holds; activations and caches of libraries come on top."""
-    model, trains = config.actor.model, not config.runner.only_eval
+    """What each process holds on its host; activations and caches of libraries come on top.
+
+    What lies on GPUs is in `memory.py`.
+    """
+    actor, model, trains = config.actor, config.actor.model, not config.runner.only_eval
     count = model.num_parameters()
     simulators = tuple(
         (f"simulators of {part}", max(1, spread.simulator_processes) * params.process_bytes())
@@ -272,31 +280,38 @@ def _memory(
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }
-    found = [
-        Memory(
-            "env",
-            len(placement["env"]),
-            False,
-            (("process", PROCESS_BYTES), *simulators),
-        )
-    ]
+    state = -(-trained * 12 // shards)
+    away = actor.enable_offload or actor.fsdp_config.cpu_offload
+    on_host = {  # of a process that computes on a GPU
+        "actor": (
+            ("policy and optimizer off the GPU", (state + -(-frozen // shards)) * away * trains),
+            ("start weights", -(-trained * 4 // shards) * (trains and keeps_start)),
+        ),
+        "rollout": (
+            (
+                "parameters off the GPU",
+                count * _BYTES[model.precision] * config.rollout.enable_offload,
+            ),
+        ),
+    }
+    # A checkpoint is copied to host memory, from where it is written while training goes on.
+    copied = {"actor": (("copy for a checkpoint", state * trains),), "rollout": ()}
+    found = [Memory("env", len(placement["env"]), (("process", PROCESS_BYTES), *simulators))]
     for name in ("rollout", "actor"):
-        processes = len(placement[name])
-        if placement[name][0].kind == "accelerator":
-            found.append(Memory(name, processes, False, (("process", PROCESS_BYTES),)))
-            found.append(Memory(name, processes, True, weights[name]))
-        else:
-            parts = (("process", PROCESS_BYTES), *weights[name])
-            found.append(Memory(name, processes, False, parts))
+        on_gpu = placement[name][0].kind == "accelerator"
+        held = (on_host if on_gpu else weights)[name]
+        parts = (("process", PROCESS_BYTES), *held, *copied[name])
+        found.append(Memory(name, len(placement[name]), parts))
     algorithm = config.algorithm
     rollouts = 1 + algorithm.max_refills / algorithm.rollout_epoch
     observations = round(batch.samples * rollouts) * model.observation_bytes(
         config.env.train.init_params.spaces()
     )
-    store = (("observations of one iteration", observations * trains), ("weights", trained * 4))
-    found.append(Memory("object store", 1, False, store))
+    sent = trained * _BYTES[model.precision]  # in the rollout's format
+    store = (("observations of one iteration", observations * trains), ("weights", sent * trains))
+    found.append(Memory("object store", 1, store))
     kept = kept_bytes(config, placement)
     if trains and kept:
         nodes = len({process.node for process in placement["actor"]})
-        found.append(Memory("recovery copy", nodes, False, (("policy and optimizer", kept),)))
+        found.append(Memory("recovery copy", nodes, (("policy and optimizer", kept),)))
     return found

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rlinf.config import aliases, checks, derive, dialect, preflight, step_limits, without_effect
+from rlinf.config import (
+    aliases,
+    checks,
+    derive,
+    dialect,
+    memory,
+    preflight,
+    step_limits,
+    without_effect,
+)
 from rlinf.config.base import ModelConfig
 from rlinf.config.compose import compose, locate, told_keys
 from rlinf.config.derive import Plan
@@ -82,6 +91,9 @@ def load(
     if problems:
         raise error_of(problems, name)
     plan = derive.plan(config, nodes)
+    too_large = None if purpose else memory.problem(config, plan, _gpu_bytes(config, machine))
+    if too_large is not None:
+        raise error_of([too_large], name)
     warnings = checks.warnings(config, plan.placement, purpose)
     warnings += preflight.warnings(plan, machine)
     warnings += config.actor.model.warnings()
@@ -90,6 +102,12 @@ def load(
     if checks.learns(config, purpose):
         notes += [*without_effect.notes(config), *_recovery(config, plan)]
     return Loaded(name, config, plan, tuple(notes), tuple(warnings))
+
+
+def _gpu_bytes(config: Config, machine: Machine) -> int | None:
+    """Memory of a GPU of the cluster; None where it is not known."""
+    told = config.cluster.accelerator_memory_gb
+    return machine.accelerator_bytes if told is None else int(told * 1e9)
 
 
 def _recovery(config: Config, plan: Plan) -> list[str]:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rlinf import control_groups, devices
 from rlinf.cluster.placement import Node
 
 DEFAULT_CACHE = "~/.cache/rlinf"
+NVIDIA_SMI_S = 10.0  # longest wait for an answer of the driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Machine:
     node: Node
     memory_bytes: int
     shared_bytes: int | None = None  # size of /dev/shm; None where there is none
+    accelerator_bytes: int | None = None  # memory of the smallest GPU; None where it is not known
 
 
 def this_machine() -> Machine:
@@ -29,7 +32,27 @@ def this_machine() -> Machine:
     shared = Path("/dev/shm")
     shared_bytes = shutil.disk_usage(shared).total if shared.is_dir() else None
     memory = control_groups.memory_limit()
-    return Machine(Node(_accelerators(), _cores()), memory, shared_bytes)
+    accelerators = _accelerators()
+    gpu_bytes = _accelerator_bytes() if accelerators else None
+    return Machine(Node(accelerators, _cores()), memory, shared_bytes, gpu_bytes)
+
+
+def _accelerator_bytes() -> int | None:
+    """What the driver's own tool says."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return smallest_memory(answer.stdout)
+
+
+def smallest_memory(listed: str) -> int | None:
+    """Bytes of the GPU with the least memory of those that `nvidia-smi` lists, a number of MiB on
+    each line; None where it lists none.
+    """
+    sizes = [int(line) for line in listed.split("\n") if line.strip().isdigit()]
+    return min(sizes) * 2**20 if sizes else None
 
 
 def cache_folder(named: str = DEFAULT_CACHE) -> Path:

@@ -97,6 +97,9 @@ class ClusterConfig(Section):
     accelerators_per_node: Annotated[Places, Field(ge=0)] | None = None
     """Accelerators of each node; None counts those of this machine. Give it to check on a laptop
     what is meant for a cluster."""
+    accelerator_memory_gb: Positive | None = None
+    """Memory of each accelerator in GB (1e9 bytes), which the plan is held against; None measures
+    that of this machine. Give it with `accelerators_per_node` to check what is meant for others."""
     cpu_slots: Annotated[Places, Field(ge=1)] | None = None
     """Resource ranks of a node without accelerators; None takes its number of cores."""
     ray_address: str | None = None

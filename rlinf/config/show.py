@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.cluster.placement import plural
-from rlinf.config import show_placement
-from rlinf.config.derive import EnvPlan, Memory, Plan
+from rlinf.config import memory, show_placement
+from rlinf.config.derive import EnvPlan, Plan
 from rlinf.config.load import Loaded
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import explain
@@ -29,7 +29,8 @@ def render(loaded: Loaded) -> RenderableType:
         "",
         *(_actions(config, env) for env in _environments(config)),
         "",
-        _memory(plan),
+        *_gpu_memory(config, plan),
+        _host_memory(plan),
         *messages(loaded),
     )
 
@@ -171,23 +172,42 @@ def _interval(interval: int) -> str:
     return "never during training" if interval == -1 else f"every {plural(interval, 'iteration')}"
 
 
-def _memory(plan: Plan) -> Table:
+def _gpu_memory(config: Config, plan: Plan) -> Iterator[RenderableType]:
+    """The fullest GPU, a column for each phase; nothing where no process computes on one."""
+    full = memory.fullest(memory.devices(config, plan))
+    if full is None:
+        return
+    phases = memory.phases(config)
     table = Table(
-        title="memory estimate (without activations)",
+        title=f"GB in the fullest GPU (node {full.node} GPU {full.index}), computed",
         title_justify="left",
         box=None,
         pad_edge=False,
     )
-    for header in ("", "where", "each", "of which"):
+    table.add_column("")
+    for phase in phases:
+        table.add_column(phase, justify="right")
+    for name in dict.fromkeys((held.owner, held.what) for held in full.held):
+        parts = [held for held in full.held if (held.owner, held.what) == name]
+        sizes = [sum(part.size for part in parts if phase in part.phases) for phase in phases]
+        table.add_row(": ".join(name), *(f"{size / 1e9:.1f}" if size else "" for size in sizes))
+    table.add_row("sum", *(f"{full.at(phase) / 1e9:.1f}" for phase in phases))
+    yield table
+    yield ""
+
+
+def _host_memory(plan: Plan) -> Table:
+    table = Table(
+        title="memory of the hosts, computed (without activations)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for header in ("", "each", "of which"):
         table.add_column(header)
-    for memory in plan.memory:
-        table.add_row(*_memory_row(memory))
-    table.add_row("sum", "host", gigabytes(plan.host_bytes), "")
+    for held in plan.memory:
+        owner = f"{held.owner} x {held.processes}" if held.processes > 1 else held.owner
+        parts = ", ".join(f"{what} {gigabytes(size)}" for what, size in held.parts if size)
+        table.add_row(owner, gigabytes(held.per_process), parts)
+    table.add_row("sum", gigabytes(plan.host_bytes), "")
     return table
-
-
-def _memory_row(memory: Memory) -> tuple[str, str, str, str]:
-    owner = f"{memory.owner} x {memory.processes}" if memory.processes > 1 else memory.owner
-    parts = ", ".join(f"{what} {gigabytes(size)}" for what, size in memory.parts if size)
-    where = "GPU" if memory.on_accelerator else "host"
-    return owner, where, gigabytes(memory.per_process), parts

@@ -76,6 +76,12 @@ class SimulatorParams(Section):
         """Fields that nothing reads with the other settings, and what takes their effect."""
         yield from ()
 
+    def device_bytes(self, envs: int) -> int:
+        """GPU memory of one simulator of `envs` sub-envs, or of the renderer of one sub-process,
+        where the env worker owns a GPU.
+        """
+        return 0
+
     @abstractmethod
     def process_bytes(self) -> int:
         """Host memory of one sub-process, or of the simulator inside the env worker."""

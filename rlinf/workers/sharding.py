@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.derive import needs_fsdp
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
 from rlinf.models.weights import Layout, copy, join, move, write
@@ -72,11 +73,6 @@ def train_in_fp32(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in parameters:
         if parameter.requires_grad and parameter.dtype != torch.float32:
             parameter.data = parameter.data.float()
-
-
-def needs_fsdp(actor: ActorConfig, shard_size: int) -> bool:
-    """Whether weights are shared out, cast or kept elsewhere; even one rank is a group then."""
-    return shard_size > 1 or actor.fsdp_config.cpu_offload or actor.model.precision != "fp32"
 
 
 def spread(

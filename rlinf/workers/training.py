@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from rlinf.config.derive import needs_fsdp
 from rlinf.config.schema import Config, OptimConfig
 from rlinf.errors import NumericsError
 from rlinf.logging.metrics import Mean, Metrics, Total
@@ -25,7 +26,7 @@ from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
 from rlinf.workers.passes import Passes, Piece
 from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import needs_fsdp, spread
+from rlinf.workers.sharding import spread
 
 MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
 _HOST = torch.device("cpu")

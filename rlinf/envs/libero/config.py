@@ -167,6 +167,10 @@ class LiberoParams(SimulatorParams):
     def processes(self, most: int, on_accelerator: bool) -> int:
         return most
 
+    def device_bytes(self, envs: int) -> int:
+        """Assumed: the OpenGL context and the textures of one sub-process that draws on the GPU."""
+        return 0 if self.renderer == "osmesa" else 300_000_000
+
     def process_bytes(self) -> int:
         """Measured with small textures: 1.2 GB with one scene, up to 0.3 GB for each further."""
         return 1_400_000_000

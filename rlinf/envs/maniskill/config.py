@@ -189,6 +189,15 @@ class ManiskillParams(SimulatorParams):
         batched = self.sim_backend == "gpu" or (self.sim_backend == "auto" and on_accelerator)
         return 0 if batched else most
 
+    def device_bytes(self, envs: int) -> int:
+        """Assumed: 3 GB for physics and renderer, and 16 bytes per pixel of the camera and env.
+        On a CPU it draws on the CPU too.
+        """
+        if self.sim_backend == "cpu":
+            return 0
+        height, width = self._picture_size() or (128, 128)
+        return 3_000_000_000 + 16 * height * width * envs
+
     def process_bytes(self) -> int:
         """Measured: up to 1.6 and 0.81 GB, with an interpreter, torch, SAPIEN and one task."""
         return 1_600_000_000 if self._of_the_plate else 800_000_000

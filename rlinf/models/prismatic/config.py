@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from rlinf.config.base import Count, ModelConfig, Precision, Spaces
+from rlinf.config.base import Count, Footprint, ModelConfig, Precision, Spaces
 from rlinf.config.paths import PathText, exists, expanded
 from rlinf.config.problems import Problem, missing_packages
 from rlinf.data.conventions import ActionConvention
@@ -261,6 +261,16 @@ class PrismaticConfig(ModelConfig):
     def num_trainable(self) -> int:
         base = 0 if self.is_lora else self.architecture().num_computed()
         return base + self._adapter() + self._value_head()
+
+    def footprint(self) -> Footprint:
+        form = {"fp32": 4, "bf16": 2}[self.precision]
+        return self.architecture().footprint(
+            self.num_images_in_input,
+            self.num_action_chunks * self.action_dim,
+            self.parallel,
+            self.gradient_checkpointing,
+            form,
+        )
 
     @property
     def trains_adapters(self) -> bool:
