@@ -31,7 +31,7 @@ class PrivateFolder:
         self._remover = subprocess.Popen(
             # Without packages it is there in milliseconds. A session of its own, as it has to
             # outlive what ends the launcher.
-            [sys.executable, "-I", "-S", __file__, str(self.path), str(grace_s)],
+            [sys.executable, "-I", "-S", __file__, *map(str, (self.path, os.getpid(), grace_s))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -60,48 +60,46 @@ def _new_folder(parent: str) -> Path:
             return path
 
 
-def main(folder: str, grace_s: float) -> None:
+def main(folder: str, launcher: int, grace_s: float) -> None:
     """Waits for the end of the launcher, then for that of its processes, and cleans up."""
     if sys.stdin.read() == _KEEP:
         return
-    if not _all_end(folder, grace_s):
-        for process in _processes_in(folder):
+    if not _all_end(folder, launcher, grace_s):
+        for process in _processes_in(folder, launcher):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        _all_end(folder, grace_s)
+        _all_end(folder, launcher, grace_s)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _all_end(folder: str, within_s: float) -> bool:
+def _all_end(folder: str, launcher: int, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
-    while _processes_in(folder):
+    while _processes_in(folder, launcher):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
     return True
 
 
-def _processes_in(folder: str) -> list[int]:
-    """Processes that have the folder in their command, or a file in it open.
-
-    Ray's processes change their commands, and write Ray's log files.
-    """
+def _processes_in(folder: str, launcher: int) -> list[int]:
+    """Processes that write a file in the folder, as all of Ray's do; the launcher is not meant."""
     found = []
     for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
+        if process.name.isdecimal() and int(process.name) not in (os.getpid(), launcher):
             with suppress(OSError):  # it has ended, or is another user's
-                if os.fsencode(folder) in (process / "cmdline").read_bytes() or any(
-                    name.startswith(f"{folder}/") for name in _open_files(process)
-                ):
+                if any(name.startswith(f"{folder}/") for name in _written_files(process)):
                     found.append(int(process.name))
     return found
 
 
-def _open_files(process: Path) -> Iterator[str]:
+def _written_files(process: Path) -> Iterator[str]:
     for descriptor in (process / "fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
-            yield os.readlink(descriptor)  # noqa: PTH115 - may be no path
+            name = os.readlink(descriptor)  # noqa: PTH115 - may be no path
+            _, _, flags = (process / "fdinfo" / descriptor.name).read_text().partition("flags:")
+            if int(flags.split()[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                yield name
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
