@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -210,11 +210,11 @@ def num_starts(env: BaseEnv) -> int:
     return 0
 
 
-def reset_options(start: Start) -> dict[str, Any]:
-    """ManiSkill's options for a reset of one env to a start."""
-    if start.trial < 0:
+def reset_options(starts: Sequence[Start]) -> dict[str, Any]:
+    """ManiSkill's options for a reset of envs to starts that are numbered, or none of them is."""
+    if any(start.trial < 0 for start in starts):
         return {}
-    return {"episode_id": torch.tensor([start.trial], dtype=torch.int64)}
+    return {"episode_id": torch.tensor([start.trial for start in starts], dtype=torch.int64)}
 
 
 def to_numpy(value: Any) -> np.ndarray:

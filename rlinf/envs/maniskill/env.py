@@ -23,6 +23,7 @@ from rlinf.envs.maniskill.building import (
 from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.envs.maniskill.fresh_physics import reset_exactly
 from rlinf.envs.maniskill.light_visuals import use_collision_hulls_as_visuals
+from rlinf.envs.maniskill.partial_reset import GLOBAL_RANDOM
 
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
@@ -105,7 +106,8 @@ class ManiSkillCpu:
 
 
 def _make(params: ManiskillParams) -> BaseEnv:
-    env = make_env(params, 1, "cpu")
+    with GLOBAL_RANDOM:
+        env = make_env(params, 1, "cpu")
     use_arm_control(env)
     if params.light_visuals:
         use_collision_hulls_as_visuals(env)

@@ -19,6 +19,7 @@ from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import Bas
 
 from rlinf.data.types import Start
 from rlinf.envs.maniskill.building import reset_options
+from rlinf.envs.maniskill.partial_reset import GLOBAL_RANDOM
 from rlinf.envs.maniskill.shader import choose_shader
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def reset_exactly(env: BaseEnv, start: Start) -> dict[str, Any]:
         body.put_to_sleep()  # also forgets for how long it has been at rest
     _move_to_new_scene(env)
     info: dict[str, Any]
-    _, info = env.reset(seed=start.seed, options=reset_options(start))
+    with GLOBAL_RANDOM:
+        _, info = env.reset(seed=start.seed, options=reset_options([start]))
     for body in _moving_bodies(env):
         body.wake_up()
     return info
@@ -49,7 +51,8 @@ def _rest_the_arm(env: BaseBridgeEnv, start: Start) -> None:
     The Bridge tasks let things settle inside a reset, while the arm is still where the episode
     before has left it and follows that episode's last action.
     """
-    env.reset(seed=start.seed, options=reset_options(start))
+    with GLOBAL_RANDOM:
+        env.reset(seed=start.seed, options=reset_options([start]))
     robot = env.agent.robot
     robot.set_joint_drive_targets(robot.get_qpos(), robot.active_joints)
 

@@ -30,6 +30,7 @@ from rlinf.envs.maniskill.building import (
     to_numpy,
 )
 from rlinf.envs.maniskill.config import ManiskillParams
+from rlinf.envs.maniskill.partial_reset import GLOBAL_RANDOM, reset_rows
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class ManiSkillGpu:
         self.num_envs = num_envs
         self._params, self._backend = params, backend
         self.replayable = backend == "cpu"  # a GPU adds forces up in no fixed order
-        self._env = make_env(params, num_envs, backend)
+        with GLOBAL_RANDOM:
+            self._env = make_env(params, num_envs, backend)
         if num_envs > 1 and isinstance(self._env, BaseBridgeEnv):
             raise UserError(
                 f"env.*.init_params.id = {params.id}: its resets let things settle, which moves "
@@ -71,14 +73,18 @@ class ManiSkillGpu:
         self._last = np.zeros((num_envs, self.action_dim), np.float32)
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
-        # One by one: many tasks draw from torch, which ManiSkill seeds once per call, so that in a
-        # joint reset a start would depend on which other envs are reset with it.
-        for env, start in zip(ids.tolist(), starts, strict=True):
-            only = torch.tensor([env], device=self._env.device)
+        # Numbered starts say all about an episode. Others are reset one by one: many tasks draw
+        # from torch, which ManiSkill seeds once per call, so that in a joint reset a start would
+        # depend on which other envs are reset with it.
+        together = len(starts) > 0 and all(start.trial >= 0 for start in starts)
+        pairs = list(zip(ids.tolist(), starts, strict=True))
+        for part in [pairs] if together else [[pair] for pair in pairs]:
             # A seed for every env is asked for; those of the others are not used.
-            _, self._info = self._env.reset(
-                seed=[start.seed] * self.num_envs, options={"env_idx": only, **reset_options(start)}
-            )
+            seeds = dict.fromkeys(range(self.num_envs), part[0][1].seed)
+            seeds |= {env: start.seed for env, start in part}
+            rows = torch.tensor([env for env, _ in part], device=self._env.device)
+            options = reset_options([start for _, start in part])
+            self._info = reset_rows(self._env, rows, list(seeds.values()), options)
         self._last[ids] = 0
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
@@ -126,7 +132,8 @@ class ManiSkillGpu:
     def onload(self) -> None:
         if hasattr(self, "_env"):
             return
-        self._env = make_env(self._params, self.num_envs, self._backend)
+        with GLOBAL_RANDOM:
+            self._env = make_env(self._params, self.num_envs, self._backend)
         snapshots.restore(self._env, self._kept)
         self._info = self._env.get_info()
 
