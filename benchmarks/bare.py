@@ -120,7 +120,7 @@ def maniskill(env: EnvConfig) -> Loop:
         return shown
 
     return Loop(
-        step, look, lambda: made.reset(seed=START.seed, options=reset_options(START)), made.close
+        step, look, lambda: made.reset(seed=START.seed, options=reset_options([START])), made.close
     )
 
 

@@ -89,7 +89,8 @@ class Pending:
     """Calls under way on several ranks of a group."""
 
     def __init__(self, group: str, method: str, calls: Sequence[tuple[int, ray.ObjectRef]]) -> None:
-        self._group, self._method = group, method
+        self.group = group  # its name
+        self._method = method
         self._calls = list(calls)
         self._kept: list[Any] | Exception | None = None  # after Ray ended
 
@@ -128,7 +129,7 @@ class Pending:
             if deadline is not None and waiting and time.monotonic() > deadline:
                 late = sorted(ranks[ref] for ref in waiting)
                 raise WorkerDied(
-                    f"{self._group} ranks {late} gave no answer to {self._method}() "
+                    f"{self.group} ranks {late} gave no answer to {self._method}() "
                     f"within {timeout_s:.0f} s"
                 )
         return [results[rank] for rank, _ in self._calls]
@@ -144,7 +145,7 @@ class Pending:
         refs = [ref for _, ref in self._calls]
         try:
             if len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) < len(refs):
-                raise WorkerDied(f"{self._group} had not answered {self._method}() when Ray ended")
+                raise WorkerDied(f"{self.group} had not answered {self._method}() when Ray ended")
             self._kept = [self._get(rank, ref, timeout_s=TAKE_OVER_S) for rank, ref in self._calls]
         except OWN_ERRORS as error:
             self._kept = error
@@ -153,14 +154,14 @@ class Pending:
         try:
             return ray.get(ref, timeout=timeout_s)
         except RayTaskError as error:
-            raise as_own_error(error, f"{self._group}[{rank}].{self._method}()") from None
+            raise as_own_error(error, f"{self.group}[{rank}].{self._method}()") from None
         except RayActorError as error:
             raise WorkerDied(
-                f"{self._group}[{rank}] died during {self._method}(): {error}"
+                f"{self.group}[{rank}] died during {self._method}(): {error}"
             ) from None
         except RayError as error:  # it was on a machine that is gone
             raise WorkerDied(
-                f"{self._group}[{rank}]: the result of {self._method}() is lost: {error}"
+                f"{self.group}[{rank}]: the result of {self._method}() is lost: {error}"
             ) from None
 
 

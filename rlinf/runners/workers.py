@@ -71,8 +71,14 @@ class Workers:
         self._prepare_actors()
 
     def interrupt(self) -> None:
-        """The env workers give up what they are doing, until `repair` lets them go on."""
+        """The env workers give up what they are doing, until `repair` lets them go on.
+
+        Where a call of the actor failed on one rank, the others wait for it inside a sum over the
+        ranks, until that times out. They are ended at once, as `repair` replaces all of them.
+        """
         limit = self.config.runner.worker_timeout_s
+        if self.actor is not None and any(p.group == self.actor.name for p in self._under_way):
+            self.actor.kill()
         self.env.call("interrupt").settle(limit)
         for pending in list(self._under_way):
             pending.settle(limit)
