@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import WorkerGroup
 from rlinf.cluster.nodes import Cluster
 from rlinf.config.load import Loaded
+from rlinf.config.process_environment import runtime_environment
 from rlinf.config.schema import Component
 
 

@@ -312,7 +312,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _prepare_imports() -> None:
     """Settings of torch and Ray, which read them when they are imported."""
-    from rlinf.cluster.environment import BEFORE_RAY, WAITING
+    from rlinf.config.process_environment import BEFORE_RAY, WAITING
 
     for name, value in {**WAITING, **BEFORE_RAY}.items():
         os.environ.setdefault(name, value)

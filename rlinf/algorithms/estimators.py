@@ -15,7 +15,7 @@ from rlinf.algorithms import advantages as formulas
 from rlinf.algorithms.advantages import Bootstrap
 from rlinf.algorithms.masks import at_reward_level, length_weights, until_first_end
 from rlinf.data.types import Trajectory
-from rlinf.logging.metrics import Maximum, Mean, Metric, Metrics, Minimum, Total
+from rlinf.metrics.types import Maximum, Mean, Metric, Metrics, Minimum, Total
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rlinf.algorithms.levels import Level, aggregate, entries, entry_weights
 from rlinf.data.types import TrainBatch
-from rlinf.logging.metrics import ExplainedVariance, Mean, Metric, Metrics
+from rlinf.metrics.types import ExplainedVariance, Mean, Metric, Metrics
 
 # A ratio beyond e^20 is clipped whatever its size; without this, its gradient would be 0 * inf.
 _LARGEST_LOG_RATIO = 20.0

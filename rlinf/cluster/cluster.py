@@ -13,7 +13,7 @@ import ray
 from rlinf.cluster import joining
 from rlinf.cluster.local import LocalRay, SafeJob
 from rlinf.cluster.nodes import Cluster
-from rlinf.cluster.placement import Node
+from rlinf.config.placement import Node
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
 

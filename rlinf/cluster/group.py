@@ -22,9 +22,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlinf import devices
 from rlinf.cluster import health
-from rlinf.cluster.environment import devices_of, split_secrets
-from rlinf.cluster.placement import ProcessPlacement
 from rlinf.cluster.service import Caller, serve
+from rlinf.config.placement import ProcessPlacement
+from rlinf.config.process_environment import devices_of, split_secrets
 from rlinf.data.types import ActReply, Observation, Purpose
 from rlinf.errors import OWN_ERRORS, WorkerDied
 from rlinf.registry import imported

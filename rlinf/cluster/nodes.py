@@ -18,9 +18,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rlinf.cluster.environment import interpreter_of, variables_of
 from rlinf.cluster.local import LocalRay
-from rlinf.cluster.placement import Node, parse, plural
+from rlinf.config.placement import Node, parse, plural
+from rlinf.config.process_environment import interpreter_of, variables_of
 from rlinf.config.schema import Config
 from rlinf.errors import NodeLost, UserError
 from rlinf.safe_path import without_working_folder

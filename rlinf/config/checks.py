@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rlinf.algorithms.estimators import ESTIMATORS
-from rlinf.cluster.placement import Node, parse, plural
 from rlinf.config import derive, env_checks, imitation_checks, placement_checks, without_effect
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement
+from rlinf.config.placement import Node, parse, plural
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.errors import UserError

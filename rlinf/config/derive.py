@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlinf.cluster.placement import Node, ProcessPlacement, parse, parse_ranks
+from rlinf.config.placement import Node, ProcessPlacement, parse, parse_ranks
 from rlinf.config.schema import (
     COMPONENTS,
     ActorConfig,

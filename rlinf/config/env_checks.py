@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from rlinf.cluster.placement import plural
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement, stage_processes
+from rlinf.config.placement import plural
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import differences

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlinf import control_groups, devices
-from rlinf.cluster.placement import Node
+from rlinf.config.placement import Node
 
 DEFAULT_CACHE = "~/.cache/rlinf"
 NVIDIA_SMI_S = 10.0  # longest wait for an answer of the driver

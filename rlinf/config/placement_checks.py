@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rlinf import devices
-from rlinf.cluster.environment import ranks_of
-from rlinf.cluster.placement import KEY, parse_ranks
 from rlinf.config.base import HIDDEN
 from rlinf.config.derive import Placement
+from rlinf.config.placement import KEY, parse_ranks
 from rlinf.config.problems import Problem
+from rlinf.config.process_environment import ranks_of
 from rlinf.config.schema import Config, NodeGroup
 
 

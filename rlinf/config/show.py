@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rlinf.algorithms.estimators import ESTIMATORS
-from rlinf.cluster.placement import plural
 from rlinf.config import memory, show_placement
 from rlinf.config.derive import EnvPlan, Plan
 from rlinf.config.load import Loaded
+from rlinf.config.placement import plural
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import explain
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 
-from rlinf.cluster.placement import plural
 from rlinf.config.load import Loaded
+from rlinf.config.placement import plural
 from rlinf.config.show import facts, messages
 
 

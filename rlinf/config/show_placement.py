@@ -9,8 +9,8 @@ from itertools import groupby
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from rlinf.cluster.placement import Kind, ProcessPlacement
 from rlinf.config.derive import Placement, Plan
+from rlinf.config.placement import Kind, ProcessPlacement
 from rlinf.config.schema import COMPONENTS, Component, Config, NodeGroup
 
 PHASES: tuple[tuple[str, tuple[Component, ...]], ...] = (

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rlinf.cluster.placement import Node, parse
 from rlinf.config import tree
+from rlinf.config.placement import Node, parse
 from rlinf.config.schema import FsdpConfig
 from rlinf.config.tree import Tree
 from rlinf.convert.draft import Draft

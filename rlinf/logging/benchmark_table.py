@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from rlinf.logging.outcomes import Outcome
-from rlinf.logging.results import wilson
+from rlinf.metrics.outcome import Outcome
+from rlinf.metrics.results import wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from rich.text import Text
 from rlinf.logging import display
 from rlinf.logging.capture import capture_output
 from rlinf.logging.files import RecordFile, folder_must_be_writable
-from rlinf.logging.outcomes import Outcome
+from rlinf.metrics.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rlinf.logging.outcomes import Outcome, difference_interval
+from rlinf.metrics.outcome import Outcome, difference_interval
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_STEPS = 24

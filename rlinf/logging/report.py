@@ -11,7 +11,7 @@ from typing import Any
 from rlinf.logging.charts import Curve, Series, line_chart, short
 from rlinf.logging.display import percent
 from rlinf.logging.files import write_atomically
-from rlinf.logging.outcomes import Outcome, difference_interval
+from rlinf.metrics.outcome import Outcome, difference_interval
 
 TRAINING, EVALUATION = "env/success_once", "eval/success_once"
 SHOWN_ABOVE = {TRAINING, EVALUATION, f"{EVALUATION}_low", f"{EVALUATION}_high"}

@@ -18,8 +18,8 @@ from typing import Any, Protocol, TextIO
 from urllib.parse import urlsplit
 
 from rlinf.errors import UserError
-from rlinf.logging.names import with_aliases
 from rlinf.logging.uploads import FINISH_TIMEOUT_S, REFUSED, UploadJob
+from rlinf.metrics.names import with_aliases
 
 POLL_INTERVAL_S = 0.25
 

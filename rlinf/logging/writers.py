@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from rlinf.errors import UserError
 from rlinf.logging.events import EventFile
 from rlinf.logging.files import RecordFile, folder_must_be_writable, write_atomically
-from rlinf.logging.names import with_aliases
 from rlinf.logging.uploads import Uploader
+from rlinf.metrics.names import with_aliases
 
 logger = logging.getLogger(__name__)
 

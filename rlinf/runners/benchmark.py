@@ -26,9 +26,9 @@ from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
 from rlinf.errors import UserError
 from rlinf.logging.benchmark_table import SetOutcome, markdown, table
 from rlinf.logging.files import write_atomically
-from rlinf.logging.outcomes import Outcome
-from rlinf.logging.results import wilson
 from rlinf.logging.writers import METRICS_FILE
+from rlinf.metrics.outcome import Outcome
+from rlinf.metrics.results import wilson
 from rlinf.runners.evaluate import open_evaluation, run_evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlinf.cluster.environment import torch_device
 from rlinf.config.derive import Plan
+from rlinf.config.process_environment import torch_device
 from rlinf.config.schema import Config
 from rlinf.data.disk import refusals_told
 from rlinf.envs.factory import make_batch

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from rlinf.cluster.placement import plural
 from rlinf.config.machine import Machine, this_machine
+from rlinf.config.placement import plural
 from rlinf.envs.rendering import RenderReport, check_rendering
 from rlinf.registry import renderers
 

@@ -16,9 +16,9 @@ from rlinf.data.types import EpisodeResult
 from rlinf.envs.starts import evaluation_starts
 from rlinf.errors import UserError
 from rlinf.logging.files import write_atomically
-from rlinf.logging.journal import read
-from rlinf.logging.outcomes import Outcome
-from rlinf.logging.results import EvalResult, evaluation
+from rlinf.metrics.journal import read
+from rlinf.metrics.outcome import Outcome
+from rlinf.metrics.results import EvalResult, evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.stopping import Stopped

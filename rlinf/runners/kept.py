@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from rlinf.cluster.group import Pending, WorkerGroup
-from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.placement import ProcessPlacement
 from rlinf.data.shared import Handle, SharedMemory
 from rlinf.workers.keeper import allocate
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from rlinf.cluster.environment import runtime_environment, torch_device
 from rlinf.cluster.group import WorkerGroup
 from rlinf.config.derive import Plan
+from rlinf.config.process_environment import runtime_environment, torch_device
 from rlinf.config.schema import Config
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.runners.run import Run
 from rlinf.workers.imitation import ImitationWorker
 

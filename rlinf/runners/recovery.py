@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from rlinf.cluster.placement import plural
 from rlinf.config.derive import Plan
+from rlinf.config.placement import plural
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerDied
 from rlinf.runners.run import Run

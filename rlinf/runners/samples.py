@@ -21,8 +21,8 @@ from rlinf.config import derive
 from rlinf.config.schema import Config
 from rlinf.data.layout import by_epoch, concatenate, flatten
 from rlinf.data.types import TrainBatch, Trajectory
-from rlinf.logging.metrics import Metric, Metrics, Total
-from rlinf.logging.results import episode_metrics
+from rlinf.metrics.results import episode_metrics
+from rlinf.metrics.types import Metric, Metrics, Total
 
 
 class Collector(Protocol):

@@ -10,8 +10,8 @@ from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserError, WorkerDied
-from rlinf.logging.metrics import Metrics
-from rlinf.logging.timeline import Span
+from rlinf.metrics.timeline import Span
+from rlinf.metrics.types import Metrics
 from rlinf.runners.closing import close_run
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.recovery import Recovery

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from rlinf.cluster.group import Pending
 from rlinf.config.schema import Config
 from rlinf.data.types import Trajectory
-from rlinf.logging.metrics import Mean, Metrics
+from rlinf.metrics.types import Mean, Metrics
 from rlinf.runners.run import Run
 from rlinf.runners.samples import collect
 from rlinf.runners.workers import Workers

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rlinf.cluster import health
-from rlinf.cluster.environment import runtime_environment
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.cluster.nodes import Cluster
-from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import Plan
+from rlinf.config.placement import ProcessPlacement
+from rlinf.config.process_environment import runtime_environment
 from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
 from rlinf.errors import UpdateGivenUp
-from rlinf.logging.journal import read
-from rlinf.logging.metrics import Metrics
-from rlinf.logging.timeline import Span
+from rlinf.metrics.journal import read
+from rlinf.metrics.timeline import Span
+from rlinf.metrics.types import Metrics
 from rlinf.models import shards
 from rlinf.runners.kept import KEEPER, KeptState
 from rlinf.runners.run import Run

@@ -23,8 +23,8 @@ from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
 from rlinf.data.shared import Handle, SharedMemory
 from rlinf.data.types import Observation, TrainBatch, Weights, take_sampled
-from rlinf.logging.metrics import Mean, Metrics, Total
-from rlinf.logging.timeline import Span, Spans
+from rlinf.metrics.timeline import Span, Spans
+from rlinf.metrics.types import Mean, Metrics, Total
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.workers.debugging import keep_batch

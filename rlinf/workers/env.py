@@ -18,9 +18,9 @@ from rlinf.data.types import EpisodeResult, Purpose, Start, Trajectory
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.factory import make_batch
 from rlinf.envs.video import first_episodes, write_video
-from rlinf.logging.journal import Journal
-from rlinf.logging.metrics import Metrics, Total
-from rlinf.logging.timeline import Span, Spans
+from rlinf.metrics.journal import Journal
+from rlinf.metrics.timeline import Span, Spans
+from rlinf.metrics.types import Metrics, Total
 from rlinf.workers.process import prepare_process
 from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
 

@@ -17,7 +17,7 @@ from rlinf.data.conventions import conversion
 from rlinf.data.random import Noise, derive
 from rlinf.errors import UserError
 from rlinf.imitation.demonstrations import Demonstrations
-from rlinf.logging.metrics import Mean, Metrics
+from rlinf.metrics.types import Mean, Metrics
 from rlinf.models.base import ImitablePolicy, Imitation, Policy
 from rlinf.models.loading import start_policy
 from rlinf.workers.memory import RowLimit

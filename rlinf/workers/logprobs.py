@@ -13,7 +13,7 @@ from rlinf.config.schema import Config
 from rlinf.data.layout import ObservationTable
 from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
-from rlinf.logging.metrics import Maximum, Mean, Metrics
+from rlinf.metrics.types import Maximum, Mean, Metrics
 from rlinf.models.base import Policy, Sampling
 from rlinf.workers.passes import Passes, Piece
 from rlinf.workers.ranks import Ranks

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore, TCPStore
 
-from rlinf.logging.metrics import Mean, Metric
+from rlinf.metrics.types import Mean, Metric
 
 
 class Ranks:

@@ -15,7 +15,7 @@ from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.data.shared import Handle, SharedMemory
 from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose, Weights
-from rlinf.logging.timeline import Span, Spans
+from rlinf.metrics.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, as_tensor, copy, join, move

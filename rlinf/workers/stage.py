@@ -31,7 +31,7 @@ from rlinf.data.types import (
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import evaluation_trials, group_indices, training_starts
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError
-from rlinf.logging.timeline import Spans
+from rlinf.metrics.timeline import Spans
 
 _TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
 

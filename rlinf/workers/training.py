@@ -16,7 +16,7 @@ import torch.distributed as dist
 from rlinf.config.derive import needs_fsdp
 from rlinf.config.schema import Config, OptimConfig
 from rlinf.errors import NumericsError
-from rlinf.logging.metrics import Mean, Metrics, Total
+from rlinf.metrics.types import Mean, Metrics, Total
 from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.models.export import write_policy

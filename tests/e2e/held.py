@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rlinf.data.types import TrainBatch
 from rlinf.logging.files import write_atomically
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.workers.actor import ActorWorker
 from tests.e2e import runs
 

@@ -26,7 +26,7 @@ from rlinf.algorithms.losses import (
     value_loss,
 )
 from rlinf.data.types import TrainBatch
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 
 
 def tensor(*numbers: float) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
 from rlinf.data.layout import micro_batches
 from rlinf.data.types import TrainBatch, take_sampled
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 
 N, C, A = 29, 4, 3
 LIVE = torch.tensor([True, False, True])

@@ -10,8 +10,8 @@ import ray
 
 from rlinf.cluster import nodes
 from rlinf.cluster.nodes import Cluster, Member, assign, examine
-from rlinf.cluster.placement import Node
 from rlinf.config.load import load
+from rlinf.config.placement import Node
 from rlinf.errors import NodeLost
 
 CPU, GPUS = Node(0, 4), Node(8, 64)

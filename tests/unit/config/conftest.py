@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rlinf.cluster.placement import Node
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
+from rlinf.config.placement import Node
 from rlinf.errors import UserError
 
 LAPTOP = Machine(Node(accelerators=0, cpu_slots=2), 16_000_000_000)

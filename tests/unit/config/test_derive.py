@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from rlinf import registry
-from rlinf.cluster.placement import Node
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
+from rlinf.config.placement import Node
 from rlinf.config.show import render
 from rlinf.models.mlp.config import MlpConfig
 from rlinf.models.tiny_vla.config import TinyVlaConfig

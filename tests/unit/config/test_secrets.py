@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlinf.cluster.environment import runtime_environment
-from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config import show
 from rlinf.config.load import Loaded, load
+from rlinf.config.placement import ProcessPlacement
+from rlinf.config.process_environment import runtime_environment
 from rlinf.config.schema import Config
 from rlinf.envs.benchmarks import Benchmark, BenchmarkSet
 from rlinf.errors import UserError

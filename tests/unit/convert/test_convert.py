@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlinf.cluster.placement import Node
 from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import load
 from rlinf.config.machine import Machine
+from rlinf.config.placement import Node
 from rlinf.config.schema import Config
 from rlinf.config.validate import validate
 from rlinf.convert.convert import Converted, convert

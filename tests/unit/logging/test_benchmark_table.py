@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlinf.logging.benchmark_table import SetOutcome, markdown, table
-from rlinf.logging.outcomes import Outcome
+from rlinf.metrics.outcome import Outcome
 
 GROUPS = ["Training setting", "Vision", "Semantic"]
 

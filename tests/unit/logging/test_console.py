@@ -12,7 +12,7 @@ import pytest
 from rlinf.errors import UserError
 from rlinf.logging import display
 from rlinf.logging.console import SIGN_OF_LIFE_S, Console, open_console
-from rlinf.logging.outcomes import Outcome, difference_interval
+from rlinf.metrics.outcome import Outcome, difference_interval
 
 BEFORE = Outcome("before", success=0.25, low=0.18, high=0.33, episodes=128)
 AFTER = Outcome("after", success=0.625, low=0.54, high=0.70, episodes=128)

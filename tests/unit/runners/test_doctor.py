@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from rlinf.cluster.placement import Node
 from rlinf.config.machine import Machine
+from rlinf.config.placement import Node
 from rlinf.envs.rendering import RenderReport, failure
 from rlinf.runners.doctor import Finding, examine
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlinf.cluster.placement import ProcessPlacement
+from rlinf.config.placement import ProcessPlacement
 from rlinf.data.shared import Handle, SharedMemory
 from rlinf.errors import UserError
 from rlinf.runners.kept import KeptState

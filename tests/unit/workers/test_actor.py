@@ -14,7 +14,7 @@ from rlinf.data.layout import ObservationTable
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.stage import TrainStage

@@ -14,15 +14,15 @@ import torch
 import torch._dynamo
 
 import rlinf.workers.fsdp  # noqa: F401
-from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import shard_size
 from rlinf.config.load import load
+from rlinf.config.placement import ProcessPlacement
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.errors import UserError
 from rlinf.imitation.episode import Episode
 from rlinf.imitation.lerobot.write import Writer
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import save_policy, start_policy
 from rlinf.workers.imitation import ImitationWorker, batch_rows

@@ -21,7 +21,7 @@ from rlinf.config.schema import Config
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch
 from rlinf.envs.factory import make_batch
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.models.base import ImitablePolicy
 from rlinf.models.loading import build_policy
 from rlinf.models.prismatic import images

@@ -10,7 +10,7 @@ import pytest
 
 from rlinf.config.schema import Config
 from rlinf.data.types import Trajectory
-from rlinf.logging.metrics import Metrics, Total
+from rlinf.metrics.types import Metrics, Total
 from rlinf.runners.samples import collect, make_samples
 from rlinf.workers.stage import TrainStage
 from tests.unit.workers.test_stage import GROUPS

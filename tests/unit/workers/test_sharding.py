@@ -15,14 +15,14 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from rlinf.cluster.placement import ProcessPlacement
 from rlinf.config.derive import accumulates, shard_size
+from rlinf.config.placement import ProcessPlacement
 from rlinf.config.schema import Config, FsdpConfig
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation
 from rlinf.errors import OutOfMemory, UpdateGivenUp
-from rlinf.logging.metrics import Metrics
+from rlinf.metrics.types import Metrics
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.mlp.config import MlpConfig

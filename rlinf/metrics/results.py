@@ -9,8 +9,8 @@ from statistics import NormalDist
 from typing import Literal
 
 from rlinf.data.types import EpisodeResult
-from rlinf.logging.metrics import Mean, Metric, Metrics, Total
-from rlinf.logging.outcomes import Outcome
+from rlinf.metrics.outcome import Outcome
+from rlinf.metrics.types import Mean, Metric, Metrics, Total
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlinf.cluster.placement import Node, ProcessPlacement, parse, plural
+from rlinf.config.placement import Node, ProcessPlacement, parse, plural
 from rlinf.config.schema import COMPONENTS, GroupPlacement, NodeGroup
 from rlinf.errors import UserError
 

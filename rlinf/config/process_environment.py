@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rlinf.cluster.placement import ProcessPlacement, parse_ranks
+from rlinf.config.placement import ProcessPlacement, parse_ranks
 from rlinf.config.schema import NodeEnvironment, NodeGroup
 from rlinf.safe_path import SAFE
 

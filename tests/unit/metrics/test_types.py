@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlinf.logging.metrics import (
+from rlinf.metrics.types import (
     ExplainedVariance,
     Maximum,
     Mean,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rlinf.data.types import EpisodeResult, Start
-from rlinf.logging.results import episode_metrics, evaluation, outcome, wilson
+from rlinf.metrics.results import episode_metrics, evaluation, outcome, wilson
 
 # Three finished episodes: solved at the end; solved on the way but not at the end; failed.
 SOLVED = EpisodeResult(0, Start(0, 0, 0), 4, 2.0, True, True, True)

@@ -9,9 +9,9 @@ import torch
 from rlinf.algorithms.estimators import Estimates, rollout_metrics
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
-from rlinf.logging.metrics import Metrics
-from rlinf.logging.names import METRICS, aliases, lookup, with_aliases
-from rlinf.logging.results import episode_metrics, evaluation
+from rlinf.metrics.names import METRICS, aliases, lookup, with_aliases
+from rlinf.metrics.results import episode_metrics, evaluation
+from rlinf.metrics.types import Metrics
 
 KINDS = {
     "Mean": "mean",

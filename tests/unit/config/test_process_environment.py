@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rlinf.cluster.environment import (
+from rlinf.cluster.group import _Host
+from rlinf.config.placement import Kind, ProcessPlacement
+from rlinf.config.process_environment import (
     devices_of,
     interpreter_of,
     runtime_environment,
     split_secrets,
     torch_device,
 )
-from rlinf.cluster.group import _Host
-from rlinf.cluster.placement import Kind, ProcessPlacement
 from rlinf.config.schema import NodeEnvironment, NodeGroup
 from rlinf.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlinf.logging.timeline import Span, Spans, Trace, idle_fractions
+from rlinf.metrics.timeline import Span, Spans, Trace, idle_fractions
 
 
 def span(worker: str, lane: str, began: float, ended: float, busy: bool = True) -> Span:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlinf.data.types import EpisodeResult, Start
-from rlinf.logging.journal import Journal, read
+from rlinf.metrics.journal import Journal, read
 
 FIRST = EpisodeResult(0, Start(0, 1, 7), 4, 1.0, True, True, True)
 SECOND = EpisodeResult(3, Start(2, 0, 9), 10, 0.5, False, False, False)

@@ -1,0 +1,1 @@
+"""A simulator and a model outside of RLinf."""
