@@ -1,6 +1,7 @@
 """The quickstart for several seeds: what success rises from, what to, and in what time.
 
 python benchmarks/quickstart.py --seeds 1 2 3
+python benchmarks/quickstart.py --config maniskill_ppo_flow_tiny
 
 Every seed collects its own demonstrations, imitates them and trains; all are evaluated on the same
 held-out starts. Writes a JSON file with every number and a picture of the curves.
@@ -27,14 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--config", default="quickstart")
     arguments = parser.parse_args()
-    runs = [run(seed, arguments.overrides) for seed in arguments.seeds]
-    path = write("quickstart", record({"runs": runs}))
-    draw(runs, path.with_suffix(".png"))
+    name = arguments.config
+    runs = [run(name, seed, arguments.overrides) for seed in arguments.seeds]
+    path = write(name.replace("_", "-"), record({"runs": runs}))
+    draw(name, runs, path.with_suffix(".png"))
     print(f"wrote {path}")
 
 
-def run(seed: int, overrides: list[str]) -> dict[str, Any]:
+def run(config: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """One whole run with nothing cached; returns its curves and its wall seconds."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
@@ -44,7 +47,7 @@ def run(seed: int, overrides: list[str]) -> dict[str, Any]:
             [
                 str(RLINF),
                 "train",
-                "quickstart",
+                config,
                 f"runner.logger.log_path={folder}",
                 f"imitation.cache_dir={scratch}/cache",
                 *seeds,
@@ -65,7 +68,7 @@ def run(seed: int, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def draw(runs: list[dict[str, Any]], path: Path) -> None:
+def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
     """Training success per iteration as lines, evaluations as points with 95 % intervals."""
     import matplotlib
 
@@ -92,9 +95,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             capsize=3,
             label=f"seed {entry['seed']}",
         )
-    axes.set(
-        xlabel="PPO iterations", ylabel="success", ylim=(0, 1), title="quickstart: PushCube-v1"
-    )
+    axes.set(xlabel="PPO iterations", ylabel="success", ylim=(0, 1), title=f"{name}: PushCube-v1")
     axes.grid(alpha=0.3)
     axes.legend(title="held-out starts (thin: training)", fontsize=8)
     figure.savefig(path, dpi=150)

@@ -29,6 +29,8 @@ MODELS: dict[str, str] = {
     "tiny_vla": "rlinf.models.tiny_vla.spec:SPEC",
     "openvla": "rlinf.models.openvla.spec:SPEC",
     "openvla_oft": "rlinf.models.openvla_oft.spec:SPEC",
+    "tiny_flow": "rlinf.models.tiny_flow.spec:SPEC",
+    "gr00t": "rlinf.models.gr00t.spec:SPEC",
 }
 """`actor.model.model_type` -> its `ModelSpec`."""
 

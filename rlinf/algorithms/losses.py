@@ -54,8 +54,8 @@ class Evaluated(Protocol):
         """[N, C, A] float32."""
 
     @property
-    def entropy(self) -> Tensor:
-        """[N, C, A] float32."""
+    def entropy(self) -> Tensor | None:
+        """[N, C, A] float32; None where no update can change it."""
 
     @property
     def values(self) -> Tensor:
@@ -175,9 +175,10 @@ def minibatch_loss(
         reference_logprobs: [N, C, A] of the start policy; needed where kl_beta is not 0.
     """
     loss, share, metrics = _policy_part(new, old, live, settings, over)
-    entropy, entropy_metrics = _entropy_part(new, old, live, settings, over)
-    loss = loss - settings.entropy_bonus * entropy
-    metrics |= entropy_metrics
+    if new.entropy is not None:
+        entropy, entropy_metrics = _entropy_part(new.entropy, old, live, settings, over)
+        loss = loss - settings.entropy_bonus * entropy
+        metrics |= entropy_metrics
     if settings.kl_beta:
         assert reference_logprobs is not None, "kl_beta needs the start policy's log-probs"
         kl, kl_metrics = _reference_part(new, old, live, settings, over, reference_logprobs)
@@ -319,9 +320,9 @@ def _value_part(
 
 
 def _entropy_part(
-    new: Evaluated, old: Samples, live: Tensor, settings: LossSettings, over: Denominators
+    entropy: Tensor, old: Samples, live: Tensor, settings: LossSettings, over: Denominators
 ) -> tuple[Tensor, dict[str, Metric]]:
-    total = aggregate(new.entropy, old.mask, live, settings.entropy_type).sum()
+    total = aggregate(entropy, old.mask, live, settings.entropy_type).sum()
     count = _sum(entries(old.mask, live, settings.entropy_type))
     return _over(total, over.entropy), {"train/entropy_loss": Mean(_sum(total), count)}
 

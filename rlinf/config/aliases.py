@@ -19,8 +19,13 @@ from rlinf.config.tree import Tree
 RENAMED: dict[str, str] = {
     "actor.checkpoint_load_path": "actor.model.model_path",
     "actor.fsdp_config.gradient_checkpointing": "actor.model.gradient_checkpointing",
+    "actor.model.embodiment_tag": "actor.model.embodiment",
     "actor.model.implement_version": "actor.model.recipe",
     "actor.model.model_name": "actor.model.model_type",
+    "actor.model.rl_head_config.ignore_last": "actor.model.ignore_last",
+    "actor.model.rl_head_config.joint_logprob": "actor.model.joint_logprob",
+    "actor.model.rl_head_config.noise_level": "actor.model.noise_level",
+    "actor.model.rl_head_config.noise_method": "actor.model.noise_method",
     "actor.model.sharding_strategy": "actor.fsdp_config.sharding_strategy",
     "algorithm.auto_reset": "env.train.auto_reset",
     "algorithm.bootstrap_type": "algorithm.bootstrap",

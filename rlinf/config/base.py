@@ -90,6 +90,8 @@ class Spaces(NamedTuple):
     image_size: tuple[int, int] | None  # height, width in pixels
     action_dim: int | None
     num_views: int | None = None  # pictures of one observation
+    views: tuple[str, ...] | None = None  # names of the pictures: main, wrist, ...
+    state: tuple[tuple[str, int], ...] | None = None  # names and sizes of the state's slices
 
 
 class Footprint(NamedTuple):
@@ -108,6 +110,8 @@ class ModelConfig(Section):
 
     draws_tokens: ClassVar[bool]
     """Whether actions are tokens, to which top-k and top-p apply."""
+    imitates: ClassVar[bool] = True
+    """Whether it can learn from demonstrations."""
     views_key: ClassVar[str] = ""
     """The field that says how many pictures of an observation are read."""
     same_weights: ClassVar[tuple[str, ...]] = ("precision", "gradient_checkpointing")
@@ -157,6 +161,16 @@ class ModelConfig(Section):
     def trains_adapters(self) -> bool:
         """Whether only low-rank adapters (and the critic) are trained."""
         return False
+
+    @property
+    def has_entropy(self) -> bool:
+        """Whether training can change the entropy of its actions."""
+        return True
+
+    @property
+    def horizon(self) -> int:
+        """Actions of a demonstration that a sample is learned from; C of them are executed."""
+        return self.num_action_chunks
 
     def starting_from(self, folder: Path) -> Self:
         """The same with the weights of a policy folder."""

@@ -188,6 +188,12 @@ def _critic(config: Config) -> Iterator[Problem]:
 
 def _sampling(config: Config) -> Iterator[Problem]:
     sampling, model = config.algorithm.sampling_params, config.actor.model
+    if config.algorithm.entropy_bonus and not model.has_entropy:
+        yield Problem(
+            f"algorithm.entropy_bonus = {config.algorithm.entropy_bonus}: no update changes the "
+            f"entropy of the actions of {model.model_type}, as it is set up",
+            "set algorithm.entropy_bonus=0",
+        )
     if model.draws_tokens:
         return
     for key, value, off in (("top_k", max(sampling.top_k, 0), 0), ("top_p", sampling.top_p, 1.0)):

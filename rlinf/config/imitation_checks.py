@@ -38,11 +38,17 @@ def _source(settings: ImitationConfig) -> Iterator[Problem]:
 
 def _policy(settings: ImitationConfig, config: Config) -> Iterator[Problem]:
     model = config.actor.model
-    if not model.draws_tokens:
+    if not model.imitates:
         yield Problem(
-            f"imitation with actor.model.model_type = {model.model_type}: it learns action tokens, "
-            "and this policy has none",
+            f"imitation with actor.model.model_type = {model.model_type}: this policy learns by "
+            "reinforcement alone",
             "leave the section imitation out, or use model@actor.model=tiny_vla",
+        )
+    elif settings.label_smoothing_bins and not model.draws_tokens:
+        yield Problem(
+            f"imitation.label_smoothing_bins = {settings.label_smoothing_bins}: the actions of "
+            f"{model.model_type} are not tokens of bins",
+            "set imitation.label_smoothing_bins=0",
         )
     if settings.statistics == "model" and not (model.model_path or config.runner.ckpt_path):
         yield Problem(

@@ -173,15 +173,35 @@ REFUSED: dict[str, tuple[str, str]] = {
         "models with FiLM are not part of this version",
         "remove it where it is false; a model that was fine-tuned with FiLM cannot be used",
     ),
-    **dict.fromkeys(
-        (
-            "actor.model.denoising_steps",
-            "actor.model.embodiment_tag",
-            "actor.model.obs_converter_type",
-            "actor.model.rl_head_config",
-        ),
-        ("it belongs to GR00T, which is planned, not part of this version", "remove it"),
+    "actor.model.obs_converter_type": (
+        "what a view and a number of the state is called is the embodiment's business",
+        "remove it; actor.model.embodiment names one, or a file that describes yours",
     ),
+    **dict.fromkeys(
+        ("actor.model.rl_head_config.noise_params", "actor.model.rl_head_config.noise_anneal"),
+        (
+            "the noise anneals where it is told where to",
+            "remove it; for [a,b,n] write actor.model.noise_level=a, noise_level_end=b and "
+            "noise_anneal_updates=n, where n counts optimizer steps",
+        ),
+    ),
+    "actor.model.rl_head_config.valid_action_dim": (
+        "log-probs are those of the numbers that reach the simulator, actor.model.action_dim",
+        "remove it",
+    ),
+    "actor.model.rl_head_config.chunk_critic_input": (
+        "the critic reads the whole horizon, or the state",
+        "remove it; see actor.model.critic",
+    ),
+    "actor.model.rl_head_config.detach_critic_input": (
+        "the critic reads the model and does not shape it",
+        "remove it",
+    ),
+    "actor.model.rl_head_config.safe_get_logprob": (
+        "a step without noise has log-prob 0 and no gradient",
+        "remove it",
+    ),
+    "actor.model.rl_head_config.disable_dropout": ("there is no dropout", "remove it"),
     **dict.fromkeys(
         ("env.*.base_config_name", "env.*.task_idx", "env.*.tasks.activity_task_indices"),
         ("it belongs to BEHAVIOR, which is planned, not part of this version", "remove it"),
@@ -228,8 +248,6 @@ ABSENT: dict[str, dict[str, str]] = {
         ),
     },
     "model_type": {
-        "gr00t": _PLANNED,
-        "gr00t_n1_5": _PLANNED,
         **dict.fromkeys(("openpi", "pi0", "pi05", "gr00t_n1_6", "cnn_policy"), _OUTSIDE),
     },
 }

@@ -69,6 +69,11 @@ class Demonstrations:
         episodes = len(np.unique(self.episode[self.starts]))
         return ActionStatistics.of(actions.reshape(-1, actions.shape[-1]), episodes)
 
+    def state_statistics(self) -> ActionStatistics:
+        """Of the robot's state where the samples begin."""
+        episodes = len(np.unique(self.episode[self.starts]))
+        return ActionStatistics.of(self.state[self.starts], episodes)
+
     def split(self, share: float, seed: int) -> tuple[Demonstrations, Demonstrations]:
         """Samples to learn from, and those of a share of the episodes, held out for judging.
 

@@ -121,6 +121,7 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("eval/num_episodes", "episodes evaluated", "sum"),
     MetricName("eval/task_*/success_once", "success_once of one task, by its index"),
     MetricName("eval/libero_*/success_once", "success_once of one suite of LIBERO"),
+    MetricName("sft/flow_loss", "squared error of the velocity from noise to demonstrated actions"),
     MetricName("sft/token_loss", "cross-entropy of the demonstrated action tokens"),
     MetricName("sft/value_loss", "squared error of the critic on demonstrated returns"),
     MetricName("sft/token_accuracy", "share of action tokens whose most likely bin is the label"),
@@ -129,7 +130,9 @@ METRICS: tuple[MetricName, ...] = (
     ),
     MetricName("sft/grad_norm", "gradient norm before clipping, over steps"),
     MetricName("sft/lr", "learning rate, over steps"),
-    MetricName("sft/heldout_loss", "token_loss on held-out episodes, labels not smoothed"),
+    MetricName(
+        "sft/heldout_loss", "token_loss or flow_loss on held-out episodes, labels not smoothed"
+    ),
     MetricName("sft/heldout_token_accuracy", "token_accuracy on held-out episodes"),
     MetricName("sft/heldout_action_error", "action_error on held-out episodes"),
     MetricName("time/samples_per_second", "demonstrated chunks learned from per second"),

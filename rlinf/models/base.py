@@ -56,7 +56,7 @@ class Evaluation:
     """What training needs of N given action chunks; all float32, with gradient."""
 
     logprobs: Tensor  # [N, C, A] of the given actions, at the rollout's temperature
-    entropy: Tensor  # [N, C, A]
+    entropy: Tensor | None  # [N, C, A]; None where no update can change it
     values: Tensor  # [N, C] action level, [N, 1] chunk level, [N, 0] without a value head
 
 
@@ -172,6 +172,9 @@ class ImitablePolicy(Policy):
     @abstractmethod
     def set_action_statistics(self, statistics: ActionStatistics) -> None:
         """Takes over the range of the actions there are, before the first step."""
+
+    def set_state_statistics(self, statistics: ActionStatistics) -> None:
+        """Takes over the range of the robot's state, where the policy reads that."""
 
     @abstractmethod
     def imitate(

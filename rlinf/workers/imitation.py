@@ -66,6 +66,7 @@ class ImitationWorker(TrainingWorker):
         assert config.imitation is not None, "checked by the launcher"
         self.settings = settings = config.imitation
         self.chunk = config.actor.model.num_action_chunks
+        self.horizon = config.actor.model.horizon
         cache = cache_folder(settings.cache_dir)
         data = Demonstrations.load(folders, settings.image_keys, cache, lambda *_: None)
         check_fit(data, config, ", ".join(folders))
@@ -76,7 +77,8 @@ class ImitationWorker(TrainingWorker):
         policy = imitable(start_policy(config), config)
         policy.imitate_with(settings)
         if settings.statistics == "data":
-            policy.set_action_statistics(self.learned.action_statistics(self.chunk))
+            policy.set_action_statistics(self.learned.action_statistics(self.horizon))
+            policy.set_state_statistics(self.learned.state_statistics())
         super().__init__(
             config,
             policy,
@@ -156,7 +158,7 @@ class ImitationWorker(TrainingWorker):
         """`keys`: [n] of the random numbers of each row."""
         return self.policy.imitate(
             data.observation(rows),
-            data.chunks(rows, self.chunk),
+            data.chunks(rows, self.horizon),
             data.values(rows, self.chunk, self.settings.gamma),
             Noise(keys),
         )

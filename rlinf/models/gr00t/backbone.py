@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, Qwen3Config, Qwen3Model, SiglipVisionConfig
 from transformers import SiglipVisionModel as Siglip
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
 from rlinf.models.gr00t.folder import Folder
 
@@ -92,6 +93,16 @@ class Backbone(nn.Module):
             position_ids=positions,
             real=here if padding == "flash" else None,
         ).last_hidden_state
+
+    def restore_buffers(self) -> None:
+        """Makes what is not stored, after a start without memory."""
+        vision, language = self.eagle_model["vision_model"], self.eagle_model["language_model"]
+        qwen: Any = language["model"]  # type: ignore[index]
+        device = qwen.norm.weight.device
+        qwen.rotary_emb = Qwen3RotaryEmbedding(qwen.config).to(device)
+        places: Any = vision.embeddings
+        positions = torch.arange(places.num_positions, device=device).expand((1, -1))
+        places.register_buffer("position_ids", positions, persistent=False)
 
     def layers(self) -> list[nn.Module]:
         """The repeated layers, in order of use."""

@@ -228,6 +228,7 @@ def _check(folder: Folder) -> None:
             head["diffusion_model_cfg"].get("interleave_self_attention"),
             True,
         ),
+        "num_timestep_buckets": (head.get("num_timestep_buckets"), 1000),
         "noise_beta_beta": (head.get("noise_beta_beta"), 1.0),
         "use_pixel_shuffle": (folder.backbone.get("use_pixel_shuffle", False), False),
         "mlp_connector_layers": (folder.backbone.get("mlp_connector_layers", 1), 1),

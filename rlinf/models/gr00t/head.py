@@ -36,7 +36,7 @@ class SlotLinear(nn.Module):
 
     def __init__(self, slots: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.W = nn.Parameter(0.02 * torch.randn(slots, inputs, outputs))
+        self.W = nn.Parameter(torch.randn(slots, inputs, outputs) / inputs**0.5)
         self.b = nn.Parameter(torch.zeros(slots, outputs))
 
     def forward(self, x: Tensor, slots: Slots) -> Tensor:
@@ -132,3 +132,7 @@ class ActionHead(nn.Module):
         blocks = self.vl_self_attention["transformer_blocks"]
         assert isinstance(blocks, nn.ModuleList)
         return list(blocks)
+
+    def layers(self) -> list[nn.Module]:
+        """The repeated layers, in order of use."""
+        return [*self.looking_blocks(), *self.model.transformer_blocks]

@@ -123,6 +123,11 @@ class Scale(nn.Module):
             low, high = q01, q99
         return (values + 1) / 2 * (high - low) + low
 
+    def varies(self) -> Tensor:
+        """[n] bool: which numbers the data has more than one value of."""
+        low, high, *_ = self.numbers
+        return low < high
+
     def take(self, rows: np.ndarray) -> None:
         """Scales as other data needs it from now on; [6, n], rows as in `ROWS`."""
         self.numbers.copy_(torch.from_numpy(rows))

@@ -20,6 +20,7 @@ from rlinf.models.files import read_tensors, write_shards
 from rlinf.models.gr00t.backbone import Backbone, Padding
 from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Folder
 from rlinf.models.gr00t.head import ActionHead, Looked, Slots
+from rlinf.models.gr00t.heads import PREFIXES
 from rlinf.models.prismatic.weight_files import weight_files
 
 _VISION = "backbone.eagle_model.vision_model."
@@ -50,9 +51,22 @@ class Gr00t(nn.Module):
         mask = None if hidden else real.to(features.device)
         return self.action_head.look(features, mask, state, slots)
 
+    def assign(self, state: Mapping[str, Tensor]) -> None:
+        """Makes the tensors the parameters, or copies them where there are parameters."""
+        if not next(self.parameters()).is_meta:
+            self.load_state_dict(state)
+            return
+        trained = {name: p.requires_grad for name, p in self.named_parameters()}
+        self.load_state_dict(state, assign=True)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(trained[name])
+        self.backbone.restore_buffers()
 
-def read(folder: Folder, expected: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The weights of a folder by our names.
+
+def read(
+    folder: Folder, expected: Mapping[str, Tensor], dtype: torch.dtype
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of a folder by our names, and what reinforcement learning added to them.
 
     Args:
         expected: names and shapes there must be.
@@ -63,6 +77,7 @@ def read(folder: Folder, expected: Mapping[str, Tensor], dtype: torch.dtype) -> 
     state: dict[str, Tensor] = {}
     for path in weight_files(folder.path):
         state |= {_ours(name): tensor.to(dtype) for name, tensor in read_tensors(path).items()}
+    added = {name: state.pop(name).float() for name in list(state) if name.startswith(PREFIXES)}
     output = state.pop(_OUTPUT, None)
     if output is not None:
         state.setdefault(_EMBEDDING, output)  # one weight under two names
@@ -84,7 +99,7 @@ def read(folder: Folder, expected: Mapping[str, Tensor], dtype: torch.dtype) -> 
                 f"the processor's it is {list(tensor.shape)}",
                 "take model and processor of the same kind",
             )
-    return state
+    return state, added
 
 
 def write(

@@ -11,6 +11,7 @@ class MlpConfig(ModelConfig):
     """A tanh multi-layer perceptron over the state vector with Gaussian actions."""
 
     draws_tokens = False
+    imitates = False
     same_weights = (*ModelConfig.same_weights, "log_std_init")
 
     model_type: Literal["mlp"]

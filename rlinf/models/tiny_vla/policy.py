@@ -138,20 +138,27 @@ class TinyVlaPolicy(TokenPolicy):
         full[..., self.live] = values
         return full
 
-    def _pictures(self, observation: Observation) -> np.ndarray:
-        """[B, V, H, H, 3] uint8, V and H as configured."""
-        shown = views_of(observation, self.network.config.views, "num_views")
-        size, side = shown.shape[2:4], self.network.config.image_size
-        if size != (side, side):
-            raise UserError(
-                f"actor.model.image_size = {side}: the simulator's pictures are "
-                f"{size[0]} x {size[1]}",
-                f"set image_size=[{side},{side}] in env.train.init_params and env.eval.init_params",
-            )
-        return shown
-
     def _forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """Logits [B, C, A, bins] and values [B, C or 1 or 0]."""
-        images = torch.from_numpy(self._pictures(observation)).to(self.device)
+        config = self.network.config
+        images = torch.from_numpy(pictures(observation, config.views, config.image_size)).to(
+            self.device
+        )
         text = tokenize(observation.instructions).to(self.device)
         return self.network(images, text)
+
+
+def pictures(observation: Observation, views: int, side: int) -> np.ndarray:
+    """The pictures of an observation, [B, views, side, side, 3] uint8, as the model takes them.
+
+    Raises:
+        UserError: the simulator shows others.
+    """
+    shown = views_of(observation, views, "num_views")
+    size = shown.shape[2:4]
+    if size != (side, side):
+        raise UserError(
+            f"actor.model.image_size = {side}: the simulator's pictures are {size[0]} x {size[1]}",
+            f"set image_size=[{side},{side}] in env.train.init_params and env.eval.init_params",
+        )
+    return shown

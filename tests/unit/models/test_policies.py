@@ -13,13 +13,17 @@ from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
 from rlinf.models.base import Policy, Sampling
+from rlinf.models.flow.policy import FlowPolicy
+from rlinf.models.gr00t.config import Gr00tConfig
 from rlinf.models.loading import build_policy, load_policy, save_policy
 from rlinf.models.mlp.config import MlpConfig
 from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla_oft.config import OpenVlaOftConfig
+from rlinf.models.tiny_flow.config import TinyFlowConfig
 from rlinf.models.tiny_vla.config import TinyVlaConfig
 from rlinf.models.weights import Layout, copy, join, write
 from rlinf.registry import MODELS
+from tests import tiny_gr00t
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 
 B = 5
@@ -40,6 +44,16 @@ CONFIGS: dict[str, ModelConfig] = {
         depth=1,
         num_heads=2,
     ),
+    "tiny_flow": TinyFlowConfig(
+        model_type="tiny_flow",
+        image_size=32,
+        action_dim=3,
+        num_action_chunks=2,
+        width=32,
+        depth=2,
+        num_heads=2,
+        noise_method="reinflow",  # its entropy depends on what is learned
+    ),
 }
 FOLDERS = {  # models that start from a folder of weights, which the fixture names
     "openvla": OpenVlaConfig(
@@ -53,6 +67,14 @@ FOLDERS = {  # models that start from a folder of weights, which the fixture nam
         action_dim=3,
         num_action_chunks=2,
     ),
+    "gr00t": Gr00tConfig(
+        model_type="gr00t",
+        model_path="-",
+        precision="fp32",
+        action_dim=3,
+        num_action_chunks=2,
+        noise_method="reinflow",
+    ),
 }
 SAMPLING = Sampling(temperature=0.7)
 NOISE = Noise(derive(1, np.arange(B)))
@@ -63,10 +85,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("tiny"), action_dim=3)
 
 
+@pytest.fixture(scope="module")
+def gr00t(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    root = tmp_path_factory.mktemp("tiny_gr00t")
+    tags = {"mine": tiny_gr00t.metadata({"robot": 6}, {"arm": 3})}
+    found = {
+        "model_path": str(tiny_gr00t.write_folder(root / "model", tags)),
+        "embodiment": str(tiny_gr00t.write_embodiment(root / "mine.yaml", 6)),
+    }
+    return FOLDERS["gr00t"].model_copy(update=found)
+
+
 @pytest.fixture(params=sorted(MODELS))
 def config(request: pytest.FixtureRequest, folder: Path) -> ModelConfig:
     if request.param in CONFIGS:
         return CONFIGS[request.param]
+    if request.param == "gr00t":
+        return request.getfixturevalue("gr00t")
     return FOLDERS[request.param].model_copy(update={"model_path": str(folder)})
 
 
@@ -144,11 +179,21 @@ def test_the_same_noise_gives_the_same_actions_bit_for_bit(policy: Policy):
     assert np.array_equal(first.actions, second.actions)
 
 
-def test_greedy_needs_no_noise(policy: Policy):
+def test_greedy_needs_no_noise_beyond_the_start_of_a_chain(policy: Policy):
+    if isinstance(policy, FlowPolicy):
+        policy._noise = lambda noise, count: _other_than_at_the_start(policy, noise, count)
     other = Noise(derive(2, np.arange(B)))
     greedy = Sampling(greedy=True)
     first = policy.act(OBSERVATION, greedy, NOISE).actions
     assert np.array_equal(first, policy.act(OBSERVATION, greedy, other).actions)
+
+
+def _other_than_at_the_start(
+    policy: FlowPolicy, noise: Noise, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same start for all keys, and what else a chain draws."""
+    uniform, normal = FlowPolicy._noise(policy, noise, count)
+    return uniform, torch.cat((torch.ones_like(normal[:, :1]), normal[:, 1:]), dim=1)
 
 
 def test_drawn_actions_follow_the_distribution_that_evaluate_reports(policy: Policy):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models.gr00t.tiny import write_folder
+from tests.tiny_gr00t import write_folder
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ class Gr00tSet:
 def network_of(golden: Gr00tSet) -> Gr00t:
     """With the weights of the set; shared by tests, which leave it as it is."""
     found = Gr00t(golden.folder)
-    found.load_state_dict(network.read(golden.folder, found.state_dict(), torch.float32))
+    found.load_state_dict(network.read(golden.folder, found.state_dict(), torch.float32)[0])
     return found.eval()
 
 

@@ -30,7 +30,7 @@ def copy(model_folder: Path, tmp_path: Path) -> Path:
 def load(path: Path) -> Gr00t:
     folder = folders.read(path, None)
     found = Gr00t(folder)
-    found.load_state_dict(network.read(folder, found.state_dict(), torch.float32))
+    found.load_state_dict(network.read(folder, found.state_dict(), torch.float32)[0])
     return found
 
 

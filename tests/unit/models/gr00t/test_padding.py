@@ -12,7 +12,7 @@ from rlinf.models.gr00t import network
 from rlinf.models.gr00t.backbone import Padding
 from rlinf.models.gr00t.inputs import Prompts
 from rlinf.models.gr00t.network import Gr00t
-from tests.unit.models.gr00t.tiny import SIDE
+from tests.tiny_gr00t import SIDE
 
 TEXTS = ("go", "put the bowl on the plate", "open it", "a much longer instruction than the others")
 
@@ -21,7 +21,7 @@ TEXTS = ("go", "put the bowl on the plate", "open it", "a much longer instructio
 def model(model_folder: Path) -> tuple[Gr00t, Prompts]:
     folder = folders.read(model_folder, None)
     found = Gr00t(folder)
-    found.load_state_dict(network.read(folder, found.state_dict(), torch.float32))
+    found.load_state_dict(network.read(folder, found.state_dict(), torch.float32)[0])
     return found.eval(), Prompts(folder, 2)
 
 

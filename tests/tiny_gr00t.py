@@ -103,14 +103,29 @@ def metadata(state: dict[str, int], action: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def write_folder(folder: Path) -> Path:
-    """A model with the embodiment of LIBERO, and its processor in a sub-folder."""
-    arm = ("x", "y", "z", "roll", "pitch", "yaw")
-    tags = {
-        "libero_franka": metadata(
-            {**dict.fromkeys(arm, 1), "gripper": 2}, dict.fromkeys((*arm, "gripper"), 1)
-        )
-    }
+_ARM = ("x", "y", "z", "roll", "pitch", "yaw")
+LIBERO = {
+    "libero_franka": metadata(
+        {**dict.fromkeys(_ARM, 1), "gripper": 2}, dict.fromkeys((*_ARM, "gripper"), 1)
+    )
+}
+
+
+def write_embodiment(path: Path, state: int) -> Path:
+    """A file that describes an embodiment with one view, whose statistics have the tag `mine`."""
+    path.write_text(
+        f"tag: mine\nslot: 2\nviews: [main]\nreads: {{robot: {state}}}\n"
+        "state: {robot: robot}\naction: [arm]\n"
+    )
+    return path
+
+
+def write_folder(folder: Path, tags: dict[str, Any] = LIBERO) -> Path:
+    """A model, and its processor in a sub-folder.
+
+    Args:
+        tags: what metadata.json holds.
+    """
     (folder / "experiment_cfg").mkdir(parents=True)
     (folder / "processor").mkdir()
     (folder / "config.json").write_text(json.dumps(settings()))
