@@ -5,7 +5,7 @@
 #   bash requirements/install.sh embodied --model MODEL --env ENV     for a model and a simulator
 #   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
 #
-#   --model NAME       mlp, tiny_vla, openvla, openvla-oft, gr00t
+#   --model NAME       mlp, tiny_vla, tiny_flow, openvla, openvla-oft, gr00t
 #   --env NAME         maniskill, maniskill_libero, libero, isaaclab, behavior (default: maniskill)
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
@@ -31,10 +31,10 @@ die() { # MESSAGE FIX
 
 extras_of_model() {
     case "$1" in
-        mlp | tiny_vla) ;;
+        mlp | tiny_vla | tiny_flow) ;;
         openvla | openvla-oft | openvlaoft) echo openvla ;;
         gr00t) echo gr00t ;;
-        *) die "--model $1: unknown model" "choose mlp, tiny_vla, openvla, openvla-oft or gr00t" ;;
+        *) die "--model $1: unknown model" "choose mlp, tiny_vla, tiny_flow, openvla, openvla-oft or gr00t" ;;
     esac
 }
 
