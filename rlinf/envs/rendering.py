@@ -17,7 +17,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from ctypes.util import find_library
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rlinf.registry import choose, imported, renderers
 
@@ -131,7 +134,34 @@ def explain(stderr: str) -> str:
 def failure(message: str, seconds: float) -> RenderReport:
     """A failed report; the remedy is the same for all: the installer knows the system packages."""
     fix = "bash requirements/install.sh   (checks this again and installs what is missing)"
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        causes = gpu_causes(os.environ.get("NVIDIA_DRIVER_CAPABILITIES"), find_library)
+        fix = "; ".join([*causes, fix])
     return RenderReport(ok=False, seconds=seconds, message=message, fix=fix)
+
+
+def gpu_causes(capabilities: str | None, find: Callable[[str], str | None]) -> list[str]:
+    """Why an NVIDIA GPU that computes does not draw, as far as it shows; what to do, each.
+
+    Args:
+        capabilities: `NVIDIA_DRIVER_CAPABILITIES`, None where it is not set.
+        find: the file of a shared library by its name; None where there is none.
+    """
+    causes = []
+    allowed = set((capabilities or "all").replace(" ", "").split(","))
+    if not allowed & {"all", "graphics"}:
+        causes.append(
+            f"NVIDIA_DRIVER_CAPABILITIES = {capabilities} keeps the driver's graphics out of this "
+            "container: start it with docker run -e NVIDIA_DRIVER_CAPABILITIES=all"
+        )
+    if find("GLX_nvidia") is None:
+        causes.append(
+            "libGLX_nvidia.so.0 is missing, a part of the driver that drivers for data centres "
+            "leave out when installed without OpenGL: install the whole driver on the machine"
+        )
+    if find("Xext") is None:
+        causes.append("libXext.so.6 is missing, which the driver loads: install libxext6")
+    return causes
 
 
 def main(arguments: list[str] | None = None) -> int:

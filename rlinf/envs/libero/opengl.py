@@ -19,7 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlinf.config.machine import cache_folder
+from rlinf.devices import VARIABLE, listed
 from rlinf.envs.rendering import Frame, check_rendering
 from rlinf.errors import UserError
 
@@ -73,6 +76,84 @@ def choose() -> str:
 def draw(backend: str) -> Frame:
     """Renders a small scene; ends the process or raises where that does not work."""
     use(backend)
+    device, pixels = _test_image()
+    return Frame(backend=backend, device=device, contrast=float(pixels.std()))
+
+
+def devices_to_try(cuda_ids: Sequence[int | None], visible: str | None) -> list[int]:
+    """The EGL devices that a process may draw on, the likeliest first.
+
+    Drivers number GPUs over all of the machine, or among those that CUDA shows to the process, and
+    some say -1 of the others. Where both readings are possible both are tried.
+
+    Args:
+        cuda_ids: CUDA's number of each EGL device; None for one that is no NVIDIA GPU.
+        visible: `CUDA_VISIBLE_DEVICES` of the process, None where it is not set.
+
+    Returns:
+        Indices of devices.
+
+    Raises:
+        UserError: the GPU of the process draws through no EGL device.
+    """
+    gpus = [index for index, cuda in enumerate(cuda_ids) if cuda is not None]
+    others = [index for index, cuda in enumerate(cuda_ids) if cuda is None]
+    numbered = {cuda: index for index in gpus if (cuda := cuda_ids[index]) not in (None, -1)}
+    entries = listed(visible)
+    if entries is None:
+        return [numbered[cuda] for cuda in sorted(numbered)] + others or gpus
+    if not entries:
+        return others or gpus
+    own, found = entries[0], []
+    if len(numbered) <= len(entries) and 0 in numbered and max(numbered) < len(numbered):
+        found.append(numbered[0])  # 0, 1, ... among its own
+    if own.isdigit() and int(own) in numbered:
+        found.append(numbered[int(own)])
+    if not found and len(gpus) == 1:  # a container with one GPU, whatever it is called
+        found = gpus
+    if not found:
+        raise UserError(
+            f"CUDA_VISIBLE_DEVICES = {visible}: EGL lists the CUDA devices "
+            f"{[cuda_ids[index] for index in gpus]}, so it cannot draw on {own}",
+            "check that the driver's EGL is installed, or set MUJOCO_EGL_DEVICE_ID to a device of "
+            "EGL",
+        )
+    return list(dict.fromkeys(found))
+
+
+def _share_display(wanted: int | None) -> None:
+    """Opens the display of one device and gives it to MuJoCo and to robosuite.
+
+    Where several are likely it is the first that draws a test image.
+    """
+    import mujoco.egl
+    from mujoco.egl import egl_ext
+
+    devices = egl_ext.eglQueryDevicesEXT(max_devices=64)
+    if wanted is None:
+        ids = [_cuda_id(egl_ext, device) for device in devices]
+        candidates = devices_to_try(ids, os.environ.get(VARIABLE))
+    else:
+        candidates = [wanted]
+    for candidate in candidates:
+        display = egl_ext.eglGetPlatformDisplayEXT(_DEVICE_PLATFORM, devices[candidate], None)
+        if display and egl_ext.eglInitialize(display, None, None):
+            mujoco.egl.EGL_DISPLAY = display
+            if len(candidates) == 1 or _draws():
+                return
+    raise RuntimeError(f"no EGL device of {candidates} among {len(devices)} draws")
+
+
+def _draws() -> bool:
+    """Whether a test image appears on the display that MuJoCo has now."""
+    try:
+        return _test_image()[1].std() > 0
+    except Exception:  # noqa: BLE001 - whatever the driver raises, another device may draw
+        return False
+
+
+def _test_image() -> tuple[str, np.ndarray]:
+    """The renderer's name, and a small scene: [64, 64, 3] uint8."""
     import mujoco
     from OpenGL import GL
 
@@ -82,54 +163,7 @@ def draw(backend: str) -> Frame:
     with mujoco.Renderer(model, 64, 64) as renderer:
         device = GL.glGetString(GL.GL_RENDERER).decode()
         renderer.update_scene(data)
-        pixels = renderer.render()
-    return Frame(backend=backend, device=device, contrast=float(pixels.std()))
-
-
-def pick_device(cuda_ids: Sequence[int | None], visible: str | None) -> int:
-    """The EGL device a process draws on.
-
-    Args:
-        cuda_ids: CUDA's number of each EGL device; None for one that is no NVIDIA GPU.
-        visible: `CUDA_VISIBLE_DEVICES` of the process, None where it is not set.
-
-    Returns:
-        Index of the device.
-
-    Raises:
-        UserError: the GPU of the process draws through no EGL device.
-    """
-    gpus = [index for index, cuda in enumerate(cuda_ids) if cuda is not None]
-    others = [index for index, cuda in enumerate(cuda_ids) if cuda is None]
-    if visible is None:
-        return (gpus or others)[0]
-    first = visible.split(",")[0].strip()
-    if first in ("", "-1"):
-        return (others or gpus)[0]
-    if first.isdigit() and int(first) in cuda_ids:
-        return cuda_ids.index(int(first))
-    if len(gpus) == 1:  # a container with one GPU, whatever it is called
-        return gpus[0]
-    raise UserError(
-        f"CUDA_VISIBLE_DEVICES = {visible}: EGL lists the CUDA devices "
-        f"{[cuda_ids[index] for index in gpus]}, so it cannot draw on {first}",
-        "check that the driver's EGL is installed, or set MUJOCO_EGL_DEVICE_ID to a device of EGL",
-    )
-
-
-def _share_display(wanted: int | None) -> None:
-    """Opens the display of one device and gives it to MuJoCo and to robosuite."""
-    import mujoco.egl
-    from mujoco.egl import egl_ext
-
-    devices = egl_ext.eglQueryDevicesEXT(max_devices=64)
-    if wanted is None:
-        ids = [_cuda_id(egl_ext, device) for device in devices]
-        wanted = pick_device(ids, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    display = egl_ext.eglGetPlatformDisplayEXT(_DEVICE_PLATFORM, devices[wanted], None)
-    if not display or not egl_ext.eglInitialize(display, None, None):
-        raise RuntimeError(f"EGL device {wanted} of {len(devices)} does not initialise")
-    mujoco.egl.EGL_DISPLAY = display
+        return device, renderer.render()
 
 
 def give_display_to_robosuite() -> None:
@@ -158,7 +192,7 @@ def _cuda_id(egl: Any, device: Any) -> int | None:
 def _memory_of_choice() -> Path:
     """A file for this boot, these devices and this MuJoCo."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
+    visible = os.environ.get(VARIABLE, "unset")
     device = os.environ.get("MUJOCO_EGL_DEVICE_ID", "unset")
     key = sha256(" ".join((boot, visible, device, version("mujoco"))).encode()).hexdigest()[:16]
     return cache_folder() / "libero" / f"renderer-{key}.json"

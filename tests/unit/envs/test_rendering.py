@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from rlinf.envs.rendering import check_rendering, explain, report_of
+from rlinf.envs.rendering import check_rendering, explain, gpu_causes, report_of
 
 DRAWN = '{"backend": "sapien_cpu", "device": "cpu", "contrast": 48.8}\n'
 
@@ -40,6 +40,16 @@ def test_known_failures_are_led_by_what_they_mean(last_line, meaning):
     explained = explain(f"Traceback (most recent call last):\n  ...\n{last_line}\n")
     assert meaning in explained
     assert explained.endswith(last_line)
+
+
+def test_a_gpu_that_computes_and_does_not_draw_is_told_with_its_usual_causes():
+    complete = {"GLX_nvidia": "libGLX_nvidia.so.0", "Xext": "libXext.so.6"}
+    assert gpu_causes(None, complete.get) == []
+    assert gpu_causes("all", complete.get) == gpu_causes("compute, graphics", complete.get) == []
+    (container,) = gpu_causes("compute,utility", complete.get)
+    assert "NVIDIA_DRIVER_CAPABILITIES=all" in container
+    driver, library = gpu_causes(None, {}.get)
+    assert "libGLX_nvidia.so.0 is missing" in driver and "install libxext6" in library
 
 
 def test_an_unknown_failure_is_its_last_line():

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from rlinf.envs.libero import package
-from rlinf.envs.libero.opengl import pick_device
+from rlinf.envs.libero import opengl, package
+from rlinf.envs.libero.opengl import devices_to_try
 from rlinf.errors import UserError
 
 EPISODE = """
@@ -78,22 +80,58 @@ def test_missing_assets_are_named_with_the_command_that_fetches_them(tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("cuda_ids", "visible", "device"),
+    ("cuda_ids", "visible", "devices"),
     [
-        ([2, 0, 1, None], "0", 1),  # EGL's order is not CUDA's
-        ([2, 0, 1, None], "2,0", 0),  # the first of the process's own
-        ([2, 0, 1, None], "", 3),  # no GPU given: in software
-        ([2, 0, 1, None], None, 0),  # nothing said: a GPU
-        ([None], "", 0),
-        ([None], None, 0),
-        ([0, None], "GPU-8f3c", 0),  # one GPU, called by its name
-        ([0], "-1", 0),  # no software device there
+        # Numbered over the machine; EGL's order is not CUDA's.
+        ([2, 0, 1, None], "0", [1]),
+        ([2, 0, 1, None], "2,0", [0]),
+        ([-1, 5, -1, None], "5", [1]),  # -1: not this process's
+        # Numbered among the process's own.
+        ([-1, -1, 0, -1, None], "5", [2]),
+        ([1, 0, None], "5,4", [1]),
+        ([0, None], "5", [0]),
+        ([0, None], "GPU-8f3c", [0]),
+        ([-1, 0, -1], "MIG-8f3c", [1]),
+        # Both are possible: the first of its own, then the one of that number.
+        ([-1, 0, 1], "1,2", [1, 2]),
+        ([0, 1], "1,0", [0, 1]),
+        # No GPU given: in software. Nothing said: the first GPU.
+        ([2, 0, 1, None], "", [3]),
+        ([2, 0, 1, None], None, [1, 2, 0, 3]),
+        ([None], "", [0]),
+        ([None], None, [0]),
+        ([0], "-1", [0]),  # no software device there
+        ([7], "GPU-8f3c", [0]),  # a container with one GPU
     ],
 )
-def test_a_process_draws_on_its_own_device(cuda_ids, visible, device):
-    assert pick_device(cuda_ids, visible) == device
+def test_a_process_draws_on_its_own_device(cuda_ids, visible, devices):
+    assert devices_to_try(cuda_ids, visible) == devices
+
+
+def test_of_several_likely_devices_it_is_the_first_that_draws(monkeypatch):
+    """The library on three devices: the first does not start, the second draws nothing."""
+    egl = SimpleNamespace(
+        eglQueryDevicesEXT=lambda max_devices: [0, 1, 2],
+        eglGetPlatformDisplayEXT=lambda platform, device, attributes: device + 10,
+        eglInitialize=lambda display, major, minor: display != 10,
+    )
+    library = SimpleNamespace(egl_ext=egl, EGL_DISPLAY=None)
+    monkeypatch.setitem(sys.modules, "mujoco", SimpleNamespace(egl=library))
+    monkeypatch.setitem(sys.modules, "mujoco.egl", library)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(opengl, "_cuda_id", lambda egl, device: None)
+
+    def image() -> tuple[str, np.ndarray]:
+        return "", np.eye(3) * (library.EGL_DISPLAY == 12)
+
+    monkeypatch.setattr(opengl, "_test_image", image)
+    opengl._share_display(None)
+    assert library.EGL_DISPLAY == 12
+    monkeypatch.setattr(opengl, "_test_image", lambda: ("", np.zeros(3)))
+    with pytest.raises(RuntimeError, match="no EGL device"):
+        opengl._share_display(None)
 
 
 def test_a_gpu_that_egl_does_not_list_is_an_error():
     with pytest.raises(UserError, match="cannot draw on 3"):
-        pick_device([0, 1, None], "3")
+        devices_to_try([0, 1, None], "3")
