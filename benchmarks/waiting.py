@@ -23,6 +23,7 @@ from rlinf.data.types import ActReply, ChunkResult, Observation, Start, Trajecto
 from rlinf.envs.base import StepResult
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.toy.reach import ToyReach
+from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
 
@@ -139,7 +140,7 @@ def _case(share: float, rounds: int, config: Config, policy: _Policy) -> dict[st
     for turn in range(rounds + 1):
         for way, collect in ways.items():
             batch = _batch(share, config)
-            stage = TrainStage(config, batch, policy, 0)
+            stage = train_stage(config)(config, batch, policy, 0)
             used = spend(lambda collect=collect, stage=stage: collect(stage))[1]  # type: ignore[misc]
             found[way] = {"chunk_steps": batch.chunk_steps, "resets": batch.resets}
             if turn:  # the first round warms up

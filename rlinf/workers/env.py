@@ -21,8 +21,11 @@ from rlinf.envs.video import first_episodes, write_video
 from rlinf.metrics.journal import Journal
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.metrics.types import Metrics, Total
+from rlinf.workers.evaluation import EvalStage
+from rlinf.workers.fixed_episodes import FixedEpisodesStage
+from rlinf.workers.partial_reset import PartialResetStage
 from rlinf.workers.process import prepare_process
-from rlinf.workers.stage import EvalStage, PolicyService, Stage, TrainStage
+from rlinf.workers.stage import PolicyService, Stage, TrainStage
 
 T = TypeVar("T")
 VIDEO_FPS = 10  # half the speed of most tasks: easier to follow
@@ -61,8 +64,9 @@ class EnvWorker:
 
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""
+        kind = train_stage(self.config)
         self.training = [
-            TrainStage(
+            kind(
                 self.config,
                 batch,
                 self.policy,
@@ -256,3 +260,8 @@ class EnvWorker:
             video = self._section(purpose)[0].video_cfg
             name = f"step_{step:05d}-worker_{self.rank}.mp4"
             write_video(frames, video, Path(video.video_base_dir) / name, VIDEO_FPS)
+
+
+def train_stage(config: Config) -> type[TrainStage]:
+    """The stage of the rollout mode: `env.train.auto_reset` chooses it."""
+    return PartialResetStage if config.env.train.auto_reset else FixedEpisodesStage

@@ -1,12 +1,14 @@
-"""A stage: sub-envs that move in lock-step, and the two loops that drive one.
+"""A stage: sub-envs that move in lock-step, and what every loop that drives one needs.
+
+The loops are in `partial_reset.py`, `fixed_episodes.py` and `evaluation.py`.
 
 B sub-envs of the stage, C actions per chunk, A action dimensions, T chunks per rollout epoch.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any, NamedTuple, Protocol
@@ -16,13 +18,11 @@ from numpy.typing import ArrayLike
 
 from rlinf.config.schema import Config
 from rlinf.data.conventions import AS_IT_IS, Conversion
-from rlinf.data.random import derive
 from rlinf.data.recording import Recording
 from rlinf.data.types import (
     ActionChunk,
     ActReply,
     ChunkResult,
-    EpisodeResult,
     Observation,
     Purpose,
     Start,
@@ -30,10 +30,10 @@ from rlinf.data.types import (
 )
 from rlinf.envs.episode import EnvBatch, EnvState
 from rlinf.envs.starts import evaluation_trials, group_indices, training_starts
-from rlinf.errors import EnvironmentFailure, NumericsError, UserError
+from rlinf.errors import NumericsError, UserError
 from rlinf.metrics.timeline import Spans
 
-_TRAIN, _EVAL = 0, 1  # keep the noise of training and evaluation apart
+TRAIN, EVAL = 0, 1  # keep the noise of training and evaluation apart
 
 
 class Interrupted(Exception):
@@ -152,43 +152,34 @@ class Stage:
         return actions
 
 
-class _Ended(NamedTuple):
+class Ended(NamedTuple):
     """Episodes that the latest chunk ended, whose last observation the critic has to value."""
 
     shown: Observation  # [K] rows
-    roles: _Roles  # [K]
+    roles: Roles  # [K]
 
 
-class _Roles(NamedTuple):
+class Roles(NamedTuple):
     """Where the present episode of each env is recorded."""
 
     epoch: np.ndarray  # [B] int64, which of the recordings
     env: np.ndarray  # [B] int64, and as which of its envs
 
-    def of(self, rows: np.ndarray) -> _Roles:
+    def of(self, rows: np.ndarray) -> Roles:
         """Those of some envs."""
-        return _Roles(self.epoch[rows], self.env[rows])
+        return Roles(self.epoch[rows], self.env[rows])
 
     def by_epoch(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each recording, and who belongs to it: [k] int64."""
+        """Each recording, and the indices of the envs that it records: [k] int64."""
         for index in np.unique(self.epoch):
             yield int(index), np.flatnonzero(self.epoch == index)
 
 
-_NONE_ENDED = _Ended(NOTHING, _Roles(np.zeros(0, np.int64), np.zeros(0, np.int64)))
-_WAVE = 4  # a stage begins new episodes when one in so many of its envs is free
+NONE_ENDED = Ended(NOTHING, Roles(np.zeros(0, np.int64), np.zeros(0, np.int64)))
 
 
-class TrainStage(Stage):
-    """Collects trajectories, in either rollout mode.
-
-    With partial reset the episodes run on over rollout epochs and iterations.
-
-    With fixed episodes each rollout epoch has one of every env, the envs of a group from one start.
-    Start and noise belong to the epoch and the env, whoever plays the episode: an env that is
-    through takes the next one that nobody has begun, of whatever epoch and env, and waits for none.
-    Only a few are begun at a time (`_WAVE`), since for a reset all envs of a stage wait.
-    """
+class TrainStage(Stage, ABC):
+    """Collects trajectories; how episodes follow each other is what the rollout modes differ in."""
 
     def __init__(
         self,
@@ -205,27 +196,22 @@ class TrainStage(Stage):
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
         self.held_out = held_out_trials(config, batch)
-        # With partial reset: episodes each env has begun, and what it begins when the present one
-        # ends. Drawn when it changes: drawing every env's in every chunk costs as much as a step.
-        self.begun = np.zeros(batch.num_envs, np.int64)
+        self.begun = np.zeros(batch.num_envs, np.int64)  # episodes of each env, over iterations
+        # What an env begins when its episode ends inside a chunk; None where it then has none.
         self.upcoming: list[Start | None] = [None] * batch.num_envs
 
+    @abstractmethod
     def collect(self, step: int, version: int, epochs: Sequence[int] = (0,)) -> list[Trajectory]:
         """Rollout epochs of an iteration, one trajectory each."""
-        if self.env.auto_reset:
-            return [self._collect_chunks(step, epoch, version) for epoch in epochs]
-        return self._collect_episodes(step, version, epochs)
 
     def state(self) -> tuple[list[EnvState], np.ndarray]:
-        """What a checkpoint keeps: the running episodes, and how many each env has begun."""
+        """What a checkpoint holds: the running episodes, and how many each env has begun."""
         return self.batch.state(), self.begun.copy()
 
     def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
         """Continues from `state`; the episodes are replayed, without rendering."""
         self.batch.take_frames()  # of an iteration that is given up
         self.begun[:] = begun
-        if self.env.auto_reset:
-            self._draw_upcoming(self._everyone())
         self.active = np.array([state.running for state in states])
         self.observation = self.batch.restore(states)
 
@@ -235,50 +221,14 @@ class TrainStage(Stage):
         state = EnvState(Start(0, -1, 0), nothing, running=False)
         self.restore([state] * self.batch.num_envs, np.zeros_like(self.begun))
 
-    def _collect_chunks(self, step: int, epoch: int, version: int) -> Trajectory:
-        """T chunks of every env, with partial reset."""
-        if not self.begun.any():
-            self.begin(self._everyone(), self._starts(0, 0, self._everyone()))
-            self._count(self._everyone())
-        recordings = [Recording(self.chunks, self.batch.num_envs, version)]
-        roles, ended = _Roles(np.zeros_like(self.envs), self._everyone()), _NONE_ENDED
-        for t in range(self.chunks):
-            keys = derive(self.seed, _TRAIN, step, epoch, t, self.envs)
-            ended, over = self._record_chunk(recordings, roles, keys, ended, version)
-            self._count(over)
-        self._value_the_end(recordings, roles, ended)
-        return recordings[0].finish()
-
-    def _collect_episodes(self, step: int, version: int, epochs: Sequence[int]) -> list[Trajectory]:
-        """One episode of every env in each rollout epoch."""
-        size, numbers = self.batch.num_envs, np.array(epochs)
-        recordings = [Recording(self.chunks, size, version) for _ in epochs]
-        roles, ended = _Roles(np.zeros_like(self.envs), self._everyone()), _NONE_ENDED
-        chunk = np.zeros(size, np.int64)  # of each env's present episode
-        begun, total = 0, size * len(epochs)
-        self.active[:] = False
-        while begun < total or self.active.any():
-            free = np.flatnonzero(~self.active)[: total - begun]
-            if len(free) and _WAVE * len(free) >= min(size, len(free) + self.active.sum()):
-                roles.epoch[free], roles.env[free] = np.divmod(begun + np.arange(len(free)), size)
-                begun, chunk[free] = begun + len(free), 0
-                self.begin(free, self._starts(step, numbers[roles.epoch[free]], roles.env[free]))
-            keys = derive(
-                self.seed, _TRAIN, step, numbers[roles.epoch], chunk, self.envs[roles.env]
-            )
-            ended, _ = self._record_chunk(recordings, roles, keys, ended, version)
-            chunk += 1
-        self._value_the_end(recordings, roles, ended)
-        return [recording.finish() for recording in recordings]
-
     def _record_chunk(
         self,
         recordings: Sequence[Recording],
-        roles: _Roles,
+        roles: Roles,
         keys: np.ndarray,
-        ended: _Ended,
+        ended: Ended,
         version: int,
-    ) -> tuple[_Ended, np.ndarray]:
+    ) -> tuple[Ended, np.ndarray]:
         """One chunk of the active envs.
 
         Args:
@@ -298,9 +248,9 @@ class TrainStage(Stage):
             env = int(roles.env[row])
             recordings[roles.epoch[row]].end(env, replace(episode, env=int(self.envs[env])))
         over = np.flatnonzero((result.terminated | result.truncated).any(axis=1))
-        return _Ended(result.final, roles.of(result.final_rows)), over
+        return Ended(result.final, roles.of(result.final_rows)), over
 
-    def _value_the_end(self, recordings: Sequence[Recording], roles: _Roles, ended: _Ended) -> None:
+    def _value_the_end(self, recordings: Sequence[Recording], roles: Roles, ended: Ended) -> None:
         """Values of what follows the last chunk, in one request, where there is a critic."""
         rows = np.flatnonzero(self.active)
         parts = [self.observation] if self.critic and len(rows) else []
@@ -315,7 +265,7 @@ class TrainStage(Stage):
             recordings[index].set_next_values(going_on.env[mine], values[mine])
         _set_final_values(recordings, ended, values[ends:])
 
-    def _everyone(self) -> np.ndarray:
+    def _all_rows(self) -> np.ndarray:
         return np.arange(self.batch.num_envs)
 
     def _starts(self, step: int, epoch: ArrayLike, rows: np.ndarray) -> list[Start]:
@@ -330,15 +280,6 @@ class TrainStage(Stage):
             self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials, self.held_out
         )
 
-    def _count(self, rows: np.ndarray) -> None:
-        """The envs `rows` have begun an episode, which takes them one further."""
-        self.begun[rows] += 1
-        self._draw_upcoming(rows)
-
-    def _draw_upcoming(self, rows: np.ndarray) -> None:
-        for row, start in zip(rows.tolist(), self._starts(0, 0, rows), strict=True):
-            self.upcoming[row] = start
-
 
 def held_out_trials(config: Config, batch: EnvBatch) -> np.ndarray | None:
     """Numbered starts that training must not draw, [tasks, n] int64; None to draw from all."""
@@ -350,82 +291,6 @@ def held_out_trials(config: Config, batch: EnvBatch) -> np.ndarray | None:
     )
 
 
-def _set_final_values(recordings: Sequence[Recording], ended: _Ended, values: np.ndarray) -> None:
+def _set_final_values(recordings: Sequence[Recording], ended: Ended, values: np.ndarray) -> None:
     for index, mine in ended.roles.by_epoch():
         recordings[index].set_final_values(ended.roles.env[mine], values[mine])
-
-
-class EvalStage(Stage):
-    """Runs given starts, each exactly once: an env that is through takes the next from the list."""
-
-    def __init__(
-        self,
-        config: Config,
-        batch: EnvBatch,
-        policy: PolicyService,
-        first_env: int,
-        interrupted: Event | None = None,
-        spans: Spans | None = None,
-        conversion: Conversion = AS_IT_IS,
-    ) -> None:
-        super().__init__(batch, policy, first_env, interrupted, spans, conversion)
-        self.seed = config.actor.seed
-        self.max_failures = config.runner.max_failures
-        self.shown = config.env.eval.video_cfg.num_envs_shown * config.env.eval.video_cfg.save_video
-
-    def run(
-        self,
-        starts: Sequence[Start],
-        repeat: int,
-        version: int,
-        keep: Callable[[Sequence[EpisodeResult]], None],
-    ) -> list[EpisodeResult]:
-        """The episodes of `starts`, dealt out to the envs in turn; `keep` gets each when it ends.
-
-        An episode that was dropped, since its simulator failed and cannot replay it, is run again.
-        The noise belongs to (start, repeat, chunk of the episode): how many envs there are and
-        which of them gets a start changes nothing.
-        """
-        size = self.batch.num_envs
-        self.dropped: Counter[Start] = Counter()  # episodes of each start
-        queues = [list(starts[env::size]) for env in range(size)]
-        current = [queue.pop(0) for queue in queues if queue]
-        self.batch.take_frames()  # of an evaluation that was given up
-        self.batch.set_record(self.shown, once=True)
-        self.active[:] = False
-        self.begin(np.arange(len(current)), current)
-        chunks = np.zeros(size, np.int64)  # of the current episode of each env
-        episodes: list[EpisodeResult] = []
-        while self.active.any():
-            keys = np.zeros(size, np.uint64)
-            for env in np.flatnonzero(self.active):
-                keys[env] = derive(self.seed, _EVAL, *current[env], repeat, chunks[env])
-            upcoming = [queue[0] if queue else None for queue in queues]
-            *_, result = self.advance(keys, None, "eval", version, upcoming)
-            finished = [episode for episode in result.episodes if not episode.dropped]
-            episodes.extend(finished)
-            keep(finished)
-            chunks += 1
-            for env in np.flatnonzero((result.terminated | result.truncated).any(axis=1)):
-                if queues[env]:
-                    current[env], chunks[env] = queues[env].pop(0), 0
-            for episode in result.episodes:
-                if episode.dropped:
-                    self._queue_again(episode, queues[episode.env - self.envs[0]])
-            waiting = [env for env in np.flatnonzero(~self.active) if queues[env]]
-            if waiting:
-                chunks[waiting] = 0
-                for env in waiting:
-                    current[env] = queues[env].pop(0)
-                self.begin(np.array(waiting), [current[env] for env in waiting])
-        return episodes
-
-    def _queue_again(self, episode: EpisodeResult, queue: list[Start]) -> None:
-        """Raises EnvironmentFailure where the episode was dropped too often."""
-        self.dropped[episode.start] += 1
-        if self.dropped[episode.start] > self.max_failures:
-            raise EnvironmentFailure(
-                f"env {episode.env}: its simulator failed {self.dropped[episode.start]} times in "
-                f"episodes from {episode.start}, and cannot replay them"
-            )
-        queue.append(episode.start)

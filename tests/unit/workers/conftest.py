@@ -15,11 +15,14 @@ from rlinf.config.schema import Config
 from rlinf.data.random import Noise, derive
 from rlinf.data.shared import SharedMemory
 from rlinf.data.types import ActReply, Observation, Purpose, TrainBatch, Trajectory
+from rlinf.envs.base import StepResult
 from rlinf.envs.factory import make_batch
+from rlinf.envs.toy.reach import ToyReach
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.stage import TrainStage
 
@@ -77,6 +80,19 @@ def learn(
     return len(samples)
 
 
+GROUPS = (
+    "env.train.auto_reset=false",
+    "env.train.max_steps_per_rollout_epoch=20",
+    "env.train.group_size=4",
+    "env.train.use_fixed_reset_state_ids=true",
+    "algorithm.adv_type=grpo",
+    "algorithm.loss_type=actor",
+    "actor.model.add_value_head=false",
+    "actor.global_batch_size=40",
+    "actor.micro_batch_size=8",
+)
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> Callable[..., Config]:
     """Configurations of the toy, by overrides."""
@@ -97,9 +113,22 @@ def stage_of(tmp_path: Path) -> Callable[..., TrainStage]:
         final = config.algorithm.bootstrap if config.algorithm.critic else "none"
         env = config.env.train
         batch = make_batch(env, env.total_num_envs, 0, final, 0, tmp_path / "env.log")
-        return TrainStage(config, batch, LocalPolicy(worker), 0)
+        return train_stage(config)(config, batch, LocalPolicy(worker), 0)
 
     return build
+
+
+@pytest.fixture
+def unequal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes of the toy end anywhere between their first step and the limit."""
+    step = ToyReach.step
+
+    def ends_anywhere(self: Any, actions: np.ndarray, active: np.ndarray) -> StepResult:
+        rewards = step(self, actions, active).rewards
+        ended = active & (np.abs(self._point).sum(axis=1) * 7 % 1 < 0.15)
+        return StepResult(rewards, ended, ended.copy())
+
+    monkeypatch.setattr(ToyReach, "step", ends_anywhere)
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from rlinf.metrics.types import Metrics
 from rlinf.runners.samples import make_samples
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.stage import TrainStage
-from tests.unit.workers.conftest import weights_of
-from tests.unit.workers.test_stage import GROUPS
+from tests.unit.workers.conftest import GROUPS, weights_of
 
 Toy = Callable[..., Config]
 StageOf = Callable[[Config], TrainStage]

@@ -47,7 +47,9 @@ def test_samples_are_the_same_in_the_same_order_for_any_number_of_stages(
         batches.append(make_samples(collect(collector, 0, loaded.config)[0], loaded.config)[0])
         worker.close()
     for batch in batches[1:]:
-        for name in ("sampled", "advantages", "mask", "weights"):
+        found, expected = batch.sampled["draw"], batches[0].sampled["draw"]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        for name in ("advantages", "mask", "weights"):
             expected = getattr(batches[0], name)
             np.testing.assert_allclose(getattr(batch, name), expected, atol=1e-4, err_msg=name)
 

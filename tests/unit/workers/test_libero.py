@@ -11,8 +11,8 @@ import pytest
 from rlinf.config.load import load
 from rlinf.envs.factory import make_batch
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
-from rlinf.workers.stage import TrainStage
 from tests.unit.workers.conftest import LocalPolicy, learn
 
 SMALL = (
@@ -40,7 +40,7 @@ def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp
     worker = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
     actor = ActorWorker(config, 0, 1, 1, 100, lambda refs: refs, str(tmp_path))
     batch = make_batch(config.env.train, 2, 0, config.algorithm.bootstrap, 0, tmp_path / "env.log")
-    stage = TrainStage(config, batch, LocalPolicy(worker), 0)
+    stage = train_stage(config)(config, batch, LocalPolicy(worker), 0)
     shown = []
     for step in range(2):
         trajectories = stage.collect(step, version=step)

@@ -28,10 +28,10 @@ from rlinf.models.prismatic import images
 from rlinf.models.weights import Layout
 from rlinf.registry import MODELS
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import train_stage
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.rollout import RolloutWorker
 from rlinf.workers.sharding import Spread
-from rlinf.workers.stage import TrainStage
 from tests.tiny_openvla import write_folder
 from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
 from tests.unit.workers.conftest import LocalPolicy, N, batch_for, learn, weights_of
@@ -119,7 +119,7 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     learning = ActorWorker(config, 0, 1, 1, 100, lambda references: references, str(folder))
     env = config.env.train
     batch = make_batch(env, env.total_num_envs, 0, "truncated", 0, folder / "env.log")
-    stage = TrainStage(config, batch, LocalPolicy(acting), 0)
+    stage = train_stage(config)(config, batch, LocalPolicy(acting), 0)
     state = SharedMemory.create(learning.state_bytes())
     learning.keep_in(state.handle)
     for step in range(2):

@@ -18,8 +18,8 @@ from rlinf.config.load import load
 from rlinf.data.types import Trajectory
 from rlinf.envs.factory import make_batch
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
-from rlinf.workers.stage import TrainStage
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 from tests.unit.workers.conftest import LocalPolicy, learn
 
@@ -87,7 +87,7 @@ def test_two_iterations_of_a_shipped_configuration(name: str, tmp_path: Path):
     final = config.algorithm.bootstrap if config.algorithm.critic else "none"
     batch = make_batch(config.env.train, 2, 0, final, 0, tmp_path / "env.log")
     between = loaded.plan.train.conversion
-    stage = TrainStage(config, batch, LocalPolicy(acting), 0, conversion=between)
+    stage = train_stage(config)(config, batch, LocalPolicy(acting), 0, conversion=between)
     for step in range(2):
         trajectories = stage.collect(step, version=step)
         reward_one_episode(trajectories)

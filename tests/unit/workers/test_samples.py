@@ -13,7 +13,7 @@ from rlinf.data.types import Trajectory
 from rlinf.metrics.types import Metrics, Total
 from rlinf.runners.samples import collect, make_samples
 from rlinf.workers.stage import TrainStage
-from tests.unit.workers.test_stage import GROUPS
+from tests.unit.workers.conftest import GROUPS
 
 Toy = Callable[..., Config]
 StageOf = Callable[[Config], TrainStage]
