@@ -28,7 +28,7 @@ from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
 from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
-from rlinf.models.prismatic import made_up
+from rlinf.models.prismatic import random_weights
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from vla_floors import TEXT, Work, phases
 
@@ -82,14 +82,14 @@ CASES = {
 
 def build(case: Case, folder: Path, parallel: bool, **settings: Any) -> PrismaticPolicy:
     """A policy with random weights."""
-    made_up.write_folder(folder, _SETTINGS | case.settings, action_dim=7, name="none")
+    random_weights.write_folder(folder, _SETTINGS | case.settings, action_dim=7, name="none")
     given = {"model_path": str(folder), "precision": case.precision, "unnorm_key": "none"}
     policy: PrismaticPolicy
     if parallel:
         policy = OpenVlaOftPolicy(OpenVlaOftConfig(model_type="openvla_oft", **given, **settings))
     else:
         policy = OpenVlaPolicy(OpenVlaConfig(model_type="openvla", **given, **settings))
-    made_up.fill(policy, torch.device(case.device), seed=0)
+    random_weights.fill(policy, torch.device(case.device), seed=0)
     return policy
 
 

@@ -414,7 +414,7 @@ def _run_folder(config: Config) -> Iterator[None]:
         except OSError as error:
             print(
                 f"warning: {folder} is on a file system without locks ({error.strerror}): "
-                "nobody notices a second run in the same folder",
+                "a second run in the same folder is not noticed",
                 file=sys.stderr,
             )
         (folder / "config.yaml").write_text(config.to_yaml())

@@ -64,7 +64,7 @@ class RayDied(WorkerDied):
 
 
 class UpdateGivenUp(RuntimeError):
-    """An update ended before it was complete, since the run is to stop; nobody did wrong."""
+    """An update ended before it was complete, since the run is to stop; nothing failed."""
 
 
 OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied, UpdateGivenUp)

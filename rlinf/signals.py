@@ -13,7 +13,7 @@ GROUP_WIDE = (signal.SIGINT, signal.SIGHUP)
 
 
 def leave_to_launcher() -> None:
-    """What a process of a run does first: it ends when it is told to, or with its launcher."""
+    """What a process of a run does first: it ends on request, or with its launcher."""
     for number in GROUP_WIDE:
         signal.signal(number, signal.SIG_IGN)
 

@@ -32,7 +32,7 @@ def make_patient() -> None:
 class _Patient(io.TextIOBase):
     """Leads nowhere once its reader is gone, or its disk is full.
 
-    A full disk is an error of the user where it is told first: before anything has begun.
+    A full disk is an error of the user where it is reported first: before anything has begun.
     """
 
     def __init__(self, stream: TextIO) -> None:

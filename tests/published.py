@@ -11,7 +11,7 @@ import torch
 from rlinf.data.conventions import ActionConvention, conversion
 from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
-from rlinf.models.prismatic import made_up
+from rlinf.models.prismatic import random_weights
 from tests.tiny_openvla import SETTINGS
 
 STATISTICS = {
@@ -32,7 +32,7 @@ class PublishedModel:
     """A policy whose tokens decode as those of a model that was trained on a data set."""
 
     def __init__(self, folder: Path, data_set: str) -> None:
-        made_up.write_folder(folder, SETTINGS, 7, "unused")
+        random_weights.write_folder(folder, SETTINGS, 7, "unused")
         action = {**STATISTICS[data_set], "mask": [True] * 6 + [False]}
         content = {data_set: {"action": action}}
         (folder / "dataset_statistics.json").write_text(json.dumps(content))

@@ -10,7 +10,7 @@ import torch
 from rlinf.models.files import write_tensors
 from rlinf.models.openvla.config import OpenVlaConfig
 from rlinf.models.openvla.policy import OpenVlaPolicy
-from rlinf.models.prismatic import made_up
+from rlinf.models.prismatic import random_weights
 
 UNNORM_KEY = "tiny_data"
 _TOWERS = [
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 
 def write_folder(folder: Path, action_dim: int = 7, seed: int = 0) -> Path:
     """Writes config.json, tokenizer.json and model.safetensors; returns the folder."""
-    made_up.write_folder(folder, SETTINGS, action_dim, UNNORM_KEY)
+    random_weights.write_folder(folder, SETTINGS, action_dim, UNNORM_KEY)
     config = OpenVlaConfig(
         model_type="openvla",
         model_path=str(folder),
@@ -49,6 +49,6 @@ def write_folder(folder: Path, action_dim: int = 7, seed: int = 0) -> Path:
         action_dim=action_dim,
     )
     policy = OpenVlaPolicy(config)
-    made_up.fill(policy, torch.device("cpu"), seed)
+    random_weights.fill(policy, torch.device("cpu"), seed)
     write_tensors(policy.network.state_dict(), folder / "model.safetensors")
     return folder

@@ -60,7 +60,7 @@ class Caller:
     def __init__(self, address: Address) -> None:
         """
         Raises:
-            WorkerDied: nobody listens there.
+            WorkerDied: no process listens there.
         """
         try:
             self._channel = _connect(address)
@@ -119,7 +119,7 @@ def _answer(channel: Connection, target: Any) -> None:
             reply = _Failed(own, traceback.format_exc())
         try:
             _send(channel, reply)
-        except OSError:  # nobody waits any more
+        except OSError:  # the one that asked has ended
             return
 
 

@@ -64,7 +64,7 @@ FOLLOWERS: dict[str, str] = {
     "rollout.model.model_path": "actor.model.model_path",
     "rollout.model.precision": "actor.model.precision",
 }
-"""Key -> the key whose value it must have; it gives way where that one is told."""
+"""Key -> the key whose value it must have; it gives way where that one was set by itself."""
 
 _LEVELS = {"token_level": "token", "action_level": "action", "chunk_level": "chunk"}
 _PRECISIONS = {"32": "fp32", "float32": "fp32", "bfloat16": "bf16"}

@@ -17,7 +17,7 @@ ACTION, STATE = "action", "observation.state"
 def check(config: Config) -> Iterator[Problem]:
     """The data sets fit together, and the policy takes actions of their size.
 
-    Folders that are missing or damaged are told by those who read them.
+    Folders that are missing or damaged are reported by their readers.
     """
     settings = config.imitation
     if settings is None:

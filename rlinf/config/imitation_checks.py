@@ -1,4 +1,4 @@
-"""Rules of `imitation`: somebody demonstrates, and the policy can learn from it."""
+"""Rules of `imitation`: there are demonstrations, and the policy can learn from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(config: Config) -> Iterator[Problem]:
 def _source(settings: ImitationConfig) -> Iterator[Problem]:
     if not settings.data and settings.expert is None:
         yield Problem(
-            "imitation.data is empty and there is no imitation.expert: nobody demonstrates",
+            "imitation.data is empty and there is no imitation.expert: there are no demonstrations",
             "set imitation.data=[FOLDER] to a LeRobot data set, or name an expert",
         )
     if settings.expert is not None and settings.num_demonstrations is None:

@@ -15,7 +15,7 @@ from rlinf.config.schema import Config, NodeGroup
 
 
 def check(config: Config, placement: Placement) -> Iterator[Problem]:
-    """What is said of a group applies to somebody, and leaves the devices to the placement; no two
+    """What is set for a group has processes in it, and leaves the devices to the placement; no two
     ranks of one process group compute on one GPU.
 
     Raises:

@@ -170,7 +170,7 @@ def _weights(key: str, value: str, path: Path) -> Iterator[Problem]:
         )
     elif (
         path.is_dir()
-        and not path.name.startswith("global_step_")  # a damaged one is told when it is read
+        and not path.name.startswith("global_step_")  # a damaged one is reported when it is read
         and not any((path / name).exists() for name in _WEIGHTS[key])
     ):
         yield Problem(

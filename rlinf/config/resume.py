@@ -43,7 +43,7 @@ _TASK = (
 """With another value, or with one of `ModelConfig.meaning`, the weights load and mean another
 task."""
 _SCHEDULES = ("actor.optim.total_training_steps", "imitation.schedule_steps")
-"""What 0 and -1 stand for is told where it is decided, see `runners/schedules.py`."""
+"""What 0 and -1 stand for is reported where it is decided, see `runners/schedules.py`."""
 _WEIGHTS = ("actor.model",)
 """With another value the weights do not fit."""
 

@@ -45,7 +45,7 @@ def render_collect(loaded: Loaded) -> RenderableType:
     env, imitation = config.env.train, config.imitation
     who = config.runner.ckpt_path or config.actor.model.model_path or "no weights"
     if settings.source == "expert":
-        who = imitation.expert if imitation and imitation.expert else "nobody"
+        who = imitation.expert if imitation and imitation.expert else "no expert"
     count = settings.episodes or (imitation and imitation.num_demonstrations)
     rows = [
         (settings.source, "", who),

@@ -1,6 +1,6 @@
 """Random numbers as a pure function of where they are used.
 
-A draw belongs to (seed, step, env, ...), not to a generator that somebody advanced: merging,
+A draw belongs to (seed, step, env, ...), not to a generator that other draws advanced: merging,
 splitting, resuming or re-ordering requests changes nothing. The mixer is SplitMix64 (Steele,
 Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014, fig. 17).
 """

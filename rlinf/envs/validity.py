@@ -1,7 +1,7 @@
 """Whether what a simulator hands over is what it promised: checked once, where it enters.
 
-Behind this boundary nobody looks again. A reward that is not finite is no error here: it loses its
-episode, see `algorithms.masks.sound_episodes`.
+After this boundary nothing is checked again. A reward that is not finite is no error here: it
+loses its episode, see `algorithms.masks.sound_episodes`.
 """
 
 from __future__ import annotations

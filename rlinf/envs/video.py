@@ -64,7 +64,7 @@ def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: i
     """
     if not frames:
         return None
-    # A name of its own for unfinished files; ffmpeg is told the format, the suffix says nothing.
+    # A name of its own for unfinished files; ffmpeg gets the format, the suffix says nothing.
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class PatientStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write, or drop."""
-        with suppress(OSError):  # nobody is left to tell; the run's log has the same words
+        with suppress(OSError):  # the terminal is gone; the run's log has the same words
             self._stream.write(text)
         return len(text)
 

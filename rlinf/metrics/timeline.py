@@ -26,7 +26,7 @@ class Span(NamedTuple):
     name: str
     began: float  # seconds since the epoch, by the clock of the worker's machine
     ended: float
-    busy: bool  # work; False: waiting for somebody else
+    busy: bool  # work; False: waiting for another process
 
 
 class Spans:

@@ -125,7 +125,7 @@ def copy(source: Tensor, target: Tensor) -> None:
 
 
 def as_tensor(data: np.ndarray) -> Tensor:
-    """A tensor on an array's own memory, which may be read-only: nobody writes to it."""
+    """A tensor on an array's own memory, which may be read-only: it is never written to."""
     with warnings.catch_warnings():  # torch knows no read-only tensors
         warnings.simplefilter("ignore")
         return torch.from_numpy(data)

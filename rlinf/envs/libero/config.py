@@ -86,8 +86,9 @@ class LiberoParams(SimulatorParams):
     settle_steps: Index | None = None
     """Steps without motion after a reset, so that objects come to rest."""
     settle_gripper: SettleGripper | None = None
-    """Fingers while things settle. `open`: they are told to open (0.039 m each); `half_open`: they
-    are told nothing and go half-way (0.020 m), as with RLinf's `reset_gripper_open: False`."""
+    """Fingers while things settle. `open`: they get the command to open (0.039 m each);
+    `half_open`: they get none and go half-way (0.020 m), as with RLinf's
+    `reset_gripper_open: False`."""
     rotate_180: bool | None = None
     """Turn images by 180 degrees; MuJoCo's are upside down."""
     camera_size: Count | None = None

@@ -14,7 +14,7 @@ HOLD: dict[SettleGripper, np.ndarray] = {
 
 
 def proprioception(position: np.ndarray, quaternion: np.ndarray, fingers: np.ndarray) -> np.ndarray:
-    """What policies on LIBERO are told of the robot: [8] float32.
+    """What policies on LIBERO get as the robot's state: [8] float32.
 
     Args:
         position: [3] of the gripper, metres, world frame.

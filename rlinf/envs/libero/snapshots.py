@@ -2,7 +2,7 @@
 
 A step is 25 physics steps, and robosuite takes its camera images in the 24th: an image rendered
 after the step shows another moment. So at that very moment everything that an image depends on is
-copied, which costs next to nothing, and an image is rendered from the copy if somebody asks for it.
+copied, which costs next to nothing, and an image is rendered from the copy on demand.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Snapshot:
     """The moment of an env's latest observation.
 
     robosuite's image sensors are replaced by one that takes the snapshot, so that the moment is
-    decided by the clock that they had. Observables that nobody reads are taken out.
+    decided by the clock that they had. Unused observables are taken out.
     """
 
     def __init__(self, env: MujocoEnv, cameras: tuple[str, ...]) -> None:

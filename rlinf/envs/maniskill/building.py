@@ -30,7 +30,7 @@ from rlinf.errors import UserError
 if TYPE_CHECKING:
     from mani_skill.envs.sapien_env import BaseEnv
 
-os.environ.setdefault("MS_SKIP_ASSET_DOWNLOAD_PROMPT", "1")  # nobody answers on stdin
+os.environ.setdefault("MS_SKIP_ASSET_DOWNLOAD_PROMPT", "1")  # stdin has no one to answer
 
 FRAME_SIZE = 256  # pixels, side of a picture for people
 CAMERA = "base_camera"  # ManiSkill's name for the camera that looks at the table

@@ -1,4 +1,4 @@
-"""Transformers' Llama with layers that compute only the positions somebody reads.
+"""Transformers' Llama with layers that compute only the positions that are read.
 
 Letters: B rows, T positions of a sequence, n of them new, w of these wanted, H width.
 """

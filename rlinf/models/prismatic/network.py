@@ -1,7 +1,7 @@
 """The network of OpenVLA and OpenVLA-OFT: vision towers, projector and a Llama of transformers.
 
 The Llama's layers are run here one by one, so that the attention mask is exactly the one given and
-no logits are made that nobody reads.
+only logits that are read are made.
 
 Letters: B rows, T positions of a sequence, P image tokens of a row, H width of the language model.
 """

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 from transformers import LlamaForCausalLM
 
-from rlinf.models.prismatic import made_up
+from rlinf.models.prismatic import random_weights
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.llama import llama_config
 from rlinf.models.prismatic.model_folder import Architecture, read_folder
@@ -37,7 +37,7 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> Architecture:
     size = [PATCH * SIDE] * 2
     settings = {**SETTINGS, "image_sizes": size, "timm_model_kwargs": towers, "text_config": text}
     folder = tmp_path_factory.mktemp("other_sizes")
-    made_up.write_folder(folder, settings, action_dim=7, name=UNNORM_KEY)
+    random_weights.write_folder(folder, settings, action_dim=7, name=UNNORM_KEY)
     return read_folder(folder).architecture
 
 

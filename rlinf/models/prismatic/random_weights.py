@@ -1,4 +1,4 @@
-"""Model folders and weights that nobody trained: to try, test and time what needs a 7B download."""
+"""Model folders with random weights: to try, test and time what needs a 7B download."""
 
 from __future__ import annotations
 
