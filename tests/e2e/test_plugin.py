@@ -1,4 +1,4 @@
-"""A package outside brings a simulator and a model: it is installed, and a policy is trained."""
+"""Runs with what is not ours: a simulator and a model of a package outside, another Python."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import pythons
 from tests.e2e import runs
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
@@ -46,3 +47,13 @@ def test_an_installed_package_registers_a_simulator_and_a_model_that_train(
     runs.run("train", "toy_ppo_mlp", tmp_path / "run", *small, *OVERRIDES, "runner.max_steps=1")
     (record,) = runs.metrics(tmp_path / "run")
     assert record["train/actor/grad_norm"] > 0 and record["env/num_episodes"] > 0
+
+
+def test_a_run_whose_simulators_have_another_python_gives_the_same_numbers(tmp_path: Path):
+    settings = (*runs.SMALL, "runner.max_steps=1")
+    runs.run("train", "toy_ppo_mlp", tmp_path / "ours", *settings)
+    _, python = sorted(pythons.available().items())[-1]
+    other = [f"env.{part}.python={python}" for part in ("train", "eval")]
+    runs.run("train", "toy_ppo_mlp", tmp_path / "other", *settings, *other)
+    ours, theirs = (runs.metrics(tmp_path / name) for name in ("ours", "other"))
+    assert runs.without_times(theirs) == runs.without_times(ours)
