@@ -101,7 +101,9 @@ def measure(turns: int, folder: Path, overrides: Sequence[str]) -> dict[str, Any
             rank=0,
             threads=threads,
         )
-        policy = RemotePolicy(rollout.handles, 0, loaded.config.runner.worker_timeout_s)
+        policy = RemotePolicy(
+            dict(enumerate(rollout.handles)), 0, loaded.config.runner.worker_timeout_s
+        )
         asker = launch(loaded, machines, folder, "env", "exchange:Asker", policy=policy)
         for turn in range(turns + 1):
             for envs in ENVS:

@@ -280,7 +280,7 @@ def _answered(call: ray.ObjectRef) -> bool:
 
 
 class RemotePolicy:
-    """The rollout group as an env worker sees it: a request goes straight to one of its ranks.
+    """Rollout ranks as an env worker sees them: a request goes straight to one of them.
 
     Requests are spread round robin over all stages of the env worker. Which rank answers changes
     nothing, as all hold the same weights and the noise comes with the request.
@@ -288,19 +288,20 @@ class RemotePolicy:
 
     def __init__(
         self,
-        handles: Sequence[Any],
+        handles: Mapping[int, Any],
         first: int,
         timeout_s: float,
-        hosts: Sequence[str] | None = None,
+        hosts: Mapping[int, str] | None = None,
     ) -> None:
         """
         Args:
-            handles: of the rollout ranks.
-            first: the rank that is asked first.
+            handles: of the rollout ranks that are asked, by rank.
+            first: place among them of the one that is asked first.
             timeout_s: longest wait for an answer.
             hosts: address of each rank's machine, where there are several machines.
         """
-        self._handles, self._timeout_s, self._hosts = list(handles), timeout_s, hosts
+        self._handles, self._timeout_s, self._hosts = dict(handles), timeout_s, hosts
+        self._ranks = list(handles)
         self._turn = itertools.count(first)  # `next` is atomic: stages are threads
         self._callers: dict[tuple[int, int], Caller] = {}  # of each thread and rank
 
@@ -334,7 +335,7 @@ class RemotePolicy:
         return np.asarray(self._answer("judge", *self._ask("judge", (observation,))))
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Caller]:
-        rank = next(self._turn) % len(self._handles)
+        rank = self._next_rank()
         key = (threading.get_ident(), rank)
         if key not in self._callers:
             host = self._hosts[rank] if self._hosts is not None else None
@@ -352,7 +353,10 @@ class RemotePolicy:
             raise WorkerDied(f"rollout[{rank}].{method}(): {error}") from error
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        return self._ray(next(self._turn) % len(self._handles), method, *arguments)
+        return self._ray(self._next_rank(), method, *arguments)
+
+    def _next_rank(self) -> int:
+        return self._ranks[next(self._turn) % len(self._ranks)]
 
     def _ray(self, rank: int, method: str, *arguments: Any) -> Any:
         call = self._handles[rank].call.remote(method, *arguments)

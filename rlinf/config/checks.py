@@ -261,13 +261,22 @@ def _batches(config: Config, placement: Placement) -> Iterator[Problem]:
         f"actor.global_batch_size = {size}: must be a multiple of {unit} "
         f"(actor.micro_batch_size {actor.micro_batch_size} x {plural(ranks, 'actor rank')}) and "
         f"divide the {count} samples of an iteration ({_factors(config)})",
-        f"try {' or '.join(map(str, around))}",
+        f"try {' or '.join(map(str, around))}{_smaller_passes(config, ranks, count)}",
     )
+
+
+def _smaller_passes(config: Config, ranks: int, count: int) -> str:
+    """Micro-batches with which the global batch can stay what it is, for a fix; empty if none."""
+    size, most = config.actor.global_batch_size, config.actor.micro_batch_size
+    if size % ranks or count % size:
+        return ""
+    fitting = [m for m in range(1, most) if size // ranks % m == 0]
+    return f", or set actor.micro_batch_size={fitting[-1]} to keep it" if fitting else ""
 
 
 def _sharding(config: Config, placement: Placement) -> Iterator[Problem]:
     fsdp, ranks = config.actor.fsdp_config, len(placement["actor"])
-    strategy, key = fsdp.sharding_strategy, "actor.fsdp_config.fsdp_size"
+    strategy, key = derive.sharding(config, placement), "actor.fsdp_config.fsdp_size"
     if strategy != "hybrid_shard" and fsdp.fsdp_size > 0:
         yield Problem(
             f"{key} = {fsdp.fsdp_size} with sharding_strategy = {strategy}: only hybrid_shard has "

@@ -118,6 +118,25 @@ def _node(usual: Node, told: ClusterConfig | NodeGroup) -> Node:
     )
 
 
+def answering(
+    rank: int, askers: Sequence[ProcessPlacement], policies: Sequence[ProcessPlacement]
+) -> list[int]:
+    """The rollout ranks that an env worker asks: those of its node, where these are not asked for
+    more than their part; otherwise all, as its observations cross the network then.
+
+    Args:
+        rank: of the env worker.
+        askers: all env workers.
+        policies: all rollout ranks.
+    """
+    node = askers[rank].node
+    here = [process.rank for process in policies if process.node == node]
+    asking = sum(process.node == node for process in askers)
+    if len(here) * len(askers) >= asking * len(policies):
+        return here
+    return [process.rank for process in policies]
+
+
 def plan(config: Config, nodes: Sequence[Node]) -> Plan:
     """The plan of a configuration that `checks.check` found nothing wrong with."""
     placement = parse(config.cluster.component_placement, nodes, config.cluster.node_groups)
@@ -153,12 +172,24 @@ def samples(config: Config) -> int:
     return steps * train.total_num_envs * config.algorithm.rollout_epoch
 
 
+def sharding(config: Config, placement: Placement) -> str:
+    """The strategy by which actor ranks share the weights; see `FsdpConfig.sharding_strategy`."""
+    chosen = config.actor.fsdp_config.sharding_strategy
+    if chosen is not None:
+        return chosen
+    nodes = [process.node for process in placement["actor"]]
+    counts = set(Counter(nodes).values())
+    in_groups = nodes == sorted(nodes) and len(counts) == 1 and 1 < len(set(nodes)) < len(nodes)
+    return "hybrid_shard" if in_groups else "full_shard"
+
+
 def shard_size(config: Config, placement: Placement) -> int:
     """Actor ranks that hold one copy of the weights together: all, those of a node, or one."""
     fsdp, ranks = config.actor.fsdp_config, placement["actor"]
-    if fsdp.sharding_strategy == "no_shard":
+    strategy = sharding(config, placement)
+    if strategy == "no_shard":
         return 1
-    if fsdp.sharding_strategy != "hybrid_shard":
+    if strategy != "hybrid_shard":
         return len(ranks)
     if fsdp.fsdp_size > 0:
         return fsdp.fsdp_size

@@ -52,9 +52,18 @@ def check_placed(config: Config, part: Part, placement: Placement) -> Iterator[P
         yield Problem(
             f"env.{part}.total_num_envs = {env.total_num_envs}: must be a multiple of {unit} "
             f"({plural(workers, 'env worker')} x rollout.pipeline_stage_num {stages}{groups})",
-            f"try {nearest_multiples(env.total_num_envs, unit)}",
+            f"try {nearest_multiples(env.total_num_envs, unit)}"
+            + (_fewer_epochs(config, unit) if part == "train" else ""),
         )
     yield from simulator(config, part, placement)
+
+
+def _fewer_epochs(config: Config, unit: int) -> str:
+    """The rollout epochs with which `unit` sub-envs collect as many samples, for a fix."""
+    epochs = config.algorithm.rollout_epoch * config.env.train.total_num_envs / unit
+    if epochs < 1 or epochs % 1:
+        return ""
+    return f"; {unit} collect as many samples with algorithm.rollout_epoch={epochs:.0f}"
 
 
 def simulator(config: Config, part: Part, placement: Placement) -> Iterator[Problem]:

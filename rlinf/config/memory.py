@@ -141,13 +141,13 @@ def fitting(config: Config, plan: Plan, size: int) -> str:
 
 def _ways(config: Config, plan: Plan) -> Iterator[Way]:
     """Settings that need less memory, those that cost the least time first."""
-    shared = _shared(plan.placement)
+    beside = neighbours(plan.placement, "actor")
     model, evaluates = config.actor.model, config.runner.evaluates
-    if ("rollout", "actor") in shared:
+    if "rollout" in beside:
         yield "rollout.enable_offload", True
-    if ("rollout", "actor") in shared or ("env", "actor") in shared:
+    if beside:
         yield "actor.enable_offload", True
-    if ("env", "actor") in shared or evaluates:
+    if "env" in beside or evaluates:
         yield "env.enable_offload", True
     yield "actor.fsdp_config.enable_gradient_accumulation", False
     if type(model).model_fields["gradient_checkpointing"].annotation is bool:
@@ -171,13 +171,14 @@ def _with(config: SectionT, key: str, value: object) -> SectionT:
     return config.model_copy(update={name: changed})
 
 
-def _shared(placement: Placement) -> set[tuple[Component, Component]]:
-    """Pairs of components of which two processes compute on one GPU."""
+def neighbours(placement: Placement, component: Component) -> set[Component]:
+    """The other components of which a process computes on a GPU of this one."""
     owned = {
         name: {(p.node, p.resources[0]) for p in ranks if p.kind == "accelerator"}
         for name, ranks in placement.items()
     }
-    return {(one, other) for one in owned for other in owned if owned[one] & owned[other]}
+    mine = owned[component]
+    return {name for name, gpus in owned.items() if name != component and gpus & mine}
 
 
 def _env(config: Config, plan: Plan) -> Iterator[Held]:

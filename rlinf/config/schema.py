@@ -484,12 +484,14 @@ class FsdpConfig(Section):
 
     strategy: Literal["fsdp2"] = "fsdp2"
     """PyTorch's `fully_shard`."""
-    sharding_strategy: Literal["full_shard", "shard_grad_op", "hybrid_shard", "no_shard"] = (
-        "full_shard"
+    sharding_strategy: Literal["full_shard", "shard_grad_op", "hybrid_shard", "no_shard"] | None = (
+        None
     )
     """`full_shard` gathers a layer's weights for its forward and again for its backward pass,
     `shard_grad_op` keeps them in between, `hybrid_shard` shards within groups of `fsdp_size` ranks
-    that hold copies of each other, `no_shard` gives every rank a copy."""
+    that hold copies of each other, `no_shard` gives every rank a copy. None takes `hybrid_shard`
+    where several nodes have equally many actor ranks, more than one, so that weights cross no
+    network while a layer waits for them, and `full_shard` elsewhere."""
     fsdp_size: Limit = -1
     """Ranks that hold one copy of the weights together, with `hybrid_shard`; -1 for those of a
     node."""

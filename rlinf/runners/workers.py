@@ -11,7 +11,8 @@ from typing import Any
 from rlinf.cluster import health
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.cluster.nodes import Cluster
-from rlinf.config.derive import Plan
+from rlinf.config.derive import Plan, answering
+from rlinf.config.memory import neighbours
 from rlinf.config.placement import ProcessPlacement
 from rlinf.config.process_environment import runtime_environment
 from rlinf.config.schema import Component, Config, EvalEnv
@@ -474,10 +475,14 @@ class Workers:
     def _policy_for(self, rank: int) -> RemotePolicy:
         """The rollout workers as env worker `rank` sees them."""
         addresses = self.cluster.addresses
-        hosts = [addresses[placed.node] for placed in self.plan.placement["rollout"]]
+        placed, env = self.plan.placement["rollout"], self.plan.placement["env"]
+        asked = answering(rank, env, placed)
+        hosts = {one: addresses[placed[one].node] for one in asked}
+        neighbours = sum(process.node == env[rank].node for process in env[:rank])
+        before = neighbours if len(asked) < len(placed) else rank  # who ask the same ranks
         return RemotePolicy(
-            self.rollout.handles,
-            rank * self.config.rollout.pipeline_stage_num,
+            {one: self.rollout.handles[one] for one in asked},
+            before * self.config.rollout.pipeline_stage_num,
             self.config.runner.worker_timeout_s,
             hosts if self.cluster.several else None,
         )
@@ -489,6 +494,7 @@ class Workers:
             "updates": self.plan.iterations * self.plan.batch.updates,
             "fetch": fetch,
             "shard_size": self.plan.shard_size,
+            "shares_gpu": bool({"env", "rollout"} & neighbours(self.plan.placement, "actor")),
         }
 
 

@@ -31,6 +31,7 @@ from rlinf.workers.debugging import keep_batch
 from rlinf.workers.keeping import Kept, size_of
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.memory import RowLimit
+from rlinf.workers.offload import give_back
 from rlinf.workers.passes import Piece
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
@@ -57,6 +58,7 @@ class ActorWorker(TrainingWorker):
         fetch: Fetch,
         log_dir: str,
         shard_size: int = 1,
+        shares_gpu: bool = False,
     ) -> None:
         """Builds the policy; with several ranks `connect` makes it ready to be trained.
 
@@ -64,10 +66,12 @@ class ActorWorker(TrainingWorker):
             updates: optimizer steps of the whole run, for the learning-rate schedule.
             fetch: turns references to observations into observations.
             shard_size: ranks that hold one copy of the weights together.
+            shares_gpu: rollout or env workers compute on the same GPUs.
         """
         prepare_process(f"actor{rank}", log_dir)
         device = prepare_torch(threads)
         self.fetch, self.log_dir = fetch, Path(log_dir)
+        self.shares_gpu = shares_gpu
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
         self.spans = Spans(f"actor{rank}")
@@ -119,7 +123,10 @@ class ActorWorker(TrainingWorker):
             UpdateGivenUp: `give_up` was called; `restore` brings the last kept state back.
         """
         with self._at_work():
-            return Metrics.merge([self._train(batch, step), self._lack_of_memory()])
+            metrics = Metrics.merge([self._train(batch, step), self._lack_of_memory()])
+        if self.shares_gpu:
+            give_back(self.device)
+        return metrics
 
     def give_up(self) -> None:
         """Ends the update under way on all ranks, before their next pass; from another thread.

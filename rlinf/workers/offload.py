@@ -16,12 +16,18 @@ def note_memory(what: str, device: torch.device, before: int) -> None:
         before: bytes of tensors before it, from `allocated`.
     """
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # other processes get only what the allocator gives back
+        give_back(device)
         now, reserved = allocated(device), torch.cuda.memory_reserved(device)
         logger.info(
             "%s: %.2f GB of tensors on the GPU, %.2f GB before; %.2f GB reserved",
             *(what, now / 1e9, before / 1e9, reserved / 1e9),
         )
+
+
+def give_back(device: torch.device) -> None:
+    """Gives the memory of a GPU that the allocator keeps unused to other processes there."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def allocated(device: torch.device) -> int:

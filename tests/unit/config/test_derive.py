@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from rlinf import registry
+from rlinf.config.derive import answering, shard_size, sharding
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
-from rlinf.config.placement import Node
+from rlinf.config.placement import Node, ProcessPlacement
 from rlinf.config.show import render
 from rlinf.models.mlp.config import MlpConfig
 from rlinf.models.tiny_vla.config import TinyVlaConfig
@@ -175,3 +176,50 @@ def test_the_parameter_count_is_that_of_the_policy(model: MlpConfig | TinyVlaCon
     policy = imported(registry.model(model.model_type).policy)(model)
     count = sum(parameter.numel() for parameter in policy.parameters())
     assert model.num_parameters() == count
+
+
+def on(*nodes: int) -> tuple[ProcessPlacement, ...]:
+    """Processes with a GPU each, on these nodes."""
+    return tuple(
+        ProcessPlacement(rank, node, (rank,), "accelerator", "cluster")
+        for rank, node in enumerate(nodes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rank", "askers", "policies", "asked"),
+    [
+        (0, on(0, 0, 1, 1), on(0, 0, 1, 1), [0, 1]),
+        (3, on(0, 0, 1, 1), on(0, 0, 1, 1), [2, 3]),
+        (0, on(0, 0), on(1, 1), [0, 1]),  # none is here
+        (0, on(0, 0, 0, 1), on(0, 1, 1, 1), [0, 1, 2, 3]),  # one would answer three workers
+        (3, on(0, 0, 0, 1), on(0, 1, 1, 1), [1, 2, 3]),
+        (1, on(0, 0), on(0, 0), [0, 1]),
+    ],
+)
+def test_an_env_worker_asks_the_policies_of_its_node_where_they_can_bear_it(
+    rank: int,
+    askers: tuple[ProcessPlacement, ...],
+    policies: tuple[ProcessPlacement, ...],
+    asked: list[int],
+) -> None:
+    assert answering(rank, askers, policies) == asked
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ((0, 0), ("full_shard", 2)),
+        ((0, 0, 1, 1), ("hybrid_shard", 2)),
+        ((0, 1), ("full_shard", 2)),  # a node has no ranks to share with
+        ((0, 0, 1), ("full_shard", 3)),  # no groups of equal size
+        ((0, 1, 0, 1), ("full_shard", 4)),  # groups of neighbours would cross nodes
+    ],
+)
+def test_weights_are_sharded_within_a_node_where_several_have_equally_many_ranks(
+    load_toy: Load, nodes: tuple[int, ...], expected: tuple[str, int]
+) -> None:
+    config, placement = load_toy().config, {"actor": on(*nodes)}
+    assert (sharding(config, placement), shard_size(config, placement)) == expected
+    told = load_toy("actor.fsdp_config.sharding_strategy=full_shard").config
+    assert shard_size(told, placement) == len(nodes)

@@ -153,3 +153,30 @@ def test_without_gpus_there_is_nothing_to_hold_against(laptop: Machine, tmp_path
 def test_shared_memory_is_counted_in_the_format_that_is_sent(tmp_path: Path) -> None:
     store = {m.owner: dict(m.parts) for m in loaded(SHIPPED[0], tmp_path).plan.memory}
     assert store["object store"]["weights"] == pytest.approx(2 * 7.5e9, rel=0.01)
+
+
+SIXTY_FOUR = ("cluster.num_nodes=8", "cluster.accelerators_per_node=8")
+LARGER = {  # what 64 GPUs need where 8 need it not; each is part of the message without it
+    "libero_10_ppo": (),
+    "libero": ("env.train.total_num_envs=512", "algorithm.rollout_epoch=2"),
+    "maniskill_grpo_openvla": ("env.train.total_num_envs=1024", "actor.micro_batch_size=10"),
+    "maniskill_grpo_openvlaoft": ("env.train.total_num_envs=512", "actor.micro_batch_size=10"),
+    "maniskill_ppo": ("actor.micro_batch_size=10",),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_7b_configuration_runs_on_64_gpus_with_the_overrides_that_its_refusal_names(
+    name: str, tmp_path: Path
+) -> None:
+    overrides = next(values for start, values in LARGER.items() if name.startswith(start))
+    if name.startswith("maniskill_grpo_openvlaoft"):
+        overrides = LARGER["maniskill_grpo_openvlaoft"]
+    larger = loaded(name, tmp_path, *SIXTY_FOUR, *overrides, gigabytes=0.9 * 80)
+    assert larger.plan.shard_size == 8  # the ranks of a node
+    if overrides:
+        with pytest.raises(UserError) as caught:
+            loaded(name, tmp_path, *SIXTY_FOUR, gigabytes=0.9 * 80)
+        for override in overrides:
+            key, _, value = override.partition("=")
+            assert key in str(caught.value) and value in str(caught.value)

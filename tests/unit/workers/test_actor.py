@@ -15,10 +15,12 @@ from rlinf.data.shared import SharedMemory
 from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
 from rlinf.metrics.types import Metrics
+from rlinf.models.mlp.config import MlpConfig
 from rlinf.runners.samples import make_samples
+from rlinf.workers import actor as actor_module
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.stage import TrainStage
-from tests.unit.workers.conftest import GROUPS, weights_of
+from tests.unit.workers.conftest import GROUPS, batch_for, weights_of
 
 Toy = Callable[..., Config]
 StageOf = Callable[[Config], TrainStage]
@@ -325,3 +327,18 @@ def test_a_strong_pull_keeps_the_policy_near_its_start(
             float((logprobs_of(actor, batch) - torch.from_numpy(batch.logprobs)).abs().mean())
         )
     assert far[1] < 0.5 * far[0]
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_memory_that_an_update_leaves_unused_goes_to_those_who_share_the_gpu(
+    config_of: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: bool
+):
+    model = MlpConfig(
+        model_type="mlp", obs_dim=6, action_dim=2, num_action_chunks=2, hidden_dim=9, num_layers=1
+    )
+    config = config_of(model)
+    given_back: list[torch.device] = []
+    monkeypatch.setattr(actor_module, "give_back", given_back.append)
+    actor = ActorWorker(config, 0, 1, 1, 8, list, str(tmp_path), shares_gpu=shares)
+    actor.update(batch_for(config), 0)
+    assert given_back == [actor.device] * shares
