@@ -6,7 +6,9 @@
 #   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
 #
 #   --model NAME       mlp, tiny_vla, tiny_flow, openvla, openvla-oft, gr00t
-#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, behavior (default: maniskill)
+#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior
+#                      (default: maniskill); isaaclab and mjlab get an environment of their own,
+#                      .venv-isaaclab or .venv-mjlab, with the Python that they need
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
 #   --venv DIR         where the environment goes (default: .venv)
@@ -40,10 +42,19 @@ extras_of_model() {
 
 extras_of_env() {
     case "$1" in
-        maniskill | libero | isaaclab | behavior) echo "$1" ;;
+        maniskill | libero | behavior) echo "$1" ;;
         maniskill_libero) echo maniskill libero ;;
+        isaaclab | mjlab) ;; # in an environment of its own
         *) die "--env $1: unknown simulator" \
-            "choose maniskill, maniskill_libero, libero, isaaclab or behavior" ;;
+            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab or behavior" ;;
+    esac
+}
+
+# Simulators whose packages exclude ours -> the Python that they need; as rlinf/envs/*/spec.py say.
+own_python_of() {
+    case "$1" in
+        isaaclab) echo 3.12 ;;
+        mjlab) echo 3.11 ;;
     esac
 }
 
@@ -51,7 +62,7 @@ extras_of_env() {
 choose_by_config() {
     local name
     name="$(basename "$1" .yaml)"
-    case "$name" in libero_* | isaaclab_* | behavior_*) env="${name%%_*}" ;; esac
+    case "$name" in libero_* | isaaclab_* | mjlab_* | behavior_*) env="${name%%_*}" ;; esac
     case "$name" in
         *_openvla | *_openvlaoft) model="${name##*_}" ;;
         *gr00t*) model=gr00t ;;
@@ -109,6 +120,7 @@ of_env="$(extras_of_env "$env")"
 of_model="$(extras_of_model "$model")"
 # shellcheck disable=SC2206  # names of extras hold no spaces
 extras+=($of_env $of_model)
+own_python="$(own_python_of "$env")"
 require_available "${extras[@]}"
 case "$venv" in /*) ;; *) venv="$OLDPWD/$venv" ;; esac
 stamp="$venv/.rlinf-installed"
@@ -122,7 +134,7 @@ fingerprint() {
     local gpu=no
     has_nvidia_gpu && gpu=yes
     # Settings of development tools, at the end of pyproject.toml, do not count.
-    { sed '/^\[tool\./,$d' pyproject.toml && cat requirements/*.txt && echo "$repo $gpu"; } |
+    { sed '/^\[tool\./,$d' pyproject.toml && cat requirements/{constraints,torch-cpu}.txt && echo "$repo $gpu"; } |
         sha256sum | cut -d ' ' -f 1
 }
 
@@ -145,7 +157,7 @@ keep_installed_extras() {
     for extra in $(stamp_line 2); do
         [[ " $available " != *" $extra "* ]] || extras+=("$extra")
     done
-    mapfile -t extras < <(printf '%s\n' "${extras[@]}" | sort -u)
+    mapfile -t extras < <(printf '%s\n' "${extras[@]}" | sed '/^$/d' | sort -u)
 }
 
 # ---- steps ------------------------------------------------------------------------------------
@@ -209,7 +221,7 @@ pip_install() { # ARGUMENT...
     local quietly=()
     [ -t 2 ] || quietly=(--quiet)
     "$uv" pip install --python "$venv/bin/python" ${quietly[@]+"${quietly[@]}"} "$@" \
-        --editable ".[$(IFS=, && echo "${extras[*]}")]"
+        --editable ".${extras[*]:+[$(IFS=, && echo "${extras[*]}")]}"
 }
 
 # Python compiles a file when it is first used, unless PYTHONDONTWRITEBYTECODE tells it to leave no
@@ -296,9 +308,78 @@ ensure_rendering_of() { # SIMULATOR
             "see the reason above; requirements/README.md lists what is known"
 }
 
+# ---- a simulator with a Python of its own -----------------------------------------------------
+
+own_is_installed() {
+    [ -z "$own_python" ] || {
+        [ -x "$venv-$env/bin/python" ] && [ "$(cat "$venv-$env/.rlinf-installed" 2> /dev/null)" = "$(own_fingerprint)" ]
+    }
+}
+
+own_fingerprint() {
+    { cat "requirements/$env.txt" rlinf/envs/isaaclab/arm.py && has_nvidia_gpu && echo gpu || true; } |
+        sha256sum | cut -d ' ' -f 1
+}
+
+# Without a GPU, PyTorch's CPU build where the pins name the version that we have the hash of.
+own_pins() {
+    local version
+    version="$(grep -o '^torch==[0-9.]*' requirements/torch-cpu.txt)"
+    if has_nvidia_gpu || ! local_cpu_torch || ! grep -qx "$version .*" "requirements/$env.txt"; then
+        cat "requirements/$env.txt"
+    else
+        awk '/^[a-z]/ { skip = /^(torch==|triton|cuda-|nvidia-)/ } !skip' "requirements/$env.txt"
+        cat requirements/torch-cpu.txt
+    fi
+}
+
+# An executable of that version, or the version itself, which uv then looks for or downloads.
+find_python() { # VERSION
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c 'import venv' 2> /dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo "$1"
+}
+
+install_own_python() {
+    local python="$venv-$env"
+    if [ ! -x "$python/bin/python" ]; then
+        say "creating $python with Python $own_python"
+        "$uv" venv --quiet --no-project --python "$(find_python "$own_python")" "$python" ||
+            die "uv could not create $python with Python $own_python" \
+                "see uv's message above; where uv cannot download Python, put a python$own_python on PATH"
+    fi
+    say "installing $env into $python"
+    own_pins > "$log"
+    "$uv" pip install --quiet --python "$python/bin/python" --require-hashes -r "$log" ||
+        die "uv could not install $env ($(df -h --output=avail "$venv" | tail -1 | xargs) free)" \
+            "see uv's message above, then start again; nothing was marked as installed"
+    [ "$env" != isaaclab ] || make_arm "$python/bin/python"
+    own_fingerprint > "$python/.rlinf-installed"
+}
+
+# IsaacLab's own robots come from a server of NVIDIA; ManiSkill's package has a Franka arm.
+make_arm() { # PYTHON
+    local robots="lib/python3.11/site-packages/mani_skill/assets/robots/panda" folder
+    folder="$(mktemp -d)"
+    if [ ! -d "$venv/$robots" ]; then
+        "$uv" pip install --quiet --no-deps --target "$folder" -c requirements/constraints.txt mani_skill ||
+            die "uv could not fetch mani_skill, which has the Franka arm" "see uv's message above"
+        robots="$folder/${robots#lib/python3.11/site-packages/}"
+    else
+        robots="$venv/$robots"
+    fi
+    say "converting the Franka arm to USD: $("$1" rlinf/envs/isaaclab/arm.py "$robots" 2> "$log" | tail -n 1)"
+    rm -rf "$folder"
+}
+
 # ---- main -------------------------------------------------------------------------------------
 
-if is_installed; then
+if is_installed && own_is_installed; then
     [ "$quiet" = yes ] || say "$venv is up to date"
     exit 0
 fi
@@ -311,19 +392,25 @@ if [ "$dry_run" = yes ]; then
     say "extras: ${extras[*]}"
     say "environment: $venv"
     say "PyTorch from: $(torch_source)"
+    [ -z "$own_python" ] || say "$env: $venv-$env with Python $own_python"
     exit 0
 fi
 { mkdir -p "$(dirname "$venv")" && exec 9> "$venv.lock"; } ||
     die "cannot write to $(dirname "$venv")" "make it writable, or choose another place with --venv DIR"
 # A second start waits for the first.
 flock 9 2> "$log" || say "no file locks here: do not install to $venv twice at the same time"
-if is_installed; then exit 0; fi
-rm -f "$stamp"
-bring_uv
-make_venv
-install_packages
-keep_bytecode
-ensure_rendering
-printf '%s\n' "$(fingerprint)" "${extras[*]}" > "$stamp.new"
-mv "$stamp.new" "$stamp"
+if ! is_installed; then
+    rm -f "$stamp"
+    bring_uv
+    make_venv
+    install_packages
+    keep_bytecode
+    ensure_rendering
+    printf '%s\n' "$(fingerprint)" "${extras[*]}" > "$stamp.new"
+    mv "$stamp.new" "$stamp"
+fi
+if ! own_is_installed; then
+    bring_uv
+    install_own_python
+fi
 say "done: source ${venv}/bin/activate"

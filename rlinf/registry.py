@@ -20,6 +20,8 @@ from rlinf.errors import UserError
 SIMULATORS: dict[str, str] = {
     "maniskill": "rlinf.envs.maniskill.spec:SPEC",
     "libero": "rlinf.envs.libero.spec:SPEC",
+    "isaaclab": "rlinf.envs.isaaclab.spec:ISAACLAB",
+    "mjlab": "rlinf.envs.isaaclab.spec:MJLAB",
     "toy_reach": "rlinf.envs.toy.spec:SPEC",
 }
 """`env.*.simulator_type` -> its `SimulatorSpec`."""
@@ -53,6 +55,28 @@ class Hosting:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnPython:
+    """The Python that a simulator needs for itself, as its packages exclude ours.
+
+    `requirements/install.sh --env NAME` makes its environment beside ours, `.venv-NAME`, with the
+    packages of `requirements/NAME.txt`.
+    """
+
+    name: str
+    """Of the environment."""
+    version: str
+    """Of Python, as `3.12`."""
+    variable: str
+    """Environment variable that names another executable; `env.*.python` goes before it."""
+    package: str
+    """What that Python has to have."""
+    also: tuple[str, ...] = ()
+    """Other packages whose versions `rlinf doctor` tells."""
+    reads: tuple[str, ...] = ()
+    """Environment variables of the simulator that `rlinf doctor` tells."""
+
+
+@dataclass(frozen=True, slots=True)
 class Renderer:
     """How a simulator draws."""
 
@@ -82,6 +106,8 @@ class SimulatorSpec:
     """Builds a `Simulator` from a number of envs and, as keywords, the settings as plain values."""
     hosting: Hosting = field(default_factory=Hosting)
     """How its processes are started."""
+    python: OwnPython | None = None
+    """None: it runs under our Python."""
     extra: str | None = None
     """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
     package: str | None = None

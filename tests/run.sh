@@ -8,6 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash requirements/install.sh --quiet --extra dev --extra openvla --extra libero \
     --extra wandb --extra swanlab
+# Simulators with a Python of their own: without one, its tests are skipped and say why.
+for own in mjlab isaaclab; do
+    bash requirements/install.sh --quiet --env "$own" || echo "tests of $own will be skipped" >&2
+done
 export RLINF_GOLDEN="${RLINF_GOLDEN:-$PWD/../shared/golden}"
 export RLINF_ASSETS="${RLINF_ASSETS:-$PWD/../shared/assets}"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from rlinf.config import data_sets
+from rlinf.config import data_sets, pythons
 from rlinf.config.base import WEIGHTS_FILE
 from rlinf.config.derive import Plan
 from rlinf.config.env_checks import used_parts
@@ -70,7 +70,7 @@ def lacking(config: Config, purpose: str = "") -> list[Problem]:
         for key, value in model.folders().items()
         if not exists(value)
     ]
-    return [*_packages(config, purpose), *missing, *_disk(config)]
+    return [*_packages(config, purpose), *_pythons(config, purpose), *missing, *_disk(config)]
 
 
 def _packages(config: Config, purpose: str) -> Iterator[Problem]:
@@ -89,6 +89,24 @@ def _packages(config: Config, purpose: str) -> Iterator[Problem]:
                 f"{key} = {name}: the package {package} is not installed in this environment",
                 f"run: bash requirements/install.sh {option} {name}",
             )
+
+
+def _pythons(config: Config, purpose: str) -> Iterator[Problem]:
+    """Interpreters of simulators that need one of their own, on this machine."""
+    found: dict[str, Problem] = {}
+    for part in used_parts(config, purpose):
+        env: EnvConfig = getattr(config.env, part)
+        own = simulator(env.simulator_type).python
+        if own is None:
+            continue
+        python, source = pythons.chosen(own, env.python)
+        if not os.access(python, os.X_OK):
+            found[str(python)] = Problem(
+                f"env.*.simulator_type = {env.simulator_type}: it needs a Python of its own; "
+                f"{python} ({source}) does not exist, or is not executable",
+                pythons.fix(own),
+            )
+    yield from found.values()
 
 
 def warnings(plan: Plan, machine: Machine) -> list[str]:

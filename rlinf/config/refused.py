@@ -240,7 +240,6 @@ _OUTSIDE = "not part of this version"
 
 ABSENT: dict[str, dict[str, str]] = {
     "simulator_type": {
-        "isaaclab": _PLANNED,
         "behavior": _PLANNED,
         **dict.fromkeys(
             ("robotwin", "metaworld", "calvin", "robocasa", "habitat", "genesis", "frankasim"),

@@ -44,6 +44,8 @@ def convert_tasks(draft: Draft) -> bool:
             _convert_maniskill(draft, part, setup)
         elif name == "libero":
             _convert_libero(draft, part)
+        elif name == "isaaclab":
+            _convert_isaaclab(draft, part)
     if draft.lost:
         return False
     _convert_train(draft)
@@ -97,6 +99,18 @@ def _convert_maniskill(draft: Draft, part: Part, setup: Any) -> None:
     if here.startswith(_SETTLES):
         draft.put(f"{params}.sim_backend", "cpu", "its resets move every env of a batch")
     _convert_reward(draft, part, here)
+
+
+def _convert_isaaclab(draft: Draft, part: Part) -> None:
+    params = f"env.{part}.init_params"
+    draft.carry(f"{params}.id")
+    draft.carry(f"{params}.instruction", f"{params}.task_description")
+    cameras = [draft.take(f"{params}.{name}") for name in ("table_cam", "wrist_cam")]
+    sizes = {(each["height"], each["width"]) for each in cameras if isinstance(each, dict)}
+    if len(sizes) > 1:
+        draft.lose(f"{params}: cameras of different sizes", "make table_cam and wrist_cam equal")
+    for size in sizes:
+        draft.put(f"{params}.camera_size", list(size))
 
 
 def _convert_observation(draft: Draft, params: str) -> None:

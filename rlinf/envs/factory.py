@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from rlinf.config import pythons
 from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EnvBatch, EpisodeBatch, EpisodeRules
@@ -65,8 +65,5 @@ def make_batch(
 
 
 def hosting(config: EnvConfig) -> Hosting:
-    """How the sub-processes of an environment are started."""
-    usual = simulator(config.simulator_type).hosting
-    if config.python is None:
-        return usual
-    return replace(usual, interpreter=str(Path(config.python).expanduser()))
+    """How the sub-processes of an environment are started, and under which Python."""
+    return pythons.hosting(simulator(config.simulator_type), config.python)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from rlinf.config import pythons
 from rlinf.config.machine import Machine, this_machine
 from rlinf.config.placement import plural
 from rlinf.envs.rendering import RenderReport, check_rendering
-from rlinf.registry import renderers
+from rlinf.registry import OwnPython, renderers, simulators
 
 SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB if nobody asks for more
 _NOT_INSTALLED = "is not installed"  # in a report, see `rendering.KNOWN_FAILURES`
@@ -51,6 +55,9 @@ def examine(
     yield _torch(machine.node.accelerators, (gpus_of_torch or _gpus_of_torch)())
     yield Finding("ray", _version("ray"))
     yield Finding("flash-attn", _version("flash-attn", "not installed; optional"))
+    for simulator, spec in simulators().items():
+        if spec.python is not None:
+            yield own_python_finding(simulator, spec.python)
     for simulator, renderer in renderers().items():
         yield from _rendering(
             simulator, {name: check(simulator, name) for name in renderer.backends}
@@ -94,6 +101,41 @@ def _rendering(simulator: str, reports: Mapping[str, RenderReport]) -> Iterator[
         yield Finding(
             simulator, f"{name}: {failed}{report.message}{used}", "" if drawing else report.fix
         )
+
+
+_ASK = """
+import importlib.metadata, json, sys
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+names = json.loads(sys.argv[1])
+print(json.dumps(["{}.{}.{}".format(*sys.version_info), {name: version(name) for name in names}]))
+"""
+
+
+def own_python_finding(simulator: str, own: OwnPython) -> Finding:
+    """The interpreter of a simulator and what is installed there; the simulator is not started."""
+    python, source = pythons.chosen(own, None)
+    if not os.access(python, os.X_OK):
+        return Finding(simulator, f"not installed ({python}, {source})")
+    asked = subprocess.run(
+        [python, "-c", _ASK, json.dumps([own.package, *own.also])],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode != 0:
+        words = asked.stderr.strip().splitlines() or ["no message"]
+        return Finding(simulator, f"{python} does not start: {words[-1]}", pythons.fix(own))
+    version, packages = json.loads(asked.stdout)
+    if packages[own.package] is None:
+        return Finding(simulator, f"{python} has no {own.package}", pythons.fix(own))
+    had = ", ".join(f"{name} {packages[name] or 'not installed'}" for name in packages)
+    variables = "".join(f", {name}={os.environ[name]}" for name in own.reads if name in os.environ)
+    return Finding(simulator, f"{had}; Python {version} at {python}{variables}")
 
 
 def _gpus_of_torch() -> int:

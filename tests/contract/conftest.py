@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,10 @@ from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.libero.config import LiberoParams
 from rlinf.envs.maniskill.config import Camera, ManiskillParams
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.registry import simulator
+from rlinf.registry import imported, simulator
 from tests.assets import GOLDEN
+from tests.contract.remote import Remote
+from tests.own_pythons import hosted
 
 NUM_ENVS = 3
 SHORT = EpisodeRules(max_episode_steps=6, final="always")
@@ -60,6 +64,11 @@ class Case:
     takes: ActionConvention | None = None
     # Data set of a published model whose actions the expert can do with; `tests/published.py`.
     data_set: str = ""
+    # What equal starts and actions may differ by where a simulator is not replayable: numbers of
+    # the state, and the share of pixels.
+    state_drift: float = 0.0
+    pixel_drift: float = 0.0
+    stride: float = 1.0  # what random actions are multiplied by
 
     @property
     def a(self) -> Start:
@@ -196,6 +205,32 @@ def _put_on_plate() -> Case:
     return Case(simulator, (1, 120, 160, 3), 8, solve, trials, hosted)
 
 
+def _own_python(
+    name: str, image_shape: tuple[int, ...], state_size: int, stride: float = 1.0, **settings: Any
+) -> Callable[[], Case]:
+    """A simulator with a Python of its own; tests of it share one process."""
+
+    def build() -> Case:
+        params = imported(simulator(name).settings)(**settings)
+        log = Path(tempfile.mkdtemp(prefix=f"contract-{name}-")) / "simulator.log"
+        plain = params.model_dump(mode="json")
+        there = Remote(hosted(name), simulator(name).build, NUM_ENVS, plain, log)
+        return Case(
+            there,
+            image_shape,
+            state_size,
+            None,
+            takes=params.takes(),
+            state_drift=1e-3,
+            pixel_drift=0.02,
+            stride=stride,
+        )
+
+    return build
+
+
+_STACK = "Isaac-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0"
+
 CASES: dict[str, Callable[[], Case]] = {
     "toy": lambda: _toy(0),
     "toy_image": lambda: _toy(16),
@@ -203,6 +238,16 @@ CASES: dict[str, Callable[[], Case]] = {
     "maniskill_image": _push_image,
     "libero": _libero,
     "maniskill_plate": _put_on_plate,
+    "isaaclab_stack_cube": _own_python(
+        *("isaaclab", (2, 64, 64, 3), 8, 0.02), id=_STACK, camera_size=(64, 64), fast_physics=True
+    ),
+    "isaaclab_reach": _own_python(
+        *("isaaclab", (0, 0, 0, 3), 10),
+        **{"id": "reach", "cameras": (), "camera_size": (64, 64), "fast_physics": True},
+    ),
+    "mjlab_lift_cube": _own_python(
+        *("mjlab", (1, 64, 64, 3), 19), id="lift_cube", camera_size=(64, 64), reward="task"
+    ),
 }
 
 

@@ -24,7 +24,7 @@ def moves(case: Case, steps: int, seed: int) -> np.ndarray:
     """[steps, A] random actions that press down, so that there are contacts."""
     actions = np.random.default_rng(seed).uniform(-1, 1, (steps, case.simulator.action_dim))
     actions[4:, 2] = -np.abs(actions[4:, 2])
-    return actions.astype(np.float32)
+    return (actions * case.stride).astype(np.float32)
 
 
 def play(case: Case, env: int, start: Start, actions: np.ndarray) -> list[float]:
@@ -36,9 +36,11 @@ def play(case: Case, env: int, start: Start, actions: np.ndarray) -> list[float]
     ]
 
 
-def assert_same(a: Observation, b: Observation) -> None:
-    np.testing.assert_array_equal(a.state, b.state)
-    np.testing.assert_array_equal(a.images, b.images)
+def assert_same(case: Case, a: Observation, b: Observation) -> None:
+    np.testing.assert_allclose(a.state, b.state, rtol=0, atol=case.state_drift)
+    assert a.images.shape == b.images.shape
+    differing = (a.images != b.images).any(axis=-1)
+    assert not differing.any() or differing.mean() <= case.pixel_drift
     assert a.instructions == b.instructions
 
 
@@ -86,16 +88,17 @@ def test_equal_starts_and_actions_give_equal_episodes_whatever_came_before(case:
     actions = moves(case, 22, seed=1001)
     rewards = play(case, 0, case.a, actions)
     play(case, 1, case.c, moves(case, 12, seed=1052))
-    assert play(case, 1, case.a, actions) == rewards
+    again = play(case, 1, case.a, actions)
+    np.testing.assert_allclose(again, rewards, rtol=0, atol=case.state_drift)
     shown = case.simulator.observe(np.array([0, 1]))
-    assert_same(shown.take(np.array([0])), shown.take(np.array([1])))
+    assert_same(case, shown.take(np.array([0])), shown.take(np.array([1])))
 
 
 def test_different_starts_differ(case: Case) -> None:
     case.simulator.reset(ALL, [case.a, case.b, case.a])
     first, second, third = (case.simulator.observe(np.array([env])) for env in range(3))
     assert differ(first, second)
-    assert_same(first, third)
+    assert_same(case, first, third)
 
 
 def test_a_reset_leaves_other_envs_untouched_and_its_env_shows_nothing_of_the_past(
@@ -108,10 +111,10 @@ def test_a_reset_leaves_other_envs_untouched_and_its_env_shows_nothing_of_the_pa
     case.simulator.reset(np.array([1]), [case.b])
     after = case.simulator.observe(ALL)
     others = np.array([0, 2])
-    assert_same(before.take(others), after.take(others))
+    assert_same(case, before.take(others), after.take(others))
     case.simulator.reset(np.array([2]), [case.b])
     fresh = case.simulator.observe(np.array([2]))
-    assert_same(after.take(np.array([1])), fresh)
+    assert_same(case, after.take(np.array([1])), fresh)
 
 
 def test_inactive_envs_do_not_move_and_report_nothing(case: Case) -> None:
@@ -120,7 +123,7 @@ def test_inactive_envs_do_not_move_and_report_nothing(case: Case) -> None:
     result = case.simulator.step(moves(case, NUM_ENVS, seed=0), ALL == 1)
     after = case.simulator.observe(ALL)
     others = np.array([0, 2])
-    assert_same(before.take(others), after.take(others))
+    assert_same(case, before.take(others), after.take(others))
     assert differ(before.take(np.array([1])), after.take(np.array([1])))
     for values in (result.rewards, result.terminated, result.success):
         assert not values[others].any()
@@ -155,7 +158,7 @@ def test_frames_are_pictures_for_people_and_change_nothing_for_the_policy(case: 
     case.simulator.reset(ALL, [case.a, case.b, case.c])
     before = case.simulator.observe(ALL)
     pictures = case.simulator.frames(np.array([0, 2]))
-    assert_same(case.simulator.observe(ALL), before)
+    assert_same(case, case.simulator.observe(ALL), before)
     assert pictures.dtype == np.uint8
     assert pictures.ndim == 4 and pictures.shape[0] == 2 and pictures.shape[3] == 3
     assert pictures.std() > 5
@@ -210,7 +213,7 @@ def test_success_inside_a_chunk_ends_the_episode_at_its_very_step(case: Case) ->
     assert len(found) > count  # actions of the last chunk are left over
     np.testing.assert_array_equal(found[:count], rewards)
     assert not found[count:].any()
-    assert_same(results[-1].final, last)
+    assert_same(case, results[-1].final, last)
 
 
 def test_the_expert_succeeds_through_the_tokens_of_a_published_model(
@@ -238,13 +241,15 @@ def test_the_final_observation_is_of_the_old_episode_and_the_next_of_the_new(cas
     assert (episode.length, episode.terminated) == (6, False)
     assert results[-1].truncated[0].tolist() == [False, True, False, False]
     play(case, 1, case.a, actions[:6])
-    assert_same(results[-1].final, case.simulator.observe(np.array([1])))
+    assert_same(case, results[-1].final, case.simulator.observe(np.array([1])))
     case.simulator.reset(np.array([1]), [case.b])
-    assert_same(results[-1].observation, case.simulator.observe(np.array([1])))
+    assert_same(case, results[-1].observation, case.simulator.observe(np.array([1])))
 
 
 def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
     """Two envs run, one waits."""
+    if not case.simulator.replayable:
+        pytest.skip("its episodes are dropped, as it says")
     actions = np.repeat(moves(case, 22, seed=1001)[None], NUM_ENVS, axis=0)
     rules = EpisodeRules(max_episode_steps=50, final="none")
     batch = EpisodeBatch(case.simulator, rules)
@@ -259,7 +264,7 @@ def test_an_episode_is_restored_bit_for_bit(case: Case) -> None:
     other.restore(states)
     again = other.run_chunk(actions[:, 15:], EVERYONE, [None] * NUM_ENVS)
     np.testing.assert_array_equal(again.rewards, expected.rewards)
-    assert_same(again.observation, expected.observation)
+    assert_same(case, again.observation, expected.observation)
 
 
 def test_an_episode_goes_on_after_leaving_the_accelerator_and_coming_back(case: Case) -> None:
@@ -267,7 +272,7 @@ def test_an_episode_goes_on_after_leaving_the_accelerator_and_coming_back(case: 
     before = case.simulator.observe(ALL)
     case.simulator.offload()
     case.simulator.onload()
-    assert_same(case.simulator.observe(ALL), before)
+    assert_same(case, case.simulator.observe(ALL), before)
 
 
 def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_its_batch(
@@ -285,9 +290,9 @@ def test_a_sub_process_shows_and_reports_what_this_process_does_and_ends_with_it
         b = there.run_chunk(part[:1], EVERYONE[:1], [case.b])
         for name in ("rewards", "terminated", "truncated", "valid"):
             np.testing.assert_array_equal(getattr(a, name)[:1], getattr(b, name))
-        assert_same(a.observation, b.observation)
+        assert_same(case, a.observation, b.observation)
         assert a.episodes == b.episodes
-    assert_same(a.final, b.final)
+    assert_same(case, a.final, b.final)
     assert len(a.episodes) == 1
     before = set(psutil.Process().children(recursive=True))
     (server,) = (child for child in before if child.name() == "rlinf-forks")

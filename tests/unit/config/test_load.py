@@ -132,7 +132,7 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("actor.seed=${nothing}", ["nothing"]),
         ("env@env.train=no_such_group", ["there is no no_such_group.yaml in", "toy_reach"]),
         ("env.train.num_envs=8", ["did you mean env.train.total_num_envs?"]),
-        ("env.train.simulator_type=isaaclab", ["isaaclab: planned, not part of this version"]),
+        ("env.train.simulator_type=behavior", ["behavior: planned, not part of this version"]),
         ("actor.model.model_type=gr00t_n1_6", ["gr00t_n1_6: not part of this version"]),
         ("actor.model.model_type=openpi", ["openpi: not part of this version", "choose mlp or"]),
         ("actor.model.use_film=true", ["models with FiLM are not part of this version"]),

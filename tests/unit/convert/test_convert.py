@@ -248,8 +248,6 @@ def test_keys_that_nothing_is_known_of_are_named(tmp_path: Path):
 
 def test_what_is_not_here_yet_is_said_plainly(tmp_path: Path):
     assert "1. the simulator behavior: planned" in refusal(tmp_path, "behavior_ppo_openvlaoft")
-    both = refusal(tmp_path, "isaaclab_ppo_gr00t_demo")
-    assert "the simulator isaaclab: planned" in both and "the model gr00t" not in both
 
 
 @pytest.mark.parametrize(

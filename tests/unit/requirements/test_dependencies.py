@@ -17,6 +17,8 @@ FILES = sorted((ROOT / "rlinf").rglob("*.py"))
 
 DISTRIBUTIONS = {
     "hydra": "hydra-core",
+    "isaaclab_newton": "isaaclab",
+    "isaaclab_tasks": "isaaclab",
     "libero": "hf-libero",
     "OpenGL": "pyopengl",
     "PIL": "pillow",
@@ -29,9 +31,19 @@ EXTRAS = {
     "envs/maniskill/": ("maniskill",),
     "logging/upload_process.py": ("swanlab", "wandb"),
     "models/download.py": ("modelscope",),
+    "models/gr00t/": ("gr00t",),
     "models/prismatic/": ("openvla",),
 }
 """Parts of the package that are used only where an extra is installed; all else needs none."""
+
+OWN_PYTHONS = {"envs/isaaclab/": ("isaaclab", "mjlab")}
+"""Parts that run under the Python of a simulator -> `requirements/NAME.txt`, which it has."""
+
+
+def pinned(name: str) -> set[str]:
+    """Distributions of a simulator's own Python."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return {normal(found) for found in re.findall(r"^([\w.-]+)==", text, re.M)}
 
 
 def declared(*extras: str) -> set[str]:
@@ -63,7 +75,13 @@ def undeclared(path: Path) -> set[str]:
     extras = [
         extra for start, names in EXTRAS.items() if place.startswith(start) for extra in names
     ]
-    return set(imports(path.read_text())) - declared(*extras)
+    theirs = [
+        pinned(name)
+        for start, names in OWN_PYTHONS.items()
+        if place.startswith(start)
+        for name in names
+    ]
+    return set(imports(path.read_text())) - declared(*extras).union(*theirs)
 
 
 def test_every_import_is_declared_for_all_who_may_come_to_it() -> None:

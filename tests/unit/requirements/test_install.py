@@ -114,7 +114,7 @@ def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
         ("embodied --model openvla-oft --env maniskill_libero", "libero"),
         ("openvla-oft --enable-behavior", "behavior"),
         ("--config libero_10_grpo_openvlaoft", "libero"),
-        ("--config isaaclab_ppo_gr00t_demo", "isaaclab"),
+        ("--config isaaclab_ppo_gr00t_demo", "gr00t"),
         ("--config some/path/maniskill_ppo_openvla.yaml", "openvla"),
     ],
 )
@@ -206,3 +206,30 @@ def test_a_file_system_without_locks_is_good_enough(machine: Machine, tmp_path: 
     done = machine.install()
     assert done.returncode == 0, done.stderr
     assert "no file locks here" in done.stdout and "not implemented" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "version"), [("isaaclab", "3.12"), ("mjlab", "3.11")])
+def test_a_simulator_with_a_python_of_its_own_gets_an_environment_beside_ours(
+    machine: Machine, name: str, version: str
+):
+    robots = machine.venv / "lib/python3.11/site-packages/mani_skill/assets/robots/panda"
+    robots.mkdir(parents=True)
+    asked = machine.install("--dry-run", "--env", name)
+    assert f"{name}: {machine.venv}-{name} with Python {version}\n" in asked.stdout
+    done = machine.install("--env", name)
+    assert done.returncode == 0, done.stderr
+    ours, _, theirs, pins = machine.uv_calls()
+    assert ours.endswith(str(machine.venv))
+    assert f"--python {version}" in theirs or f"python{version}" in theirs or version in theirs
+    assert theirs.endswith(f"{machine.venv}-{name}")
+    assert "--require-hashes" in pins and f"{machine.venv}-{name}/bin/python" in pins
+    again = machine.install("--quiet", "--env", name)
+    assert (again.returncode, again.stdout, len(machine.uv_calls())) == (0, "", 4)
+
+
+def test_a_simulator_that_could_not_be_installed_is_not_marked_as_done(machine: Machine):
+    machine.install()
+    failed = machine.install("--env", "mjlab", UV_EXIT="1")
+    assert failed.returncode == 2
+    assert "uv could not install mjlab" in failed.stderr
+    assert not Path(f"{machine.venv}-mjlab/.rlinf-installed").exists()

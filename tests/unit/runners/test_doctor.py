@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from rlinf.config.machine import Machine
 from rlinf.config.placement import Node
 from rlinf.envs.rendering import RenderReport, failure
-from rlinf.runners.doctor import Finding, examine
+from rlinf.registry import OwnPython
+from rlinf.runners.doctor import Finding, examine, own_python_finding
 
 WELL = Machine(Node(accelerators=0, cpu_slots=2), 16_000_000_000, 8_000_000_000)
 DREW = RenderReport(ok=True, seconds=1.0, message="drew a frame on 'llvmpipe'")
@@ -50,3 +58,44 @@ def test_a_container_s_small_shared_memory_and_a_torch_without_cuda_are_found():
     ill = {finding.subject: finding for finding in findings(docker) if finding.fix}
     assert ill["/dev/shm"].text == "0.07 GB" and "--shm-size" in ill["/dev/shm"].fix
     assert ill["torch"].text.endswith("sees no GPU of 8") and "CUDA" in ill["torch"].fix
+
+
+def own_python(path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> OwnPython:
+    """A simulator's Python that does what a shell script says."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("RLINF_FAR_PYTHON", str(path))
+    return OwnPython("far", "3.12", "RLINF_FAR_PYTHON", "pip", ("no_such_package",), ("FAR_EULA",))
+
+
+def test_a_simulator_s_own_python_is_asked_what_it_has_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = own_python(tmp_path / "python", monkeypatch, f'exec {sys.executable} "$@"')
+    monkeypatch.setenv("FAR_EULA", "Y")
+    own = replace(own, package="numpy")
+    finding = own_python_finding("far", own)
+    assert re.fullmatch(
+        r"numpy [\d.]+, no_such_package not installed; Python 3\.[\d.]+ at .*/python, FAR_EULA=Y",
+        finding.text,
+    )
+    assert finding.fix == ""
+
+
+def test_a_simulator_s_own_python_that_lacks_it_or_is_broken_gets_the_command_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = own_python(tmp_path / "python", monkeypatch, f'exec {sys.executable} "$@"')
+    lacking = own_python_finding("far", replace(own, package="no_such_package"))
+    assert lacking.text.endswith("/python has no no_such_package")
+    broken = own_python_finding(
+        "far", own_python(tmp_path / "b", monkeypatch, "echo no >&2; exit 1")
+    )
+    assert broken.text.endswith("/b does not start: no")
+    assert all("install.sh --env far" in finding.fix for finding in (lacking, broken))
+
+
+def test_a_simulator_whose_python_was_not_installed_is_no_trouble(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RLINF_FAR_PYTHON", "/no/python")
+    finding = own_python_finding("far", OwnPython("far", "3.12", "RLINF_FAR_PYTHON", "far"))
+    assert finding == Finding("far", "not installed (/no/python, RLINF_FAR_PYTHON)")

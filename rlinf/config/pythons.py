@@ -1,0 +1,49 @@
+"""Where the Python of a simulator that needs one of its own is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rlinf.registry import Hosting, OwnPython, SimulatorSpec
+
+
+def default(own: OwnPython) -> Path:
+    """The Python of the environment that the installer makes beside ours."""
+    return Path(f"{sys.prefix}-{own.name}", "bin", "python")
+
+
+def chosen(own: OwnPython, given: str | None) -> tuple[Path, str]:
+    """The simulator's Python, and what named it.
+
+    Args:
+        own: of the simulator's spec.
+        given: `env.*.python`.
+    """
+    if given is not None:
+        return Path(given).expanduser(), "env.*.python"
+    named = os.environ.get(own.variable)
+    if named:
+        return Path(named).expanduser(), own.variable
+    return default(own), f"requirements/install.sh --env {own.name}"
+
+
+def fix(own: OwnPython) -> str:
+    """What to do where the simulator's Python is missing."""
+    return (
+        f"run: bash requirements/install.sh --env {own.name}; or name a Python {own.version} that "
+        f"has {own.package} in env.*.python or in {own.variable}"
+    )
+
+
+def hosting(spec: SimulatorSpec, given: str | None) -> Hosting:
+    """How the sub-processes of a simulator are started, under which Python."""
+    usual = spec.hosting
+    if spec.python is not None:
+        python, _ = chosen(spec.python, given)
+        return replace(usual, interpreter=str(python), interpreter_fix=fix(spec.python))
+    if given is None:
+        return usual
+    return replace(usual, interpreter=str(Path(given).expanduser()))
