@@ -80,7 +80,7 @@ class Plan:
     batch: BatchPlan
     shard_size: int  # actor ranks that hold one copy of the weights together
     iterations: int
-    kept_bytes: int  # of the actor's state on a node after each iteration; 0: none is kept
+    host_copy_bytes: int  # of the actor's state on a node after each iteration; 0: there is no copy
     memory: tuple[Memory, ...]
 
     @property
@@ -154,7 +154,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
         batch=batch,
         shard_size=shard_size(config, placement),
         iterations=iterations(config),
-        kept_bytes=kept_bytes(config, placement),
+        host_copy_bytes=host_copy_bytes(config, placement),
         memory=tuple(_memory(config, placement, train, evaluation, batch)),
     )
 
@@ -218,7 +218,7 @@ def node_state_bytes(config: Config, placement: Placement) -> int:
     return max(Counter(process.node for process in placement["actor"]).values()) * per_rank
 
 
-def kept_bytes(config: Config, placement: Placement) -> int:
+def host_copy_bytes(config: Config, placement: Placement) -> int:
     """That, if it is copied to the node's host memory after each iteration; otherwise 0."""
     size = node_state_bytes(config, placement)
     return size if size <= config.runner.recovery_memory_gb * 1e9 else 0
@@ -341,8 +341,8 @@ def _memory(
     sent = trained * _BYTES[model.precision]  # in the rollout's format
     store = (("observations of one iteration", observations * trains), ("weights", sent * trains))
     found.append(Memory("object store", 1, store))
-    kept = kept_bytes(config, placement)
-    if trains and kept:
+    host_copy = host_copy_bytes(config, placement)
+    if trains and host_copy:
         nodes = len({process.node for process in placement["actor"]})
-        found.append(Memory("recovery copy", nodes, (("policy and optimizer", kept),)))
+        found.append(Memory("recovery copy", nodes, (("policy and optimizer", host_copy),)))
     return found

@@ -112,7 +112,7 @@ def _gpu_bytes(config: Config, machine: Machine) -> int | None:
 
 def _recovery(config: Config, plan: Plan) -> list[str]:
     """What a death of the actor costs, where that is more than the iteration it was in."""
-    if plan.kept_bytes or config.runner.recovery_memory_gb == 0:
+    if plan.host_copy_bytes or config.runner.recovery_memory_gb == 0:
         return []
     size = derive.node_state_bytes(config, plan.placement) / 1e9
     return [

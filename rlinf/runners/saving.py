@@ -48,7 +48,6 @@ class Saver:
         self._resumed_from: Path | None = None
         self._reference: Path | None = None  # the newest checkpoint that holds the reference policy
         self._episodes: Pending | None = None  # of the envs when `step` was complete
-        self._kept: Pending | None = None  # the actor's state when `step` was complete
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[Path]] | None = None  # step
 
@@ -80,14 +79,16 @@ class Saver:
         """
         self.step, self._episodes = step, episodes
         self.workers.updating = False
-        self._kept = self.workers.keep_actor()
+        if self.workers.host_copy is not None:
+            self.workers.host_copy.write()
 
     def take_over(self) -> None:
-        """Before a Ray that ended is started anew: keeps what only its objects hold."""
+        """Before a Ray that ended is started again: holds what only its objects hold."""
         self.finish()
-        for pending in (self._episodes, self._kept):
-            if pending is not None:
-                pending.take_over()
+        if self._episodes is not None:
+            self._episodes.take_over()
+        if self.workers.host_copy is not None:
+            self.workers.host_copy.take_over()
 
     def rewind(self, actor_lost: bool) -> None:
         """Brings the workers, some of which may be new, to one completed iteration again.
@@ -95,7 +96,7 @@ class Saver:
         That is the last one, if the actor's state and the episodes the envs ran then are there;
         otherwise it is the newest checkpoint, or the start of the run.
         """
-        whole = not actor_lost or self._restore_actor()
+        whole = not actor_lost or self.workers.restore_actor()
         if whole and actor_lost and self._reference is not None:
             self.workers.load_reference(self._reference)
         if whole and self._restore_episodes():
@@ -110,17 +111,6 @@ class Saver:
             self.workers.replace_actor()
         self.workers.forget_episodes()
         self.complete(0, self.workers.request_episodes())
-
-    def _restore_actor(self) -> bool:
-        """Whether the actor's state of the last complete iteration was kept, and is back."""
-        if self._kept is None or not self.workers.keeps_actor:
-            return False
-        try:
-            self._kept.result()
-        except WorkerDied:  # while it was being copied
-            return False
-        self.workers.restore_actor()
-        return True
 
     def _restore_episodes(self) -> bool:
         """Whether the episodes of the last complete iteration were known, and run again."""
@@ -177,10 +167,12 @@ class Saver:
 
         Returns:
             The newest checkpoint there is then; it is an older one, and a warning says so, where
-            no state was kept or it could not be written.
+            there is no host copy or it could not be written.
         """
         with self.workers.unstoppable():
-            if self._kept is not None and (self.workers.updating or self.workers.ray_died):
+            copy = self.workers.host_copy
+            lost = self.workers.updating or self.workers.ray_died
+            if lost and copy is not None and copy.exists:
                 try:
                     self._bring_back(new_ranks)
                 except (WorkerDied, UserError, OSError) as error:
@@ -198,14 +190,14 @@ class Saver:
         return newest
 
     def _bring_back(self, new_ranks: bool) -> None:
-        """Gives the actor the state of the last complete iteration, if it was kept."""
+        """Gives the actor the host copy of the last complete iteration, if it is complete."""
         dropped = self.workers.updating
         if self.workers.ray_died:
             self.take_over()
             self.workers.restart_ray()
         elif new_ranks or self.workers.actor_is_new:
             self.workers.replace_actor()
-        if self._restore_actor() and dropped:
+        if self.workers.restore_actor() and dropped:
             self.run.console.note(f"the update of iteration {self.step + 1} was dropped")
 
     def finish(self) -> bool:

@@ -23,7 +23,7 @@ from rlinf.metrics.journal import read
 from rlinf.metrics.timeline import Span
 from rlinf.metrics.types import Metrics
 from rlinf.models import shards
-from rlinf.runners.kept import KEEPER, KeptState
+from rlinf.runners.host_copy import MEMORY_OWNER, HostCopy
 from rlinf.runners.run import Run
 
 WORKERS: dict[Component, str] = {
@@ -55,12 +55,12 @@ class Workers:
         # The second thread of an env worker answers while the first waits for the stages.
         self.env = self._launch("env", self._env_arguments, threads=2)
         self.actor = self._launch("actor", self._actor_arguments) if training else None
-        self._kept: KeptState | None = None
-        if training and plan.kept_bytes:
+        self.host_copy: HostCopy | None = None  # of the actor's state
+        if self.actor is not None and plan.host_copy_bytes:
             # A cluster that was there before may have the launcher on any machine.
             own_ray = config.cluster.num_nodes == 1 and config.cluster.ray_address is None
-            launch = None if own_ray else self._launch_keepers
-            self._kept = KeptState(plan.placement["actor"], launch)
+            launch = None if own_ray else self._launch_memory_owners
+            self.host_copy = HostCopy(self.actor, plan.placement["actor"], launch)
 
     def start(self) -> None:
         """Waits until all constructors are through and the training simulators are built."""
@@ -118,7 +118,7 @@ class Workers:
             lost["actor"] = list(range(len(self.actor)))
         for name, group in groups.items():
             group.restart(lost[name])
-        moved = self._kept is not None and self._kept.repair(nodes, limit)
+        moved = self.host_copy is not None and self.host_copy.repair(nodes, limit)
         self._begin_again(lost, moved)
         return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
 
@@ -195,7 +195,8 @@ class Workers:
     def _hurry(self) -> None:
         """Grants an update the first third of the grace time, and the second to be given up."""
         third = self.config.runner.grace_s / 3
-        if self.keeps_actor and not self._asked_to_give_up and self.stop.came_before(third):
+        can_go_back = self.host_copy is not None and self.host_copy.exists
+        if can_go_back and not self._asked_to_give_up and self.stop.came_before(third):
             self._actor.meanwhile("give_up")
             self._asked_to_give_up = True
         self.stop.check_after(2 * third)
@@ -284,20 +285,8 @@ class Workers:
         self._wait(self._actor.call("ready"), self.config.runner.worker_timeout_s)
         self._prepare_actors()
 
-    def keep_actor(self) -> Pending | None:
-        """Every rank begins to copy its state to memory of the launcher; None without any."""
-        if self._kept is None:
-            return None
-        self._kept.whole = True
-        return self._actor.call("keep")
-
-    @property
-    def keeps_actor(self) -> bool:
-        """Whether the ranks were asked to keep their state, and the memory is still there."""
-        return self._kept is not None and self._kept.whole
-
-    def restore_actor(self) -> None:
-        """Every rank continues from what was kept last, after it was kept completely.
+    def restore_actor(self) -> bool:
+        """Every rank continues from its host copy; returns whether there is a complete one.
 
         Raises:
             WorkerDied: also where a rank does not answer within a third of the grace time that a
@@ -306,8 +295,10 @@ class Workers:
         runner = self.config.runner
         in_haste = self.stop.number is not None
         limit = runner.grace_s / 3 if in_haste else runner.worker_timeout_s
-        self._actor.call("restore").result(timeout_s=limit)
+        if self.host_copy is None or not self.host_copy.read(limit):
+            return False
         self.updating = self._asked_to_give_up = False
+        return True
 
     def begin_to_save_actor(self, folder: Path, with_reference: bool) -> None:
         """Every rank copies its share of policy and optimizer and writes it in the background.
@@ -359,8 +350,8 @@ class Workers:
         for group in (self.env, self.rollout, self.actor):
             if group is not None:
                 group.kill()
-        if self._kept is not None:
-            self._kept.close()
+        if self.host_copy is not None:
+            self.host_copy.close()
 
     @property
     def _actor(self) -> WorkerGroup:
@@ -376,7 +367,7 @@ class Workers:
         """Brings new workers as far as `start` does, and lets the others go on.
 
         Args:
-            moved: the actor ranks have to keep their state elsewhere.
+            moved: the memory of the host copy is another one.
         """
         limit = self.config.runner.worker_timeout_s
         if self.actor is not None and replaced["actor"]:
@@ -391,28 +382,20 @@ class Workers:
             self._wait(self.actor.call("ready"), limit)
             if replaced["actor"]:
                 self._prepare_actors()
-            elif moved:
-                self._give_memory()
+            elif moved and self.host_copy is not None:
+                self.host_copy.attach(self._wait)
 
     def _prepare_actors(self) -> None:
-        """Brings new actor ranks together, and gives each the memory to keep its state in."""
+        """Brings new actor ranks together, and gives each the memory of its host copy."""
         if self.actor is None:
             return
         if len(self.actor) > 1:
             host = self.cluster.addresses[self.plan.placement["actor"][0].node]
             address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
             self._wait(self.actor.call("connect", address))
-        self._give_memory()
+        if self.host_copy is not None:
+            self.host_copy.attach(self._wait)
         self._prepared = True
-
-    def _give_memory(self) -> None:
-        """Tells every actor rank where to keep its state, if it is kept."""
-        if self._kept is None:
-            return
-        handles = self._kept.handles(
-            lambda: self._wait(self._actor.call("state_bytes")), self._wait
-        )
-        self._wait(self._actor.call_each("keep_in", [(handle,) for handle in handles]))
 
     def _wait(self, pending: Pending, timeout_s: float | None = None) -> list[Any]:
         return self._result(pending, self._check_stop, timeout_s)
@@ -452,10 +435,10 @@ class Workers:
             threads,
         )
 
-    def _launch_keepers(self, placements: Sequence[ProcessPlacement]) -> WorkerGroup:
+    def _launch_memory_owners(self, placements: Sequence[ProcessPlacement]) -> WorkerGroup:
         return WorkerGroup(
-            "keeper",
-            KEEPER,
+            "host_copy",
+            MEMORY_OWNER,
             placements,
             lambda rank: {"rank": rank, "log_dir": self.log_dir},
             lambda placement: runtime_environment(placement, 1, self.config.cluster.node_groups),

@@ -21,14 +21,14 @@ from rlinf.algorithms.losses import (
 )
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import ObservationTable, minibatches
-from rlinf.data.shared import Handle, SharedMemory
+from rlinf.data.shared import SharedMemory
 from rlinf.data.types import Observation, TrainBatch, Weights, take_sampled
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.metrics.types import Mean, Metrics, Total
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.workers.debugging import keep_batch
-from rlinf.workers.keeping import Kept, size_of
+from rlinf.workers.host_copy import HostCopyWorker
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.memory import RowLimit
 from rlinf.workers.offload import give_back
@@ -36,13 +36,13 @@ from rlinf.workers.passes import Piece
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.start import StartWeights
-from rlinf.workers.training import Schedule, TrainingWorker
+from rlinf.workers.training import Schedule
 
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
 Fetch = Callable[[Sequence[Any]], Sequence[Observation]]
 
 
-class ActorWorker(TrainingWorker):
+class ActorWorker(HostCopyWorker):
     """consumes: samples; produces: weights, metrics; waits for: the gradients of the other ranks.
 
     Every rank reads the same batch and takes its slice of each minibatch.
@@ -120,7 +120,7 @@ class ActorWorker(TrainingWorker):
             NumericsError: several updates in a row had a gradient that is not finite, or this
                 worker's log-probs are not the rollout's.
             OutOfMemory: the samples do not fit into the memory of the device, see `Passes.run`.
-            UpdateGivenUp: `give_up` was called; `restore` brings the last kept state back.
+            UpdateGivenUp: `give_up` was called; `read_host_copy` brings the state before it back.
         """
         with self._at_work():
             metrics = Metrics.merge([self._train(batch, step), self._lack_of_memory()])
@@ -131,8 +131,8 @@ class ActorWorker(TrainingWorker):
     def give_up(self) -> None:
         """Ends the update under way on all ranks, before their next pass; from another thread.
 
-        After it `restore` and `save` are all there is to do: ranks of a sharded policy still hold
-        gradients of the passes before.
+        After it `read_host_copy` and `save` are all there is to do: ranks of a sharded policy still
+        hold gradients of the passes before.
         """
         self.passes.given_up.set()
 
@@ -179,37 +179,6 @@ class ActorWorker(TrainingWorker):
                 if not go_on:
                     return Metrics.merge(parts)
         return Metrics.merge(parts)
-
-    def state_bytes(self) -> int:
-        """Size of what this rank would `keep`."""
-        return size_of(self._held(self._counters()))
-
-    def keep_in(self, memory: Handle) -> None:
-        """From now on `keep` and `restore` use this memory, which another process owns."""
-        self._kept = Kept(memory)
-
-    def keep(self) -> None:
-        """Copies this rank's part of policy, optimizer and counters to where it outlives it."""
-        with self.spans.span("keep state"):
-            self._kept.write(self._held(self._counters()))
-
-    def restore(self) -> None:
-        """Continues from what the rank of this number kept."""
-        self.passes.given_up.clear()
-        self.spread.settle()
-        counters = self._counters()
-        self._kept.read(self._held(counters))
-        self.policy.version, self.skipped = counters.tolist()
-
-    def _counters(self) -> Tensor:
-        return torch.tensor([self.policy.version, self.skipped])
-
-    def _held(self, counters: Tensor) -> list[Tensor]:
-        """What this rank holds of the state, the tensors themselves."""
-        state = self._state()
-        moments = [moment for one in state["optimizer"].values() for moment in one.values()]
-        shares = map(self.spread.share, [*state[shards.POLICY].values(), *moments])
-        return [*shares, counters]
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -227,17 +227,17 @@ def test_each_node_keeps_the_state_of_its_own_ranks(load_toy: Load):
     ranks = "cluster.component_placement={env: 0, rollout: 0, actor: 0-3}"
     loaded = load_toy(*nodes, ranks, "actor.micro_batch_size=100")
     a_quarter = -(-12 * loaded.config.actor.model.num_trainable() // 4)
-    assert loaded.plan.kept_bytes == 2 * a_quarter
+    assert loaded.plan.host_copy_bytes == 2 * a_quarter
     copies = [m for m in loaded.plan.memory if m.owner == "recovery copy"]
     assert [(m.processes, m.per_process) for m in copies] == [(2, 2 * a_quarter)]
 
 
 def test_a_state_too_large_to_be_kept_each_iteration_is_told(load_toy: Load):
     kept = load_toy()
-    assert kept.plan.kept_bytes == 12 * kept.config.actor.model.num_trainable()
+    assert kept.plan.host_copy_bytes == 12 * kept.config.actor.model.num_trainable()
     assert "recovery copy" in [memory.owner for memory in kept.plan.memory]
     assert kept.notes == ()
     large = load_toy("runner.recovery_memory_gb=1e-6")
-    assert large.plan.kept_bytes == 0
+    assert large.plan.host_copy_bytes == 0
     assert "goes on from the newest checkpoint" in large.notes[0]
     assert load_toy("runner.recovery_memory_gb=0").notes == ()  # asked for

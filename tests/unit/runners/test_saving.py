@@ -83,18 +83,43 @@ class Answer:
         return self.value
 
 
+class Copy:
+    """Stands in for the host copy of the actor's state, which needs Ray."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done, self.exists = done, False
+
+    def write(self) -> None:
+        self.exists = True
+
+    def take_over(self) -> None:
+        self.done.append("take over")
+
+
 class Workers:
     """Stands in for the worker processes, which need Ray, and notes what is asked of them."""
 
-    def __init__(self, kept: Answer | None) -> None:
-        self.kept, self.done, self.updating = kept, [], True
+    def __init__(self, copied: bool = True, there: bool = True) -> None:
+        """
+        Args:
+            copied: the actor's state is copied after each iteration.
+            there: and the copy is complete.
+        """
+        self.done, self.updating, self.there = [], True, there
+        self.host_copy = Copy(self.done) if copied else None
         self.ray_died = self.actor_is_new = False
 
     def unstoppable(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def keep_actor(self) -> Answer | None:
-        return self.kept
+    def restore_actor(self) -> bool:
+        if self.host_copy is None or not (self.host_copy.exists and self.there):
+            return False
+        self.restored()
+        return True
+
+    def restored(self) -> None:
+        self.done.append("restore_actor")
 
     def request_episodes(self) -> Answer:
         return Answer([])
@@ -113,17 +138,19 @@ def saver_of(workers: Any, folder: Path) -> Saver:
     return saver
 
 
-def test_a_new_actor_takes_back_what_was_kept_and_no_iteration_is_lost(tmp_path: Path):
-    workers = Workers(Answer())
+def test_a_new_actor_takes_the_host_copy_and_no_iteration_is_lost(tmp_path: Path):
+    workers = Workers()
     saver = saver_of(workers, tmp_path)
     saver.rewind(actor_lost=True)
     assert workers.done == ["restore_actor", "restore_episodes"]
     assert saver.step == 7
 
 
-@pytest.mark.parametrize("kept", [None, Answer(error=WorkerDied("while it copied"))])
-def test_without_a_kept_state_and_a_checkpoint_the_run_begins_again(tmp_path: Path, kept: Any):
-    workers = Workers(kept)
+@pytest.mark.parametrize(("copied", "there"), [(False, False), (True, False)])
+def test_without_a_host_copy_and_a_checkpoint_the_run_begins_again(
+    tmp_path: Path, copied: bool, there: bool
+):
+    workers = Workers(copied, there)
     saver = saver_of(workers, tmp_path)
     saver.rewind(actor_lost=True)
     assert workers.done == ["forget_episodes"]
@@ -134,13 +161,13 @@ def test_without_a_kept_state_and_a_checkpoint_the_run_begins_again(tmp_path: Pa
 def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
     tmp_path: Path, new_ranks: bool
 ):
-    workers = Workers(Answer())
+    workers = Workers()
 
     def restore() -> None:
         assert workers.done == ["replace_actor"] * new_ranks
         workers.updating = False
 
-    workers.restore_actor = restore
+    workers.restored = restore
     saver, notes = saver_of(workers, tmp_path), []
     saver.run.console = SimpleNamespace(note=notes.append)
     saver.save()
@@ -152,9 +179,8 @@ def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
 
 
 def test_a_run_that_ends_with_ray_starts_it_again_to_save_the_last_iteration(tmp_path: Path):
-    workers = Workers(Answer())
+    workers = Workers()
     workers.ray_died, workers.updating = True, False
-    workers.kept.take_over = lambda: workers.done.append("take over")
 
     def restart() -> None:
         workers.done.append("restart")
@@ -164,7 +190,7 @@ def test_a_run_that_ends_with_ray_starts_it_again_to_save_the_last_iteration(tmp
         workers.done.append("restore")
         workers.updating = False
 
-    workers.restart_ray, workers.restore_actor = restart, restore
+    workers.restart_ray, workers.restored = restart, restore
     saver, notes = saver_of(workers, tmp_path), []
     saver._episodes = None
     saver.run.console = SimpleNamespace(note=notes.append)
@@ -174,26 +200,26 @@ def test_a_run_that_ends_with_ray_starts_it_again_to_save_the_last_iteration(tmp
 
 def test_actor_ranks_that_were_replaced_and_have_no_state_yet_are_not_saved(tmp_path: Path):
     """A request to stop came while they started."""
-    workers = Workers(Answer())
+    workers = Workers()
     workers.actor_is_new = True
 
     def restore() -> None:
         assert workers.done == ["replace_actor"]
         workers.updating = False
 
-    workers.restore_actor = restore
+    workers.restored = restore
     saver = saver_of(workers, tmp_path)
     saver.run.console = SimpleNamespace(note=lambda text: None)
     assert saver.rescue(new_ranks=False) == tmp_path / "checkpoints" / "global_step_7"
 
 
 def test_a_rank_that_dies_while_it_takes_its_state_back_is_not_taken_for_a_new_one(tmp_path: Path):
-    workers = Workers(Answer())
+    workers = Workers()
 
     def die() -> None:
         raise WorkerDied("actor[1] died during restore()")
 
-    workers.restore_actor = die
+    workers.restored = die
     saver = saver_of(workers, tmp_path)
     with pytest.raises(WorkerDied):  # so that the ranks are replaced once more
         saver.rewind(actor_lost=True)
@@ -201,16 +227,16 @@ def test_a_rank_that_dies_while_it_takes_its_state_back_is_not_taken_for_a_new_o
 
 
 def test_what_was_lost_with_a_node_is_not_taken_back(tmp_path: Path):
-    workers = Workers(Answer())
-    workers.keeps_actor = False
+    workers = Workers()
     saver = saver_of(workers, tmp_path)
+    workers.host_copy.exists = False
     saver.rewind(actor_lost=True)
     assert "restore_actor" not in workers.done and saver.step == 0
 
 
-@pytest.mark.parametrize("kept", [None, Answer(error=WorkerDied("while it copied"))])
-def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, kept: Any):
-    workers, warnings = Workers(kept), []
+@pytest.mark.parametrize(("copied", "there"), [(False, False), (True, False)])
+def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, copied: bool, there: bool):
+    workers, warnings = Workers(copied, there), []
     saver = saver_of(workers, tmp_path)
     saver.run.console = SimpleNamespace(warn=warnings.append)
     assert saver.rescue(new_ranks=False) is None
@@ -221,7 +247,7 @@ def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, kept: Any):
 
 
 def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_path: Path):
-    workers = Workers(Answer())
+    workers = Workers()
     workers.updating, warnings = False, []
 
     def die(_: Path, with_reference: bool) -> None:
@@ -237,7 +263,7 @@ def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_p
 
 
 def test_an_evaluation_of_an_abandoned_branch_gives_no_checkpoint_a_score(tmp_path: Path):
-    workers, notes = Workers(None), []
+    workers, notes = Workers(copied=False), []
     workers.updating = False
     saver = saver_of(workers, tmp_path)
     saver.save()
@@ -260,7 +286,7 @@ def test_an_evaluation_of_an_abandoned_branch_gives_no_checkpoint_a_score(tmp_pa
 
 
 def test_the_reference_policy_is_written_once_and_part_of_every_checkpoint(tmp_path: Path):
-    workers, asked = Workers(Answer()), []
+    workers, asked = Workers(), []
     workers.updating = False
 
     def save(folder: Path, with_reference: bool) -> None:

@@ -131,7 +131,7 @@ def test_a_loaded_actor_goes_on_bit_for_bit(
     assert actor.version() == resumed.version()
 
 
-def test_an_actor_that_replaces_another_goes_on_bit_for_bit_from_what_it_kept(
+def test_an_actor_that_replaces_another_goes_on_bit_for_bit_from_its_host_copy(
     toy: Toy, stage_of: StageOf, actor_of: ActorOf
 ):
     config = toy()
@@ -139,13 +139,13 @@ def test_an_actor_that_replaces_another_goes_on_bit_for_bit_from_what_it_kept(
     first, _ = make_samples(stage.collect(0, 0), config)
     second, _ = make_samples(stage.collect(1, 0), config)
     dies, new = actor_of(config), actor_of(config)
-    memory = SharedMemory.create(dies.state_bytes())  # the launcher's
-    dies.keep_in(memory.handle)
+    memory = SharedMemory.create(dies.host_copy_bytes())  # the launcher's
+    dies.use_host_copy(memory.handle)
     dies.update(first, 0)
-    dies.keep()
+    dies.write_host_copy()
     dies.update(second, 1)
-    new.keep_in(memory.handle)
-    new.restore()
+    new.use_host_copy(memory.handle)
+    new.read_host_copy()
     new.update(second, 1)
     assert np.array_equal(weights_of(new), weights_of(dies))
     assert new.version() == dies.version()

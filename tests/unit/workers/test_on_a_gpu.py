@@ -120,8 +120,8 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     env = config.env.train
     batch = make_batch(env, env.total_num_envs, 0, "truncated", 0, folder / "env.log")
     stage = train_stage(config)(config, batch, LocalPolicy(acting), 0)
-    state = SharedMemory.create(learning.state_bytes())
-    learning.keep_in(state.handle)
+    state = SharedMemory.create(learning.host_copy_bytes())
+    learning.use_host_copy(state.handle)
     for step in range(2):
         assert learn(stage.collect(step, learning.version()), step, learning, acting) > 0
         assert acting.policy.device.type == device.type
@@ -132,9 +132,9 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
             learning.save(str(folder / "saved"))
             while not learning.saved()[0]:
                 time.sleep(0.01)
-            learning.keep()
+            learning.write_host_copy()
     last = weights_of(learning).view(np.float32)
-    learning.restore()
+    learning.read_host_copy()
     kept = weights_of(learning)
     learning.load(str(folder / "saved"))
     assert np.array_equal(weights_of(learning), kept)

@@ -92,23 +92,23 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
         if world > 1:
             actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
         parts = []
-        memory = SharedMemory.create(actor.state_bytes())
-        actor.keep_in(memory.handle)
+        memory = SharedMemory.create(actor.host_copy_bytes())
+        actor.use_host_copy(memory.handle)
         for step in range(3):
             if world > 1 and step == 1:  # an update that is done again
-                actor.keep()
+                actor.write_host_copy()
                 actor.update(batch, step)
-                actor.restore()
+                actor.read_host_copy()
             parts.append(actor.update(batch, step))
             actor.spread.move(actor.device)  # to where it is: it must survive the way
             actor.optimizer.follow()
         if world > 1:
-            actor.keep()
+            actor.write_host_copy()
             if rank == 1:  # all ranks hear of it from the one that was told first
                 give_up_after_a_pass(actor)
             with pytest.raises(UpdateGivenUp):
                 actor.update(batch, 3)
-            actor.restore()
+            actor.read_host_copy()
         metrics = Metrics.merge(parts)
         sent = actor.weights(None)
         weights = None if sent is None else SharedMemory.open(sent[0].data).array.copy()
