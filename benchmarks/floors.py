@@ -77,7 +77,7 @@ class RandomActions:
         judged = np.zeros(0 if final is None else len(final), np.float32)
         return observation, ActReply(chunk, judged)
 
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         """No value."""
         return np.zeros(len(observation), np.float32)
 

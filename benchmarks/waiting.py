@@ -123,8 +123,8 @@ class _Policy:
     def act(self, observation: Observation, *rest: Any, **named: Any) -> tuple[Any, ActReply]:
         return observation, self._worker.act(observation, *rest, **named)
 
-    def judge(self, observation: Observation) -> np.ndarray:
-        return self._worker.judge(observation)
+    def value(self, observation: Observation) -> np.ndarray:
+        return self._worker.value(observation)
 
 
 def _case(share: float, rounds: int, config: Config, policy: _Policy) -> dict[str, Any]:

@@ -328,11 +328,11 @@ class RemotePolicy:
         ref = ray.put(observation) if keep else observation  # while the policy thinks
         return ref, self._answer("act", rank, caller)
 
-    def judge(self, observation: Observation) -> np.ndarray:
-        """`RolloutWorker.judge` on one of the ranks."""
+    def value(self, observation: Observation) -> np.ndarray:
+        """`RolloutWorker.value` on one of the ranks."""
         if _bytes(observation) > INLINE_BYTES:
-            return np.asarray(self._call("judge", observation))
-        return np.asarray(self._answer("judge", *self._ask("judge", (observation,))))
+            return np.asarray(self._call("value", observation))
+        return np.asarray(self._answer("value", *self._ask("value", (observation,))))
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Caller]:
         rank = self._next_rank()

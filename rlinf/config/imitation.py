@@ -70,7 +70,7 @@ class ImitationConfig(Section):
     clip_grad: Positive = 1.0
     """Largest gradient norm."""
     holdout: Fraction = 0.05
-    """Share of the episodes that is not learned from, but judged."""
+    """Share of the episodes that is held out: measured, not learned from."""
     log_interval: Count = 10
     """`rlinf sft` writes metrics after every so many steps."""
     eval_interval: Limit = 100

@@ -1,4 +1,4 @@
-"""What the workers ask of a policy: act, judge a state, and evaluate given actions."""
+"""What the workers ask of a policy: act, value an observation, and evaluate given actions."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Policy(nn.Module, ABC):
         """Chooses a chunk for each of B rows; `noise` supplies every random number."""
 
     @abstractmethod
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         """V of each row before its first action: [B] float32. Only with a value head."""
 
     @abstractmethod

@@ -58,9 +58,9 @@ class Learners:
         """Steps first..end-1 on all ranks; their metrics together."""
         return Metrics.merge(self._all("train", first, end))
 
-    def judge(self) -> Metrics:
+    def held_out_metrics(self) -> Metrics:
         """Metrics on the held-out samples."""
-        return Metrics.merge(self._all("judge"))
+        return Metrics.merge(self._all("held_out_metrics"))
 
     def save(self, folder: Path) -> None:
         """Policy and optimizer, every rank writing its share.

@@ -84,7 +84,7 @@ def _loop(
         saver.step = end
         if due(settings.eval_interval, end, total):
             with run.phase("eval"):
-                metrics |= learners.judge().reduce()
+                metrics |= learners.held_out_metrics().reduce()
         run.log(end, total, metrics)
         if due(settings.save_interval, end, total):
             with run.phase("save"):

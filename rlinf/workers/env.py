@@ -230,14 +230,14 @@ class EnvWorker:
     def _batches(self, purpose: Purpose) -> Iterator[tuple[int, EnvBatch]]:
         """This worker's sub-envs, one batch per stage, each with the global index of its first."""
         env, plan = self._section(purpose)
-        judged = purpose == "train" and self.config.algorithm.critic
+        valued = purpose == "train" and self.config.algorithm.critic
         for stage in range(self.stages):
             first = (self.rank * self.stages + stage) * plan.per_stage
             batch = make_batch(
                 env,
                 plan.per_stage,
                 env_offset=first,
-                final=self.config.algorithm.bootstrap if judged else "none",
+                final=self.config.algorithm.bootstrap if valued else "none",
                 processes=plan.simulator_processes // self.stages,
                 log_file=self.log_dir / f"env{self.rank}-{purpose}{stage}.log",
                 retries=self.config.runner.max_failures,

@@ -26,8 +26,8 @@ from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.ranks import Ranks
 from rlinf.workers.training import Schedule, TrainingWorker
 
-_LEARN, _JUDGE = 7, 8  # keep the noise of training and held-out samples apart from other noise
-MAX_JUDGED = 1024  # held-out samples that are looked at
+_LEARN, _HELD_OUT = 7, 8  # keep the noise of training and held-out samples apart from other noise
+MAX_HELD_OUT = 1024  # held-out samples that are looked at
 
 
 class ImitationWorker(TrainingWorker):
@@ -106,18 +106,18 @@ class ImitationWorker(TrainingWorker):
             steps = [self._train_step(step).on_host() for step in range(first, end)]
             return Metrics.merge([*steps, self._lack_of_memory()])
 
-    def judge(self) -> Metrics:
+    def held_out_metrics(self) -> Metrics:
         """This rank's part of the metrics on held-out samples, as they are without smoothing."""
         self.policy.eval()
-        count = min(len(self.held_out), MAX_JUDGED)
+        count = min(len(self.held_out), MAX_HELD_OUT)
         rows = np.linspace(0, len(self.held_out) - 1, count).round().astype(np.int64)
         with torch.no_grad(), self._at_work():
-            return Metrics.merge(self.passes.run(rows, self._judge))
+            return Metrics.merge(self.passes.run(rows, self._compare_held_out))
 
-    def _judge(self, pieces: Sequence[Piece]) -> list[Metrics]:
+    def _compare_held_out(self, pieces: Sequence[Piece]) -> list[Metrics]:
         parts: list[Metrics] = []
         for piece, count in pieces:
-            seen = self._compare(self.held_out, piece, derive(self.settings.seed, _JUDGE, piece))
+            seen = self._compare(self.held_out, piece, derive(self.settings.seed, _HELD_OUT, piece))
             if count:
                 loss, *_ = seen.losses.values()
                 found = {"sft/heldout_loss": _mean(loss)}

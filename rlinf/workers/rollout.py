@@ -73,7 +73,7 @@ class RolloutWorker:
         """Answers once the constructor is through."""
 
     def open_service(self, serve: Callable[[RolloutWorker], Any]) -> Any:
-        """Where `act` and `judge` can be asked directly; `serve` opens it at the first call."""
+        """Where `act` and `value` can be asked directly; `serve` opens it at the first call."""
         with self.thinking:
             self.address = self.address or serve(self)
         return self.address
@@ -100,7 +100,7 @@ class RolloutWorker:
         purpose: Purpose,
         version: int,
     ) -> ActReply:
-        """Chooses actions for B rows, and judges the last observations of ended episodes.
+        """Chooses actions for B rows, and values the last observations of ended episodes.
 
         Threads may ask at the same time; whoever has the policy answers those that wait as well.
 
@@ -120,11 +120,11 @@ class RolloutWorker:
             raise request.answer
         return request.answer
 
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
-        with self.thinking, self.spans.span("judge"):
+        with self.thinking, self.spans.span("value"):
             self._be_on(self.device)
-            return self._with_enough_memory(lambda: self._judge(observation), len(observation))
+            return self._with_enough_memory(lambda: self._values(observation), len(observation))
 
     def timeline(self) -> list[Span]:
         """What the worker did since the last call."""
@@ -176,12 +176,12 @@ class RolloutWorker:
             self.policy.act(part, sampling, Noise(keys[i * size : (i + 1) * size]))
             for i, part in enumerate(observation.split(size))
         ]
-        values = self._judge(Observation.concatenate(finals)) if finals else _NO_VALUES
+        values = self._values(Observation.concatenate(finals)) if finals else _NO_VALUES
         return _deal(batch, _concatenate(chunks), values)
 
-    def _judge(self, observation: Observation) -> np.ndarray:
+    def _values(self, observation: Observation) -> np.ndarray:
         parts = observation.split(self.limit.most or len(observation))
-        return np.concatenate([self.policy.judge(part) for part in parts])
+        return np.concatenate([self.policy.value(part) for part in parts])
 
     def _be_on(self, device: torch.device) -> None:
         """Moves the policy to the GPU or off it, where it is not there yet."""
@@ -220,11 +220,11 @@ def _deal(batch: Sequence[_Request], chunk: ActionChunk, values: np.ndarray) -> 
     return [
         ActReply(
             ActionChunk(
-                actions, dict(zip(names, sampled, strict=True)), logprobs, judged, chunk.version
+                actions, dict(zip(names, sampled, strict=True)), logprobs, value, chunk.version
             ),
             final,
         )
-        for (actions, logprobs, judged, *sampled), final in zip(
+        for (actions, logprobs, value, *sampled), final in zip(
             parts, np.split(values, finals), strict=True
         )
     ]

@@ -57,7 +57,7 @@ class PolicyService(Protocol):
             What a trajectory refers to the observation by, and the reply.
         """
 
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
 
 
@@ -258,7 +258,7 @@ class TrainStage(Stage, ABC):
         if not parts:
             return
         with self.spans.span("wait for the policy", self.lane, busy=False):
-            values = self.policy.judge(Observation.concatenate(parts))
+            values = self.policy.value(Observation.concatenate(parts))
         ends = len(values) - len(ended.shown)
         going_on = roles.of(rows[:ends])
         for index, mine in going_on.by_epoch():

@@ -150,7 +150,7 @@ class FlowPolicy(ImitablePolicy):
         )
 
     @torch.inference_mode()
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         """V of each row. A critic that reads the chain reads the start of that without noise."""
         prepared = self.prepare(observation, None)
         x = torch.zeros(len(observation), self.horizon, self.width, device=self.device)

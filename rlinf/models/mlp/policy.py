@@ -32,7 +32,7 @@ class MlpPolicy(Policy):
         self.mean = _perceptron(config.obs_dim, config.hidden_dim, config.num_layers, outputs, 0.01)
         self.log_std = nn.Parameter(torch.full((outputs,), config.log_std_init))
         values = {"action": self.chunk, "chunk": 1}[config.value_type]
-        self.value = (
+        self.value_head = (
             _perceptron(config.obs_dim, config.hidden_dim, config.num_layers, values, 1.0)
             if config.add_value_head
             else None
@@ -59,7 +59,7 @@ class MlpPolicy(Policy):
         )
 
     @torch.inference_mode()
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         return self._values(self._state(observation))[:, 0].cpu().numpy()
 
     def evaluate(
@@ -71,7 +71,7 @@ class MlpPolicy(Policy):
         return Evaluation(distribution.log_prob(given), distribution.entropy(), self._values(state))
 
     def value_parameters(self) -> list[nn.Parameter]:
-        return list(self.value.parameters()) if self.value is not None else []
+        return list(self.value_head.parameters()) if self.value_head is not None else []
 
     def _state(self, observation: Observation) -> Tensor:
         given = observation.state.shape[1]
@@ -89,7 +89,11 @@ class MlpPolicy(Policy):
         return torch.distributions.Normal(mean, std.expand_as(mean), validate_args=False)
 
     def _values(self, state: Tensor) -> Tensor:
-        return self.value(state) if self.value is not None else state.new_zeros(len(state), 0)
+        return (
+            self.value_head(state)
+            if self.value_head is not None
+            else state.new_zeros(len(state), 0)
+        )
 
 
 def _perceptron(inputs: int, hidden: int, layers: int, outputs: int, gain: float) -> nn.Sequential:

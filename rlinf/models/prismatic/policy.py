@@ -89,7 +89,7 @@ class PrismaticPolicy(TokenPolicy):
         )
 
     @torch.inference_mode()
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         return self._values(self._prompt_end(observation))[:, 0].cpu().numpy()
 
     def evaluate(

@@ -70,7 +70,7 @@ class TinyVlaPolicy(TokenPolicy):
         )
 
     @torch.inference_mode()
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         return self._forward(observation)[1][:, 0].cpu().numpy()
 
     def evaluate(

@@ -56,7 +56,7 @@ class LinearPolicy(Policy):
         return ActionChunk(actions, {"draw": actions}, logprobs, values.numpy(), self.version)
 
     @torch.inference_mode()
-    def judge(self, observation: Observation) -> np.ndarray:
+    def value(self, observation: Observation) -> np.ndarray:
         return self._forward(observation)[1][:, 0].numpy()
 
     def evaluate(

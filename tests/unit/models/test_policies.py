@@ -165,7 +165,7 @@ def test_act_and_evaluate_agree_on_logprobs_and_values(policy: Policy):
     judged = policy.evaluate(OBSERVATION, chunk.sampled, SAMPLING)
     assert np.allclose(judged.logprobs.detach(), chunk.logprobs, atol=1e-5)
     assert np.allclose(judged.values.detach(), chunk.values, atol=1e-5)
-    assert np.allclose(policy.judge(OBSERVATION), chunk.values[:, 0], atol=1e-5)
+    assert np.allclose(policy.value(OBSERVATION), chunk.values[:, 0], atol=1e-5)
 
 
 def test_a_row_acts_the_same_alone_as_in_company(policy: Policy):

@@ -46,7 +46,7 @@ class LocalPolicy:
 
     def __init__(self, worker: RolloutWorker) -> None:
         self.worker = worker
-        self.rows_judged = 0
+        self.rows_valued = 0
 
     def act(
         self,
@@ -56,12 +56,12 @@ class LocalPolicy:
         purpose: Purpose,
         version: int,
     ) -> tuple[Any, ActReply]:
-        self.rows_judged += len(final) if final is not None else 0
+        self.rows_valued += len(final) if final is not None else 0
         return observation, self.worker.act(observation, keys, final, purpose, version)
 
-    def judge(self, observation: Observation) -> np.ndarray:
-        self.rows_judged += len(observation)
-        return self.worker.judge(observation)
+    def value(self, observation: Observation) -> np.ndarray:
+        self.rows_valued += len(observation)
+        return self.worker.value(observation)
 
 
 def learn(

@@ -28,7 +28,7 @@ def test_an_ended_env_is_neither_simulated_nor_asked_about(toy: Toy, stage_of: S
     (trajectory,) = stage.collect(0, version=0)
     acted = trajectory.rows >= 0
     assert np.array_equal(acted, trajectory.valid.any(axis=2))
-    assert stage.policy.rows_judged == 0  # no critic: no value is ever asked for
+    assert stage.policy.rows_valued == 0  # no critic: no value is ever asked for
     assert len(trajectory.episodes) == 8
 
 

@@ -87,10 +87,10 @@ def worker(
 def test_the_policy_learns_what_was_demonstrated(configure: Load, data: str):
     learner = worker(configure("imitation.steps=150"), data)
     assert learner.sizes() == (58, 6)
-    before = learner.judge().reduce()
+    before = learner.held_out_metrics().reduce()
     first = learner.train(0, 10).reduce()
     last = [learner.train(step, step + 10).reduce() for step in range(10, 150, 10)][-1]
-    after = learner.judge().reduce()
+    after = learner.held_out_metrics().reduce()
     assert last["sft/token_loss"] < 0.7 * first["sft/token_loss"]
     # One dimension of seven moves: the others are no tokens and have no error.
     assert after["sft/heldout_action_error"] < 0.25 < before["sft/heldout_action_error"]
@@ -122,7 +122,7 @@ def learn_in_ranks(config: Config, data: str, saved: Path, world: int) -> list[L
         if world > 1:
             learner.connect(tell(learner.open_meeting_point("127.0.0.1") if rank == 0 else None))
         metrics = learner.train(0, 2)
-        judged = learner.judge()
+        judged = learner.held_out_metrics()
         learner.save(str(saved))
         metrics = Metrics.merge([metrics, learner.train(2, 3)])
         while not learner.saved()[0]:

@@ -70,7 +70,7 @@ def answers(config: ModelConfig, device: torch.device) -> dict[str, np.ndarray]:
     found = {
         "actions": chunk.actions,
         "log-probs": chunk.logprobs,
-        "values": policy.judge(OBSERVATION),
+        "values": policy.value(OBSERVATION),
         "evaluated": on_host(judged.logprobs),
     }
     for name, parameter in policy.named_parameters():

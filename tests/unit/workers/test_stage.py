@@ -50,8 +50,8 @@ def test_values_of_last_observations_are_asked_for_truncated_ends_only(toy: Toy,
     (trajectory,) = stage.collect(0, version=0)
     known = trajectory.final_values != 0
     assert np.array_equal(known, trajectory.truncated.any(axis=2))
-    # 8 last observations and 8 that follow the last chunk: nothing else was judged.
-    assert stage.policy.rows_judged == 16
+    # 8 last observations and 8 that follow the last chunk: nothing else was valued.
+    assert stage.policy.rows_valued == 16
 
 
 def test_a_restored_stage_goes_on_bit_for_bit(toy: Toy, stage_of: StageOf):

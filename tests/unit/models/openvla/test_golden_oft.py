@@ -122,7 +122,7 @@ def test_logits_and_values_are_recorded_ones(case):
     if "values" in recorded:
         assert largest_difference(hidden[:, 0], recorded["value_hidden"]) < TOLERANCE
         first = recorded["values"].reshape(len(observation), -1)[:, 0]
-        assert largest_difference(policy.judge(observation), first) < TOLERANCE
+        assert largest_difference(policy.value(observation), first) < TOLERANCE
 
 
 @pytest.mark.parametrize("views", [1, 2])

@@ -215,7 +215,7 @@ def test_evaluate_gives_the_recorded_logprobs_entropy_and_values(golden, policy,
 
 
 def test_judge_gives_the_recorded_values(golden, policy, batch):
-    values = policy.judge(rl_observation(golden, batch))
+    values = policy.value(rl_observation(golden, batch))
     assert largest_difference(values, batch["rlinf_batch/values"][:, 0]) < TOLERANCE
 
 
