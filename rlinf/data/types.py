@@ -39,6 +39,14 @@ class Observation:
     """What B envs show the policy at one moment.
 
     A part that an env does not have is an array of size zero, never None.
+
+    Example: two arms, one camera, seven joints::
+
+        Observation(
+            images=np.zeros((2, 1, 224, 224, 3), np.uint8),
+            state=np.zeros((2, 7), np.float32),
+            instructions=("pick up the cup", "open the drawer"),
+        )
     """
 
     images: np.ndarray  # [B, V, H, W, 3] uint8 RGB; [B, 0, 0, 0, 3] without cameras
@@ -76,7 +84,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class ActionChunk:
-    """The policy's answer to an observation of B envs."""
+    """The policy's answer to an observation of B envs.
+
+    Example: two envs, chunks of 8 actions of 7 numbers, drawn as tokens, a critic at chunk level::
+
+        ActionChunk(
+            actions=np.zeros((2, 8, 7), np.float32),
+            sampled={"tokens": np.zeros((2, 8, 7), np.int64)},
+            logprobs=np.full((2, 8, 7), -1.4, np.float32),
+            values=np.array([[0.3], [0.8]], np.float32),
+            version=12,
+        )
+    """
 
     actions: np.ndarray  # [B, C, A] float32, as the model emits them (`data/conventions.py`)
     sampled: Sampled  # [B, ...] each, what `Policy.evaluate` needs again
@@ -86,14 +105,22 @@ class ActionChunk:
 
 
 class ActReply(NamedTuple):
-    """Answer to one request: actions for B rows, and values of the episodes that had ended."""
+    """Answer to one request: actions for B rows, and values of the episodes that had ended.
+
+    Example: one episode had ended before, and its last observation is worth 0.25::
+
+        ActReply(chunk, final_values=np.array([0.25], np.float32))
+    """
 
     chunk: ActionChunk
     final_values: np.ndarray  # [K] float32
 
 
 class Start(NamedTuple):
-    """Which start an episode has. Equal starts give equal episodes under equal actions."""
+    """Which start an episode has. Equal starts give equal episodes under equal actions.
+
+    Example: ``Start(task=3, trial=17, seed=0)`` is the 18th recorded start of the fourth task.
+    """
 
     task: int  # index into the simulator's task list
     trial: int  # index of the start within the task; -1 where the task does not number them
@@ -102,7 +129,20 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeResult:
-    """One finished episode, as the simulator gave it."""
+    """One finished episode, as the simulator gave it.
+
+    Example: solved at the 40th step, which ended it::
+
+        EpisodeResult(
+            env=5,
+            start=Start(task=0, trial=-1, seed=81),
+            length=40,
+            episode_return=1.0,
+            success_once=True,
+            success_at_end=True,
+            terminated=True,
+        )
+    """
 
     env: int  # global index of the env
     start: Start
@@ -120,6 +160,20 @@ class ChunkResult:
 
     An env that ends inside the chunk executes no further action of it; those entries have
     `valid` False. With auto-reset, `observation` already shows its next episode.
+
+    Example: C = 3, two envs, the second one is solved by its second action and has no reset::
+
+        ChunkResult(
+            rewards=np.array([[0, 0, 0], [0, 1, 0]], np.float32),
+            terminated=np.array([[False] * 3, [False, True, False]]),
+            truncated=np.zeros((2, 3), bool),
+            valid=np.array([[True] * 3, [True, True, False]]),
+            active=np.array([True, False]),
+            observation=shown,  # 1 row: of env 0
+            final=nothing,  # 0 rows: a task that ended has no value after its end
+            final_rows=np.zeros(0, np.int64),
+            episodes=(result,),  # of env 1
+        )
     """
 
     rewards: np.ndarray  # [B, C] float32, as the simulator gave them
@@ -135,7 +189,15 @@ class ChunkResult:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """T chunks of B envs: what a rollout hands to training. `observations` are references."""
+    """T chunks of B envs: what a rollout hands to training. `observations` are references.
+
+    Example: T = 2, B = 3; env 1 ended in the first chunk and did not act in the second, so the
+    observation of the second chunk has two rows::
+
+        observations = [first, second]
+        objects = np.array([[0, 0, 0], [1, -1, 1]], np.int32)
+        rows = np.array([[0, 1, 2], [0, -1, 1]], np.int32)
+    """
 
     observations: list[Any]  # references to the Observations of the rows that acted
     objects: np.ndarray  # [T, B] int32, which of them env b saw in chunk t; -1 where it did not act
@@ -158,6 +220,11 @@ class TrainBatch:
     """N samples (chunks with at least one valid action), flat; see `data/layout.py`.
 
     K is C at token and action level and 1 at chunk level.
+
+    Example: the trajectory above gives N = 5 samples, the fifth of which is env 2 in chunk 1::
+
+        objects = np.array([0, 0, 0, 1, 1])
+        rows = np.array([0, 1, 2, 0, 1])
     """
 
     observations: list[Any]  # references, as in Trajectory, of all trajectories
@@ -181,7 +248,10 @@ class TrainBatch:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The trainable weights of a policy on their way to the rollout workers."""
+    """The trainable weights of a policy on their way to the rollout workers.
+
+    Example: ``Weights(version=12, digest=layout.digest, data=memory.handle)`` after 12 updates.
+    """
 
     version: int  # updates the actor had made
     digest: str  # of the layout: architectures that differ are refused

@@ -1,4 +1,21 @@
-"""Training: the loop, and what stands around it."""
+"""Training: the loop, and what stands around it.
+
+From an iteration to a step of the simulator, each calling the next::
+
+    iterate                            runners/train.py
+      Collector.take                   runners/trajectories.py  weights to the policy, then rollout
+        collect                        runners/samples.py       all rollout epochs, refills
+          Workers.collect              runners/workers.py       a message to every env worker
+            EnvWorker.rollout          workers/env.py           a thread for each stage
+              TrainStage.collect       workers/partial_reset.py or fixed_episodes.py
+                Stage.advance          workers/stage.py         actions from the policy:
+                  RolloutWorker.act    workers/rollout.py       through RemotePolicy.act
+                  EpisodeBatch.run_chunk  envs/episode.py       C actions, rewards, ends
+                    Simulator.step     envs/<simulator>/        one env step
+      make_samples                     runners/samples.py       advantages
+      Workers.update                   runners/workers.py
+        ActorWorker.update             workers/actor.py         losses, optimizer
+"""
 
 from __future__ import annotations
 
