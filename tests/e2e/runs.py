@@ -60,15 +60,19 @@ def start(
         environment: variables that differ from those here.
         cwd: folder that it is started in.
     """
-    return subprocess.Popen(
-        [*inside, *program, command, config, f"runner.logger.log_path={folder}", *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "NO_COLOR": "1", **(environment or {})},
-        cwd=cwd,
-    )
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
+    try:
+        return subprocess.Popen(
+            [*inside, *program, command, config, f"runner.logger.log_path={folder}", *overrides],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "NO_COLOR": "1", **(environment or {})},
+            cwd=cwd,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
 
 
 def output_of(process: subprocess.Popen[str]) -> str:
