@@ -114,8 +114,8 @@ LIBERO = {
 def write_embodiment(path: Path, state: int) -> Path:
     """A file that describes an embodiment with one view, whose statistics have the tag `mine`."""
     path.write_text(
-        f"tag: mine\nslot: 2\nviews: [main]\nreads: {{robot: {state}}}\n"
-        "state: {robot: robot}\naction: [arm]\n"
+        f"tag: mine\nslot: 2\nviews: [main]\nreads: {{joints: {state}}}\n"
+        "state: {robot: joints}\naction: [arm]\n"
     )
     return path
 

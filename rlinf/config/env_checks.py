@@ -36,6 +36,7 @@ def check(config: Config, part: Part) -> Iterator[Problem]:
     env: EnvConfig = getattr(config.env, part)
     yield from _sizes(part, env, config)
     yield from _views(part, env, config)
+    yield from _names(part, env, config)
     yield from _conventions(part, env, config)
     if part == "eval":
         yield from _trials(config)
@@ -106,6 +107,27 @@ def _views(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
             f"actor.model.{model.views_key} = {wanted}: env.{part} has {plural(shown, 'camera')}",
             f"set actor.model.{model.views_key}={shown}, or choose a simulator, or cameras of it, "
             f"with {wanted} views",
+        )
+
+
+def _names(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+    """What the simulator shows is what the model reads, where both say what that is."""
+    model, section = config.actor.model, f"env.{part}.init_params"
+    shown, wanted = env.init_params.spaces(), model.spaces()
+    if shown.views and wanted.views and shown.views[: len(wanted.views)] != wanted.views:
+        yield Problem(
+            f"{section} shows the views {', '.join(shown.views)}; actor.model "
+            f"({model.model_type}) reads {', '.join(wanted.views)}, in this order",
+            "choose the cameras of the simulator, or another actor.model.embodiment",
+        )
+    if shown.state and wanted.state and shown.state != wanted.state:
+        ours, theirs = (
+            ", ".join(f"{name} {size}" for name, size in side.state or ())
+            for side in (shown, wanted)
+        )
+        yield Problem(
+            f"{section} has the state {ours}; actor.model ({model.model_type}) reads {theirs}",
+            "choose another actor.model.embodiment, or describe yours in a .yaml file",
         )
 
 

@@ -18,6 +18,10 @@ Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
 ]
 Camera = Literal["agentview", "robot0_eye_in_hand"]
+VIEWS: dict[Camera, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
+"""What models call the pictures."""
+STATE = (*((name, 1) for name in ("x", "y", "z", "turn x", "turn y", "turn z")), ("fingers", 2))
+"""What models call the numbers of the state; the turns are axis times angle."""
 SettleGripper = Literal["open", "half_open"]
 FixtureSeed = Literal["episode", "zero", "running"]
 ProtocolName = Literal["rlinf", "openvla_oft", "simplevla_rl"]
@@ -154,7 +158,8 @@ class LiberoParams(SimulatorParams):
 
     def spaces(self) -> Spaces:
         size = self.resolved().camera_size
-        return Spaces("images", 8, (size, size), 7, len(self.cameras))
+        views = tuple(VIEWS[camera] for camera in self.cameras)
+        return Spaces("images", 8, (size, size), 7, len(views), views, STATE)
 
     def num_starts(self) -> int:
         return TRIALS

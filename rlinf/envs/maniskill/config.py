@@ -15,7 +15,7 @@ from rlinf.config.problems import Problem
 from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
 from rlinf.envs.maniskill.conventions import taken
-from rlinf.envs.maniskill.tasks import CONTROLLERS, TASKS
+from rlinf.envs.maniskill.tasks import CONTROLLERS, JOINTS, TASKS, VIEWS
 
 Vector3 = tuple[float, float, float]
 
@@ -92,7 +92,11 @@ class ManiskillParams(SimulatorParams):
         actions = self._controllers().get(self._mode())
         if self.obs_mode == "state":
             return Spaces("state", task and task.state_dim, None, actions)
-        return Spaces("images", None, self._picture_size(), actions, task and task.cameras)
+        views = state = None
+        if task is not None:
+            views, state = VIEWS[: task.cameras], (("joints", JOINTS[task.robot]),)
+        size = self._picture_size()
+        return Spaces("images", None, size, actions, task and task.cameras, views, state)
 
     def _controllers(self) -> Mapping[str, int]:
         """Those of the task's robot and the numbers of an action; none where it is not known."""

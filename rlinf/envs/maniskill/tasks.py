@@ -64,6 +64,17 @@ CONTROLLERS: Mapping[str, Mapping[str, int]] = {
 }
 """Robot -> its values of `control_mode`, its own first, and the numbers of an action."""
 
+JOINTS: Mapping[str, int] = {
+    "panda": 9,
+    "panda_wristcam": 9,
+    "panda_stick": 7,
+    _WIDOWX: 8,
+    "so100": 6,
+}
+"""Robot -> positions that its state has: those of the arm, then those of the fingers."""
+VIEWS = ("main", "wrist")
+"""What models call the pictures of a task, in their order; a second one is that of a wrist."""
+
 
 def _bridge(starts: int) -> Task:
     return Task(_WIDOWX, None, 1, _STAGED, starts, has_state=False)

@@ -30,6 +30,7 @@ EXTRAS = {
     "envs/libero/": ("libero",),
     "envs/maniskill/": ("maniskill",),
     "logging/upload_process.py": ("swanlab", "wandb"),
+    "models/gr00t/": ("gr00t",),
     "models/download.py": ("modelscope",),
     "models/gr00t/": ("gr00t",),
     "models/prismatic/": ("openvla",),
