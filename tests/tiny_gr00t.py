@@ -104,10 +104,11 @@ def metadata(state: dict[str, int], action: dict[str, int]) -> dict[str, Any]:
 
 
 _ARM = ("x", "y", "z", "roll", "pitch", "yaw")
-LIBERO = {
+TAGS = {
     "libero_franka": metadata(
         {**dict.fromkeys(_ARM, 1), "gripper": 2}, dict.fromkeys((*_ARM, "gripper"), 1)
-    )
+    ),
+    "maniskill_widowx": metadata({"left_arm": 7}, {"left_arm": 7}),
 }
 
 
@@ -120,7 +121,7 @@ def write_embodiment(path: Path, state: int) -> Path:
     return path
 
 
-def write_folder(folder: Path, tags: dict[str, Any] = LIBERO) -> Path:
+def write_folder(folder: Path, tags: dict[str, Any] = TAGS) -> Path:
     """A model, and its processor in a sub-folder.
 
     Args:

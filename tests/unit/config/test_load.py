@@ -11,6 +11,7 @@ from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.errors import UserError
+from tests import tiny_gr00t
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 
 Load = Callable[..., Loaded]
@@ -26,6 +27,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights(name: str, tiny_model: Path) -> list[str]:
     """A tiny folder of weights for a configuration whose policy has none without."""
+    if "gr00t" in name:
+        path = tiny_model / "gr00t"
+        folder = path if path.exists() else tiny_gr00t.write_folder(path)
+        return [
+            f"actor.model.model_path={folder}",
+            "actor.model.processor_path=null",
+            "actor.model.num_action_chunks=4",  # all that the tiny model gives
+            "env.train.max_steps_per_rollout_epoch=80",
+        ]
     if "openvla" not in name:
         return []
     settings = [f"actor.model.model_path={tiny_model}", f"actor.model.unnorm_key={UNNORM_KEY}"]
@@ -40,7 +50,7 @@ def test_every_shipped_configuration_loads_with_and_without_accelerators(
     for machine in (laptop, gpu_machine):
         loaded = load(name, [f"runner.logger.log_path={tmp_path}", *given], machine)
         others = [note for note in loaded.notes if not note.startswith("model ")]
-        shortened = name.startswith("libero") and name.endswith("tiny")  # than its protocol
+        shortened = name.startswith("libero") and name.endswith(("tiny", "gr00t"))
         assert [note for note in others if not ("max_episode_steps" in note and shortened)] == []
         if machine is gpu_machine or not given:  # 128 Bridge scenes are no task for a laptop
             assert [warning for warning in loaded.warnings if "temperature" not in warning] == []

@@ -111,8 +111,8 @@ def test_an_unknown_embodiment_is_answered_with_those_there_are(model_folder: Pa
 
 
 def test_missing_statistics_are_answered_with_those_there_are(model_folder: Path):
-    with pytest.raises(UserError, match="it has those of libero_franka"):
-        folders.read(model_folder, None).statistics("maniskill_widowx")
+    with pytest.raises(UserError, match="it has those of libero_franka, maniskill_widowx"):
+        folders.read(model_folder, None).statistics("isaaclab_franka")
 
 
 def test_an_embodiment_can_be_a_file(tmp_path: Path, model_folder: Path):
