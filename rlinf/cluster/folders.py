@@ -14,7 +14,10 @@ _log = logging.getLogger(__name__)
 NAMES = ("RAY_TMPDIR", "TMPDIR")  # environment variables, the first one counts most
 ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm")
 NEEDED_BYTES = 4 * 2**20
-LONGEST = 107 - len("/rlinf-0123/session_2026-11-28_21-04-33_000000_4194304/sockets/plasma_store")
+OPEN_TO_ALL = "r"
+"""Ray's folder in that of a run. Ray lets all users read and write its own, so the one around it is
+what keeps them out."""
+LONGEST = 107 - len("/rlinf-0123/r/session_2026-11-28_21-04-33_000000_4194304/sockets/plasma_store")
 """Characters of a folder whose sockets have a path that the kernel accepts (107 bytes)."""
 
 

@@ -63,7 +63,7 @@ class LocalRay:
         self._folder = self._folder or PrivateFolder(folders.choose())
         token.prepare(self.alone)
         try:
-            self._start_in(self._folder.path)
+            self._start_in(self._folder.path / folders.OPEN_TO_ALL)
         except (UserError, WorkerDied):
             self._refused = True
             raise
@@ -83,7 +83,8 @@ class LocalRay:
         """Ends it, and has its folder removed unless log files there say why it did not start."""
         ray.shutdown()
         if self._folder is not None:
-            self._folder.close(keep=self._refused)
+            logs = _newest_logs(self._folder.path / folders.OPEN_TO_ALL)
+            self._folder.close(keep=self._refused and logs.exists())
         if self._own_token:
             token.forget()
 
@@ -129,11 +130,9 @@ class LocalRay:
 
 def _not_started(message: str, folder: Path) -> UserError:
     logs = _newest_logs(folder)
-    reason = limits.explanation()
-    return UserError(
-        f"Ray does not start on this machine: {message}" + (f". {reason[0]}" if reason else ""),
-        reason[1] if reason else f"its log files in {logs} may say why",
-    )
+    what, fix = limits.explanation() or ("", f"its log files in {logs} may say why")
+    said = f"Ray does not start on this machine: {message}" + (f". {what}" if what else "")
+    return UserError(said, fix if what or logs.exists() else "")
 
 
 @contextmanager

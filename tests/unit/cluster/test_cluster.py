@@ -14,9 +14,10 @@ import psutil
 import pytest
 import ray
 
-from rlinf.cluster import health, joining, limits
+from rlinf.cluster import health, joining, limits, local
 from rlinf.cluster.cluster import start
 from rlinf.cluster.local import START_ATTEMPTS
+from rlinf.cluster.remover import PrivateFolder
 from rlinf.config.load import load
 from rlinf.errors import RayDied, UserError, WorkerDied
 
@@ -78,6 +79,19 @@ def test_a_ray_whose_processes_ended_is_not_called_slow(monkeypatch):
     assert tried == ["local"]
 
 
+def test_a_folder_in_which_ray_left_nothing_is_removed_where_it_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    start_with(monkeypatch, SLOW)
+    folder = PrivateFolder(str(tmp_path))
+    monkeypatch.setattr(local, "PrivateFolder", lambda parent: folder)
+    loaded = load("toy_ppo_mlp", [])
+    with pytest.raises(UserError) as told, start(loaded.config, loaded.plan.nodes):
+        pass
+    folder._remover.wait()
+    assert list(tmp_path.iterdir()) == [] and "log files" not in str(told.value)
+
+
 def test_a_sigterm_while_ray_starts_ends_with_the_code_of_a_signal(monkeypatch):
     start_with(monkeypatch, SystemExit(signal.SIGTERM))
     loaded = load("toy_ppo_mlp", [])
@@ -108,6 +122,8 @@ def test_ray_on_one_machine_is_reached_by_no_other_and_starts_again_when_it_ende
     try:
         with start(loaded.config, loaded.plan.nodes) as cluster:
             assert cluster.addresses == ["127.0.0.1"]
+            own = Path(ray._private.worker._global_node.get_temp_dir_path()).parent
+            assert own.name.startswith("rlinf-") and own.stat().st_mode & 0o777 == 0o700
             answer = ray.remote(num_cpus=0)(lambda: sys.path[0])
             assert ray.get(answer.remote()) != str(Path.cwd())
             assert {address for _, address in listening()} <= {"127.0.0.1", "::ffff:127.0.0.1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlinf.cluster import folders
-from rlinf.cluster.folders import LONGEST, problem_of, temporary_folder
+from rlinf.cluster.folders import LONGEST, OPEN_TO_ALL, problem_of, temporary_folder
 from rlinf.errors import UserError
 
 
@@ -32,8 +32,8 @@ def test_where_none_serves_each_is_told_with_its_reason():
 
 def test_a_folder_of_the_longest_name_has_sockets_that_the_kernel_accepts(tmp_path: Path):
     session = "session_2026-11-28_21-04-33_000000_4194304"
-    assert LONGEST + len(f"/rlinf-0123/{session}/sockets/plasma_store") == 107
-    assert LONGEST == 32
+    assert LONGEST + len(f"/rlinf-0123/{OPEN_TO_ALL}/{session}/sockets/plasma_store") == 107
+    assert LONGEST == 30
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_folder_of_the_longest_name_has_sockets_that_the_kernel_accepts(tmp_pa
     [
         ("temporary", "no absolute path"),
         ("/tmp/Müller", "ASCII"),
-        ("/" + "x" * 32, "33 letters, and sockets allow 32"),
+        ("/" + "x" * 30, "31 letters, and sockets allow 30"),
         ("/no/such/folder", "no folder"),
         ("/dev/null", "no folder"),
         ("/proc", "No such file or directory"),
