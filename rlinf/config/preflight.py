@@ -70,7 +70,12 @@ def lacking(config: Config, purpose: str = "") -> list[Problem]:
         for key, value in model.folders().items()
         if not exists(value)
     ]
-    return [*_packages(config, purpose), *_pythons(config, purpose), *missing, *_disk(config)]
+    return [
+        *_packages(config, purpose),
+        *_pythons(config, purpose),
+        *missing,
+        *_disk(config, purpose),
+    ]
 
 
 def _packages(config: Config, purpose: str) -> Iterator[Problem]:
@@ -222,19 +227,22 @@ def _port(port: int | None) -> Iterator[Problem]:
             )
 
 
-def _disk(config: Config) -> Iterator[Problem]:
+def _disk(config: Config, purpose: str) -> Iterator[Problem]:
     folder = config.runner.logger.run_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    checkpoint = _BYTES_PER_PARAMETER * config.actor.model.num_trainable()
-    # One more than is kept: the new checkpoint is complete before the oldest goes.
-    count = config.runner.keep_checkpoints + config.runner.keep_best + 1
-    reference = _BYTES_PER_REFERENCE * config.actor.model.num_trainable()
-    need = _SPARE_BYTES + checkpoint * count + reference * (config.algorithm.kl_beta > 0)
+    need, files = _SPARE_BYTES, "logs and videos"
+    elsewhere = "free some space, or set runner.logger.log_path elsewhere"
+    if purpose == "sft" or not (purpose or config.runner.only_eval):
+        trained = config.actor.model.num_trainable()
+        # One more than is kept: the new checkpoint is complete before the oldest goes.
+        count = config.runner.keep_checkpoints + config.runner.keep_best + 1
+        need += _BYTES_PER_PARAMETER * trained * count
+        need += _BYTES_PER_REFERENCE * trained * (config.algorithm.kl_beta > 0)
+        files = f"{count} checkpoints, {files}"
+        elsewhere += ", or lower runner.keep_checkpoints"
     free = shutil.disk_usage(existing).free
     if free < need:
         yield Problem(
-            f"{existing} has {free / 1e9:.1f} GB free, the run needs {need / 1e9:.1f} GB "
-            f"({count} checkpoints, logs and videos)",
-            "free some space, set runner.logger.log_path elsewhere, or lower "
-            "runner.keep_checkpoints",
+            f"{existing} has {free / 1e9:.1f} GB free, the run needs {need / 1e9:.1f} GB ({files})",
+            elsewhere,
         )

@@ -11,11 +11,12 @@ from pydantic import model_validator
 from rlinf.assets import maniskill
 from rlinf.assets.base import describe_missing
 from rlinf.config.base import Count, Positive, Section, Spaces
+from rlinf.config.nearest import nearest
 from rlinf.config.problems import Problem
 from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
 from rlinf.envs.maniskill.conventions import taken
-from rlinf.envs.maniskill.tasks import CONTROLLERS, JOINTS, TASKS, VIEWS
+from rlinf.envs.maniskill.tasks import CONTROLLERS, JOINTS, OTHER_TASKS, TASKS, VIEWS
 
 Vector3 = tuple[float, float, float]
 
@@ -136,6 +137,12 @@ class ManiskillParams(SimulatorParams):
     def _modes(self, key: str) -> Iterator[Problem]:
         """Values that the task does not have."""
         if self.id not in TASKS:
+            if self.id not in OTHER_TASKS:
+                known = nearest(self.id, (*TASKS, *OTHER_TASKS))
+                yield Problem(
+                    f"{key}.id = {self.id}: ManiSkill has no such task",
+                    f"set {key}.id={known}" if known else "name one of ManiSkill's own tasks",
+                )
             return
         task, controllers = TASKS[self.id], self._controllers()
         if self.control_mode is not None and self.control_mode not in controllers:

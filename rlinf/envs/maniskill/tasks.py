@@ -1,7 +1,7 @@
 """What ManiSkill 3.0.1 says of its tasks only when one is built: sizes, controllers, rewards.
 
-With it a configuration that cannot run is refused before anything starts. Tasks that are not here
-are looked at when they are built. Tests compare the table with the package.
+With it a configuration that cannot run is refused before anything starts. Of other tasks only the
+names are here; they are looked at when they are built. Tests compare both with the package.
 """
 
 from __future__ import annotations
@@ -125,3 +125,62 @@ TASKS: Mapping[str, Task] = {
     "PutOnPlateInScene25PositionChangeTo-v1": _plate("test"),
 }
 """Tasks on a table."""
+
+OTHER_TASKS = frozenset(
+    {
+        "AnymalC-Reach-v1",
+        "AnymalC-Spin-v1",
+        "ArchitecTHOR_SceneManipulation-v1",
+        "DrawSVG-v1",
+        "DrawTriangle-v1",
+        "Empty-v1",
+        "FMBAssembly1Easy-v1",
+        "InsertFlower-v1",
+        "MS-AntRun-v1",
+        "MS-AntWalk-v1",
+        "MS-CartpoleBalance-v1",
+        "MS-CartpoleSwingUp-v1",
+        "MS-HopperHop-v1",
+        "MS-HopperStand-v1",
+        "MS-HumanoidRun-v1",
+        "MS-HumanoidStand-v1",
+        "MS-HumanoidWalk-v1",
+        "OpenCabinetDoor-v1",
+        "OpenCabinetDrawer-v1",
+        "PickCubeWidowXAI-v1",
+        "PutEggplantInBasketScene-v1",
+        "ReplicaCADPrepareGroceriesTrain_SceneManipulation-v1",
+        "ReplicaCADPrepareGroceriesVal_SceneManipulation-v1",
+        "ReplicaCADSetTableTrain_SceneManipulation-v1",
+        "ReplicaCADSetTableVal_SceneManipulation-v1",
+        "ReplicaCADTidyHouseTrain_SceneManipulation-v1",
+        "ReplicaCADTidyHouseVal_SceneManipulation-v1",
+        "ReplicaCAD_SceneManipulation-v1",
+        "RoboCasaKitchen-v1",
+        "RotateSingleObjectInHandLevel0-v1",
+        "RotateSingleObjectInHandLevel1-v1",
+        "RotateSingleObjectInHandLevel2-v1",
+        "RotateSingleObjectInHandLevel3-v1",
+        "RotateValveLevel0-v1",
+        "RotateValveLevel1-v1",
+        "RotateValveLevel2-v1",
+        "RotateValveLevel3-v1",
+        "RotateValveLevel4-v1",
+        "SO100GraspCube-v1",
+        "SceneManipulation-v1",
+        "TableTopFreeDraw-v1",
+        "TriFingerRotateCubeLevel0-v1",
+        "TriFingerRotateCubeLevel1-v1",
+        "TriFingerRotateCubeLevel2-v1",
+        "TriFingerRotateCubeLevel3-v1",
+        "TriFingerRotateCubeLevel4-v1",
+        "TwoRobotPickCube-v1",
+        "TwoRobotStackCube-v1",
+        "UnitreeG1PlaceAppleInBowl-v1",
+        "UnitreeG1Stand-v1",
+        "UnitreeG1TransportBox-v1",
+        "UnitreeGo2-Reach-v1",
+        "UnitreeH1Stand-v1",
+    }
+)
+"""Names of the package's other tasks."""

@@ -215,12 +215,16 @@ def test_what_this_machine_lacks_for_a_run_does_not_refuse_the_configuration(
     usage = SimpleNamespace(free=900_000_000)
     monkeypatch.setattr("rlinf.config.preflight.shutil.disk_usage", lambda path: usage)
     folder = f"{tmp_path}/openvla-7b-rlvla-warmup"
-    lacking = preflight.lacking(load_toy(f"actor.model.model_path={folder}").config)
+    config = load_toy(f"actor.model.model_path={folder}").config
+    lacking = preflight.lacking(config)
     (weights, disk) = (f"{problem.message} | {problem.fix}" for problem in lacking)
     assert f"actor.model.model_path = {folder}: there is no such file" in weights
     assert "rlinf download gen-robot/openvla-7b-rlvla-warmup" in weights
     assert "has 0.9 GB free, the run needs 1.0 GB (4 checkpoints" in disk
     assert "lower runner.keep_checkpoints" in disk
+    (_, problem) = preflight.lacking(config, "collect")
+    assert "needs 1.0 GB (logs and videos)" in problem.message
+    assert "checkpoints" not in problem.fix
 
 
 def test_a_forced_resume_of_nothing_is_refused(errors_of: Errors) -> None:

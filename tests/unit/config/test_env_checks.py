@@ -44,6 +44,8 @@ PICK = "env.train.init_params"
         ("actor.model.action_dim=7", ["has action_dim 8", "to pd_ee_delta_pose or pd_ee_pose or"]),
         (f"{PICK}.control_mode=pd_joint_delta_po", ["panda of PickCube-v1", "=pd_joint_delta_pos"]),
         (f"{PICK}.reward_mode=staged", ["has sparse, dense, normalized_dense", "=sparse"]),
+        (f"{PICK}.id=PickCub-v1", ["id = PickCub-v1: ManiSkill has no such task", "PickCube-v1"]),
+        (f"{PICK}.id=Unheard-v1", ["Unheard-v1: ManiSkill has no such task", "own tasks"]),
         (f"{PICK}.id=StackPyramid-v1", ["reward_mode = normalized_dense", "has obs_dim 64"]),
         (f"{PICK}.sim_backend=gpu", ["sim_backend = gpu: the env workers have no accelerator"]),
         ("actor.model.obs_dim=40", ["has obs_dim 42, actor.model (mlp) needs 40"]),

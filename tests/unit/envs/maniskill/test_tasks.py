@@ -10,7 +10,7 @@ import pytest
 
 from rlinf.data.types import Start
 from rlinf.envs.maniskill.config import Camera, ManiskillParams
-from rlinf.envs.maniskill.tasks import CONTROLLERS, TASKS
+from rlinf.envs.maniskill.tasks import CONTROLLERS, OTHER_TASKS, TASKS
 from rlinf.errors import UserError
 
 pytest.importorskip("mani_skill")
@@ -32,6 +32,12 @@ def test_every_task_on_a_table_has_a_text() -> None:
         if ".tabletop." in spec.cls.__module__ and not name.startswith("TwoRobot")
     }
     assert on_table and on_table <= INSTRUCTIONS.keys()
+
+
+def test_the_configuration_knows_the_names_of_all_tasks() -> None:
+    put_on_plate.register()
+    assert {*TASKS, *OTHER_TASKS} == REGISTERED_ENVS.keys()
+    assert not OTHER_TASKS & TASKS.keys()
 
 
 @pytest.mark.parametrize("name", TASKS)
