@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from rlinf.data.disk import refusals_told
 from rlinf.data.types import EpisodeResult, Start
 
 
@@ -31,9 +32,11 @@ class Journal:
     def append(self, repeat: int, episodes: Iterable[EpisodeResult]) -> None:
         """Keeps episodes of the repeat `repeat` of an evaluation."""
         lines = [json.dumps({"repeat": repeat, **asdict(episode)}) + "\n" for episode in episodes]
-        if lines:
-            with self._path.open("a") as file:
-                file.write("".join(lines))
+        if not lines:
+            return
+        again = "make room there; runner.resume_dir=auto goes on from the episodes that are kept"
+        with refusals_told("finished episodes", self._path, again), self._path.open("a") as file:
+            file.write("".join(lines))
 
 
 def read(folder: Path) -> list[tuple[int, EpisodeResult]]:

@@ -14,7 +14,7 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.data.types import EpisodeResult
 from rlinf.envs.starts import evaluation_starts
-from rlinf.errors import UserError
+from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
 from rlinf.logging.files import write_atomically
 from rlinf.metrics.journal import read
 from rlinf.metrics.outcome import Outcome
@@ -107,16 +107,22 @@ def evaluate(config: Config, plan: Plan) -> int:
             workers = open_evaluation(config, plan, run, stack, continues)
             result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
         except Stopped as stopped:
-            run.console.note(
-                f"stopped by {stopped}: {len(read(journal))} episodes are kept; "
-                "runner.resume_dir=auto continues this evaluation"
-            )
+            run.console.note(f"stopped by {stopped}: {_kept(journal)}")
             return stopped.exit_code
+        except (WorkerDied, EnvironmentFailure):
+            run.console.note(_kept(journal))
+            raise
         run.write(0, result.metrics.reduce())
         rows = [*result.tasks.values(), *result.groups.values(), result.overall]
         run.console.outcomes(rows)
         run.console.paths({"results": run.folder / "eval" / "step_0.json"})
     return 0
+
+
+def _kept(journal: Path) -> str:
+    return (
+        f"{len(read(journal))} episodes are kept; runner.resume_dir=auto continues this evaluation"
+    )
 
 
 def open_journal(config: Config, journal: Path) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rlinf.data.types import EpisodeResult, Start
+from rlinf.errors import UserError
 from rlinf.metrics.journal import Journal, read
+from tests.full_disk import largest_file
 
 FIRST = EpisodeResult(0, Start(0, 1, 7), 4, 1.0, True, True, True)
 SECOND = EpisodeResult(3, Start(2, 0, 9), 10, 0.5, False, False, False)
@@ -22,3 +26,14 @@ def test_a_line_that_was_cut_off_is_left_out_and_what_follows_is_not(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     Journal(path).append(0, [FIRST])  # of an evaluation that was continued
     assert read(tmp_path) == [(0, FIRST)]
+
+
+def test_a_full_disk_is_an_error_of_the_user_and_the_evaluation_goes_on_from_what_is_kept(tmp_path):
+    journal = Journal(path := tmp_path / "env0-0.jsonl")
+    journal.append(0, [FIRST])
+    with largest_file(path.stat().st_size + 5), pytest.raises(UserError) as told:
+        journal.append(0, [SECOND])
+    assert str(path) in told.value.message and "resume_dir=auto" in told.value.fix
+    assert read(tmp_path) == [(0, FIRST)]
+    Journal(path).append(0, [SECOND])
+    assert read(tmp_path) == [(0, FIRST), (0, SECOND)]

@@ -15,9 +15,12 @@ from rlinf.cli import main
 from rlinf.config.load import load
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation
+from rlinf.errors import WorkerDied
 from rlinf.imitation.lerobot.write import Writer
+from rlinf.metrics.types import Metrics
 from rlinf.models.base import Policy, Sampling
 from rlinf.models.loading import start_policy
+from rlinf.runners.learners import Learners
 from rlinf.runners.warmup import given_weights
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 from tests.unit.imitation.recorded import episode
@@ -74,6 +77,20 @@ def test_a_run_leaves_metrics_checkpoints_and_a_policy_that_training_accepts(tmp
     saved = started(*SMALL, f"runner.ckpt_path={run}/checkpoints/latest")
     for name, value in exported.state_dict().items():
         assert torch.equal(value, saved.state_dict()[name]), name
+
+
+def test_a_run_whose_workers_end_says_how_it_goes_on(tmp_path, data, capsys, monkeypatch):
+    train = Learners.train
+
+    def fail(learners: Learners, first: int, end: int) -> Metrics:
+        if first == 4:
+            raise WorkerDied("a worker ended")
+        return train(learners, first, end)
+
+    monkeypatch.setattr(Learners, "train", fail)
+    assert sft(tmp_path, data) == 1
+    assert "a worker ended" in capsys.readouterr().err
+    assert "resume_dir=auto continues from the newest" in (tmp_path / "run/run.log").read_text()
 
 
 def started(*overrides: str) -> Policy:
