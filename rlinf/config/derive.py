@@ -118,6 +118,18 @@ def _node(usual: Node, told: ClusterConfig | NodeGroup) -> Node:
     )
 
 
+def weight_sources(
+    actors: Sequence[ProcessPlacement], policies: Sequence[ProcessPlacement]
+) -> list[int | None]:
+    """The actor rank whose copy each rollout rank reads: the first of its own node, in memory that
+    they share; None where there is none, and the weights have to cross the network.
+    """
+    first: dict[int, int] = {}
+    for process in actors:
+        first.setdefault(process.node, process.rank)
+    return [first.get(process.node) for process in policies]
+
+
 def answering(
     rank: int, askers: Sequence[ProcessPlacement], policies: Sequence[ProcessPlacement]
 ) -> list[int]:
@@ -321,7 +333,7 @@ def _memory(
         "rollout": (
             (
                 "parameters off the GPU",
-                count * _BYTES[model.precision] * config.rollout.enable_offload,
+                frozen * config.rollout.enable_offload,  # trained ones come with the next sync
             ),
         ),
     }

@@ -212,7 +212,7 @@ def _rollout(config: Config, plan: Plan) -> Iterator[Held]:
     model, away = config.actor.model, config.rollout.enable_offload
     yield Held("rollout", "context (assumed)", CONTEXT_BYTES, PHASES)
     weights = model.num_parameters() * _BYTES[model.precision]
-    yield Held("rollout", "weights", weights, _ACTING if away else PHASES)
+    yield Held("rollout", "weights", weights, (*_ACTING, "syncs") if away else PHASES)
     passes = model.footprint()
     if passes is None:
         return

@@ -11,7 +11,7 @@ from typing import Any
 from rlinf.cluster import health
 from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
 from rlinf.cluster.nodes import Cluster
-from rlinf.config.derive import Plan, answering
+from rlinf.config.derive import Plan, answering, weight_sources
 from rlinf.config.memory import neighbours
 from rlinf.config.placement import ProcessPlacement
 from rlinf.config.process_environment import runtime_environment
@@ -155,12 +155,11 @@ class Workers:
         """Brings the actor's weights to the rollout workers; returns their version."""
         version: int = self._wait(self._actor.call_first("version"))[0]
         if version != self.version:
-            # Workers on the actor's machine read its memory, others get a copy over the network.
-            home = self.plan.placement["actor"][0].node
-            is_near = [process.node == home for process in self.plan.placement["rollout"]]
-            sent = self._actor.call("weights", None if all(is_near) else publish)
-            near, far = self._wait(sent)[0]
-            arguments = [(near if here else far,) for here in is_near]
+            sources = self._weight_sources
+            far = publish if None in sources else None  # rank 0 sends them over the network
+            given = [(far if rank == 0 else None,) for rank in range(len(self._actor))]
+            sent = self._wait(self._actor.call_each("weights", given))
+            arguments = [(sent[0][1] if source is None else sent[source][0],) for source in sources]
             self._wait(self.rollout.call_each("load_weights", arguments))
             self.version = version
         return version
@@ -182,6 +181,7 @@ class Workers:
         """
         if self.config.rollout.enable_offload:
             self._wait(self.rollout.call("rest"))
+            self.version = -1  # trained weights were dropped: the next sync brings them
         self.updating = True
         pending = self._actor.call("update", publish(batch), step)
         try:
@@ -470,6 +470,10 @@ class Workers:
             hosts if self.cluster.several else None,
         )
 
+    @property
+    def _weight_sources(self) -> list[int | None]:
+        return weight_sources(self.plan.placement["actor"], self.plan.placement["rollout"])
+
     def _actor_arguments(self, rank: int) -> dict[str, Any]:
         return {
             "world": len(self.plan.placement["actor"]),
@@ -477,6 +481,8 @@ class Workers:
             "updates": self.plan.iterations * self.plan.batch.updates,
             "fetch": fetch,
             "shard_size": self.plan.shard_size,
+            "writes_weights": rank in self._weight_sources
+            or (rank == 0 and None in self._weight_sources),
             "shares_gpu": bool({"env", "rollout"} & neighbours(self.plan.placement, "actor")),
         }
 

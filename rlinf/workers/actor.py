@@ -59,6 +59,7 @@ class ActorWorker(HostCopyWorker):
         log_dir: str,
         shard_size: int = 1,
         shares_gpu: bool = False,
+        writes_weights: bool = True,
     ) -> None:
         """Builds the policy; with several ranks `connect` makes it ready to be trained.
 
@@ -67,15 +68,17 @@ class ActorWorker(HostCopyWorker):
             fetch: turns references to observations into observations.
             shard_size: ranks that hold one copy of the weights together.
             shares_gpu: rollout or env workers compute on the same GPUs.
+            writes_weights: this rank writes the weights for the rollout workers of its machine.
         """
         prepare_process(f"actor{rank}", log_dir)
         device = prepare_torch(threads)
         self.fetch, self.log_dir = fetch, Path(log_dir)
-        self.shares_gpu = shares_gpu
+        self.shares_gpu, self.writes_weights = shares_gpu, writes_weights
+        self._written: int | None = None  # version of the weights in shared memory
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
         self.spans = Spans(f"actor{rank}")
-        self._shared: SharedMemory | None = None  # weights on their way; rank 0
+        self._shared: SharedMemory | None = None  # weights on their way
         super().__init__(
             config,
             start_policy(config),
@@ -95,18 +98,14 @@ class ActorWorker(HostCopyWorker):
         return self.spans.take()
 
     def weights(self, publish: Callable[[Any], Any] | None) -> tuple[Weights, Any] | None:
-        """The weights, from rank 0: for workers of its machine in shared memory that is written
-        once and used again, for others published.
+        """The weights, from each rank that writes them: for workers of its machine in shared memory
+        that is used again and again, for those of machines without an actor published.
 
         Args:
             publish: what makes a reference to a value; None if no other machine needs them.
         """
-        first = self.ranks.rank == 0
-        if first and self._shared is None:
-            self._shared = SharedMemory.create(self.layout.size)
-        buffer = torch.from_numpy(self._shared.array) if self._shared is not None else None
-        with self.spans.span("write weights"):
-            self.spread.write_weights(buffer)
+        if self._written != self.policy.version:
+            self._write_weights()
         if self._shared is None:
             return None
         near = Weights(self.policy.version, self.layout.digest, self._shared.handle)
@@ -124,9 +123,22 @@ class ActorWorker(HostCopyWorker):
         """
         with self._at_work():
             metrics = Metrics.merge([self._train(batch, step), self._lack_of_memory()])
+            if self.config.actor.enable_offload:  # while the shards are on the GPU
+                self._write_weights()
         if self.shares_gpu:
             give_back(self.device)
         return metrics
+
+    def _write_weights(self) -> None:
+        """Gathers the weights, which all ranks take part in, into shared memory of those that
+        write them.
+        """
+        if self.writes_weights and self._shared is None:
+            self._shared = SharedMemory.create(self.layout.size)
+        buffer = torch.from_numpy(self._shared.array) if self._shared is not None else None
+        with self.spans.span("write weights"):
+            self.spread.write_weights(buffer)
+        self._written = self.policy.version
 
     def give_up(self) -> None:
         """Ends the update under way on all ranks, before their next pass; from another thread.
@@ -153,7 +165,13 @@ class ActorWorker(HostCopyWorker):
     def load(self, folder: str) -> None:
         """See `TrainingWorker.load`; with the reference policy, if there is one."""
         super().load(folder)
+        self._written = None
         self.load_reference(folder)
+
+    def read_host_copy(self) -> None:
+        """See `HostCopyWorker.read_host_copy`."""
+        super().read_host_copy()
+        self._written = None
 
     def load_reference(self, folder: str) -> None:
         """Takes the reference policy that a checkpoint holds: where training started."""

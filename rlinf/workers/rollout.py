@@ -24,6 +24,7 @@ from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
 
 T = TypeVar("T")
+DROPPED = -2  # version of a policy without its trained weights
 
 
 @dataclass(slots=True)
@@ -83,14 +84,20 @@ class RolloutWorker:
         if weights.digest != self.layout.digest:
             raise RuntimeError("weights of another architecture arrived: actor and rollout differ")
         with self.thinking, self.spans.span("load weights"):
+            self._be_on(self.device)
             copy(as_tensor(self._arrived(weights.data)), self.joined)
             self.policy.version = weights.version
         return weights.version
 
     def rest(self) -> None:
-        """Leaves the GPU until the next request."""
+        """Leaves the GPU until the next weights come, without which it does not act.
+
+        The trained weights are dropped. Frozen ones wait in host memory.
+        """
         with self.thinking:
-            self._be_on(torch.device("cpu"))
+            if self.device.type != "cpu":
+                self._be_on(torch.device("cpu"))
+                self.policy.version = DROPPED
 
     def act(
         self,
@@ -123,7 +130,6 @@ class RolloutWorker:
     def value(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
         with self.thinking, self.spans.span("value"):
-            self._be_on(self.device)
             return self._with_enough_memory(lambda: self._values(observation), len(observation))
 
     def timeline(self) -> list[Span]:
@@ -166,7 +172,6 @@ class RolloutWorker:
             self.limit.halve(rows, table, _LESS_MEMORY)
 
     def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
-        self._be_on(self.device)
         observation = Observation.concatenate([request.observation for request in batch])
         keys = np.concatenate([request.keys for request in batch])
         finals = [request.final for request in batch if request.final is not None]
@@ -184,9 +189,13 @@ class RolloutWorker:
         return np.concatenate([self.policy.value(part) for part in parts])
 
     def _be_on(self, device: torch.device) -> None:
-        """Moves the policy to the GPU or off it, where it is not there yet."""
+        """Moves the policy to the GPU or off it, where it is not there yet.
+
+        The trained weights are not copied: their memory there is new, and empty.
+        """
         if self.policy.device.type != device.type:
             before = allocated(self.device)
+            self.joined = torch.empty(self.layout.size, dtype=torch.uint8, device=device)
             self._move(device)
             note_memory(f"rollout to {device}", self.device, before)
 

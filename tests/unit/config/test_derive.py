@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rlinf import registry
-from rlinf.config.derive import answering, shard_size, sharding
+from rlinf.config.derive import answering, shard_size, sharding, weight_sources
 from rlinf.config.load import Loaded
 from rlinf.config.machine import Machine
 from rlinf.config.placement import Node, ProcessPlacement
@@ -223,3 +223,19 @@ def test_weights_are_sharded_within_a_node_where_several_have_equally_many_ranks
     assert (sharding(config, placement), shard_size(config, placement)) == expected
     told = load_toy("actor.fsdp_config.sharding_strategy=full_shard").config
     assert shard_size(told, placement) == len(nodes)
+
+
+@pytest.mark.parametrize(
+    ("actors", "policies", "sources"),
+    [
+        (on(0, 0), on(0, 0), [0, 0]),
+        (on(0, 0, 1, 1), on(0, 0, 1, 1), [0, 0, 2, 2]),  # a copy on each node
+        (on(1, 1), on(0, 1), [None, 0]),  # node 0 has no actor
+    ],
+)
+def test_a_rollout_rank_reads_the_weights_of_the_first_actor_rank_of_its_node(
+    actors: tuple[ProcessPlacement, ...],
+    policies: tuple[ProcessPlacement, ...],
+    sources: list[int | None],
+) -> None:
+    assert weight_sources(actors, policies) == sources

@@ -19,7 +19,7 @@ from torch import Tensor
 from rlinf.config.base import ModelConfig
 from rlinf.config.schema import Config
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import TrainBatch
+from rlinf.data.types import TrainBatch, Weights
 from rlinf.envs.factory import make_batch
 from rlinf.metrics.types import Metrics
 from rlinf.models.base import ImitablePolicy
@@ -30,7 +30,7 @@ from rlinf.registry import MODELS
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.env import train_stage
 from rlinf.workers.ranks import Ranks
-from rlinf.workers.rollout import RolloutWorker
+from rlinf.workers.rollout import DROPPED, RolloutWorker
 from rlinf.workers.sharding import Spread
 from tests.tiny_openvla import write_folder
 from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
@@ -122,17 +122,23 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     stage = train_stage(config)(config, batch, LocalPolicy(acting), 0)
     state = SharedMemory.create(learning.host_copy_bytes())
     learning.use_host_copy(state.handle)
+    written_on = []
+    write = learning.spread.write_weights
+    learning.spread.write_weights = lambda to: (written_on.append(devices(learning)), write(to))
     for step in range(2):
-        assert learn(stage.collect(step, learning.version()), step, learning, acting) > 0
-        assert acting.policy.device.type == device.type
-        assert devices(learning) == {"cpu"}
+        trajectories = stage.collect(step, learning.version())
         acting.rest()
         assert acting.policy.device.type == "cpu"
+        assert device.type == "cpu" or acting.policy.version == DROPPED
+        assert learn(trajectories, step, learning, acting) > 0
+        assert acting.policy.device.type == device.type
+        assert devices(learning) == {"cpu"}
         if step == 0:
             learning.save(str(folder / "saved"))
             while not learning.saved()[0]:
                 time.sleep(0.01)
             learning.write_host_copy()
+    assert written_on == [{device.type}] * 2  # before the shards leave the GPU, and only then
     last = weights_of(learning).view(np.float32)
     learning.read_host_copy()
     kept = weights_of(learning)
@@ -165,7 +171,8 @@ def peaks_of_moves(config: Config, folder: Path) -> tuple[list[int], int]:
     gc.collect()
     assert Memory.now - start < 100  # all but small change is gone
     Memory.reset()
-    acting._be_on(acting.device)
+    none = np.zeros(acting.layout.size, np.uint8)
+    acting.load_weights(Weights(1, acting.layout.digest, none))
     note(start)
     policy = build_policy(config.actor.model, seed=1)
     layout = Layout(policy)
