@@ -32,7 +32,6 @@ EXTRAS = {
     "logging/upload_process.py": ("swanlab", "wandb"),
     "models/gr00t/": ("gr00t",),
     "models/download.py": ("modelscope",),
-    "models/gr00t/": ("gr00t",),
     "models/prismatic/": ("openvla",),
 }
 """Parts of the package that are used only where an extra is installed; all else needs none."""
