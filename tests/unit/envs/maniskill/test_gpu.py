@@ -52,9 +52,10 @@ def test_it_gives_what_the_cpu_adapter_gives_and_holds_the_arm_still() -> None:
         simulator.reset(ONLY, [Start(0, -1, 5)])
     for action in np.random.default_rng(0).uniform(-1, 1, (10, 1, 7)).astype(np.float32):
         a, b = gpu.step(action, ON), cpu.step(action, ON)
-        assert a.rewards == b.rewards
+        np.testing.assert_allclose(a.rewards, b.rewards, atol=1e-4)  # see test_arm_control.py
         assert (a.terminated, a.success) == (b.terminated, b.success)
-    np.testing.assert_array_equal(gpu.observe(ONLY).state, cpu.observe(ONLY).state)
+    shown, expected = gpu.observe(ONLY).state, cpu.observe(ONLY).state
+    np.testing.assert_allclose(shown, expected, rtol=1e-3, atol=1e-4)
     assert gpu.action_dim == cpu.action_dim and gpu.tasks == cpu.tasks
 
     joints = [gpu.observe(ONLY).state[0, :7]]
