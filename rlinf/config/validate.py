@@ -128,7 +128,7 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     context = details.get("ctx", {})
     if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
         key += "." + context["discriminator"].strip("'")
-    description = _description(key)
+    description = _description(key, plain)
     if _lacks_key(details) or details["type"] == "union_tag_not_found":
         return Problem(f"{key}: missing", f"set it: {description}")
     value = HIDDEN if "env_vars" in key.split(".") else tree.get(plain, key)
@@ -145,8 +145,12 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     return Problem(f"{key} = {json.dumps(value)}: {rule}", fix)
 
 
-def _description(key: str) -> str:
-    """Of the key, or of the section it is in."""
+def _description(key: str, plain: Tree) -> str:
+    """Of the key, as the chosen simulator or model has it, or of the section it is in."""
+    parent, _, name = key.rpartition(".")
+    chosen = _chosen_section(parent, plain)
+    if chosen is not None and name in chosen.model_fields:
+        return " ".join((chosen.model_fields[name].description or "").split())
     known = schema_keys()
     while key and not known.get(key):
         key = key.rpartition(".")[0]
@@ -176,11 +180,18 @@ def _unknown(key: str, plain: Tree) -> Problem:
     near = nearest(name, siblings) or same_words(name, siblings)
     if near:
         return Problem(f"{key}: unknown key", f"did you mean {f'{parent}.{near}'.lstrip('.')}?")
-    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name and _is_chosen(k, plain)]
     if elsewhere:
         return Problem(f"{key}: unknown key", f"did you mean {' or '.join(elsewhere)}?")
     listed = f"; {parent or 'the top level'} has {', '.join(siblings)}" if siblings else ""
     return Problem(f"{key}: unknown key{listed}", "remove it or correct its name")
+
+
+def _is_chosen(key: str, plain: Tree) -> bool:
+    """Whether a known key is one of the chosen simulator or model, or of neither."""
+    parent, _, name = key.rpartition(".")
+    chosen = _chosen_section(parent, plain)
+    return chosen is None or name in chosen.model_fields
 
 
 def _chosen_section(section: str, plain: Tree) -> type[BaseModel] | None:

@@ -119,6 +119,11 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("env.train.total_num_env=8", ["did you mean env.train.total_num_envs?"]),
         ("group_size=8", ["did you mean env.train.group_size?"]),
         ("algorithm.total_num_envs=8", ["env.train.total_num_envs or env.eval.total_num_envs"]),
+        ("control_mode=x", ["control_mode: unknown key; the top level has"]),  # ManiSkill's
+        (
+            'actor.model.model_path=""',
+            ["must name a file or folder", "Folder of the start weights"],
+        ),
         ("env.train.init_params.id=x", ["env.train.init_params.id: the chosen simulator"]),
         ("actor.optim.lr=fast", ['actor.optim.lr = "fast": must be a valid number', "Learning"]),
         ("actor.seed=1.5", ["actor.seed = 1.5: must be a valid integer"]),
