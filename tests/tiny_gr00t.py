@@ -29,7 +29,7 @@ def settings() -> dict[str, Any]:
     }
     head = {
         "action_dim": 8,
-        "action_horizon": 4,
+        "action_horizon": 8,
         "add_pos_embed": True,
         "backbone_embedding_dim": 16,
         "diffusion_model_cfg": dit,

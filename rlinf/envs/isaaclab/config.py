@@ -63,9 +63,10 @@ class ManagerParams(SimulatorParams):
 
     def spaces(self) -> Spaces:
         views, actions = self.views(), len(self.task.actions.dimensions)
+        size, state = self.task.state_size, tuple((s.name, s.size) for s in self.task.state)
         if not views:
-            return Spaces("state", self.task.state_size, None, actions)
-        return Spaces("images", self.task.state_size, self.camera_size, actions, len(views))
+            return Spaces("state", size, None, actions, state=state)
+        return Spaces("images", size, self.camera_size, actions, len(views), views, state)
 
     def takes(self) -> ActionConvention:
         return self.task.actions

@@ -20,8 +20,8 @@ Suite = Literal[
 Camera = Literal["agentview", "robot0_eye_in_hand"]
 VIEWS: dict[Camera, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
 """What models call the pictures."""
-STATE = (*((name, 1) for name in ("x", "y", "z", "turn x", "turn y", "turn z")), ("fingers", 2))
-"""What models call the numbers of the state; the turns are axis times angle."""
+STATE = (("end-effector position", 3), ("end-effector rotation", 3), ("gripper", 2))
+"""Names and sizes of the state's slices: metres, axis times angle in radians, metres."""
 SettleGripper = Literal["open", "half_open"]
 FixtureSeed = Literal["episode", "zero", "running"]
 ProtocolName = Literal["rlinf", "openvla_oft", "simplevla_rl"]

@@ -73,9 +73,14 @@ class Embodiment(Section):
 
 
 _ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
-_AXIS_ANGLE = {"x": 1, "y": 1, "z": 1, "turn x": 1, "turn y": 1, "turn z": 1, "fingers": 2}
+_POSITION, _ROTATION = "end-effector position", "end-effector rotation"
+_HAND = {_POSITION: 3, _ROTATION: 3, "gripper": 2}
 # The keys are called roll, pitch and yaw, but the data has the three numbers of axis times angle.
-_FRANKA = dict(zip(_ARM, _AXIS_ANGLE, strict=True))
+_FRANKA = {
+    **{key: f"{_POSITION}[{place}:{place + 1}]" for place, key in enumerate(_ARM[:3])},
+    **{key: f"{_ROTATION}[{place}:{place + 1}]" for place, key in enumerate(_ARM[3:6])},
+    "gripper": "gripper",
+}
 
 BUILT_IN: Mapping[str, Embodiment] = {
     one.tag: one
@@ -84,7 +89,7 @@ BUILT_IN: Mapping[str, Embodiment] = {
             tag="libero_franka",
             slot=31,
             views=("main", "wrist"),
-            reads=_AXIS_ANGLE,
+            reads=_HAND,
             state=_FRANKA,
             action=_ARM,
             convention="libero",
@@ -93,7 +98,7 @@ BUILT_IN: Mapping[str, Embodiment] = {
             tag="isaaclab_franka",
             slot=31,
             views=("main", "wrist"),
-            reads=_AXIS_ANGLE,
+            reads=_HAND,
             state=_FRANKA,
             action=_ARM,
         ),

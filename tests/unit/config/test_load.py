@@ -33,8 +33,6 @@ def weights(name: str, tiny_model: Path) -> list[str]:
         return [
             f"actor.model.model_path={folder}",
             "actor.model.processor_path=null",
-            "actor.model.num_action_chunks=4",  # all that the tiny model gives
-            "env.train.max_steps_per_rollout_epoch=80",
         ]
     if "openvla" not in name:
         return []
