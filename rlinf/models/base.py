@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -77,6 +78,9 @@ class Policy(nn.Module, ABC):
     parity_tolerance: float = 1e-3
     """Largest mean difference per entry between the log-probs of rollout and learner that rounding
     explains; this one holds for float32."""
+
+    forward_methods: ClassVar[tuple[str, ...]] = ("evaluate",)
+    """Methods that compute with gradient, each of which a sharded policy gathers weights for."""
 
     @abstractmethod
     def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
@@ -168,6 +172,8 @@ class ImitablePolicy(Policy):
     Which weights learn is a matter of `requires_grad`: all, or adapters alone. Statistics are part
     of what the policy saves, so that it acts alike wherever it is loaded.
     """
+
+    forward_methods = ("evaluate", "imitate")
 
     @abstractmethod
     def set_action_statistics(self, statistics: ActionStatistics) -> None:

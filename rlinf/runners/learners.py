@@ -112,7 +112,7 @@ class Learners:
         self._stack.callback(self._group.kill)
         self._group.call("ready").result(self.run.stop.check, self.timeout_s)
         if len(ranks) > 1:
-            self._all("connect", self._first("open_meeting_point", self._address(machines, ranks)))
+            self._all("connect", self._first("open_rendezvous", self._address(machines, ranks)))
 
     @staticmethod
     def _address(machines: Any, ranks: Sequence[Any]) -> str:

@@ -391,7 +391,7 @@ class Workers:
             return
         if len(self.actor) > 1:
             host = self.cluster.addresses[self.plan.placement["actor"][0].node]
-            address = self._wait(self.actor.call_first("open_meeting_point", host))[0]
+            address = self._wait(self.actor.call_first("open_rendezvous", host))[0]
             self._wait(self.actor.call("connect", address))
         if self.host_copy is not None:
             self.host_copy.attach(self._wait)

@@ -31,10 +31,10 @@ from rlinf.workers.debugging import keep_batch
 from rlinf.workers.host_copy import HostCopyWorker
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.memory import RowLimit
+from rlinf.workers.micro_batches import MicroBatch
 from rlinf.workers.offload import give_back
-from rlinf.workers.passes import Piece
 from rlinf.workers.process import prepare_process, prepare_torch
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.process_group import ProcessGroup
 from rlinf.workers.start import StartWeights
 from rlinf.workers.training import Schedule
 
@@ -84,7 +84,7 @@ class ActorWorker(HostCopyWorker):
             start_policy(config),
             Schedule(config.actor.optim, updates),
             RowLimit("actor.micro_batch_size", config.actor.micro_batch_size),
-            Ranks(rank, world),
+            ProcessGroup(rank, world),
             device,
             shard_size,
         )
@@ -118,7 +118,7 @@ class ActorWorker(HostCopyWorker):
         Raises:
             NumericsError: several updates in a row had a gradient that is not finite, or this
                 worker's log-probs are not the rollout's.
-            OutOfMemory: the samples do not fit into the memory of the device, see `Passes.run`.
+            OutOfMemory: the samples do not fit into the device, see `MicroBatchRunner.run`.
             UpdateGivenUp: `give_up` was called; `read_host_copy` brings the state before it back.
         """
         with self._at_work():
@@ -137,16 +137,16 @@ class ActorWorker(HostCopyWorker):
             self._shared = SharedMemory.create(self.layout.size)
         buffer = torch.from_numpy(self._shared.array) if self._shared is not None else None
         with self.spans.span("write weights"):
-            self.spread.write_weights(buffer)
+            self.parallel.write_weights(buffer)
         self._written = self.policy.version
 
     def give_up(self) -> None:
-        """Ends the update under way on all ranks, before their next pass; from another thread.
+        """Ends the update on all ranks, before their next micro-batch; from another thread.
 
         After it `read_host_copy` and `save` are all there is to do: ranks of a sharded policy still
-        hold gradients of the passes before.
+        hold gradients of the micro-batches before.
         """
-        self.passes.given_up.set()
+        self.micro_batches.given_up.set()
 
     def save(self, folder: str, with_reference: bool = False) -> None:
         """See `TrainingWorker.save`.
@@ -200,10 +200,10 @@ class ActorWorker(HostCopyWorker):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self.passes)
+        self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self.micro_batches)
         self.check_parity = ParityCheck(self.config, self.logprobs)
         pulled = self.settings.kl_beta > 0
-        self.start = StartWeights(self.policy, self.spread) if pulled else None
+        self.start = StartWeights(self.policy, self.parallel) if pulled else None
 
     def _train_minibatch(
         self,
@@ -221,12 +221,12 @@ class ActorWorker(HostCopyWorker):
         if self.ranks.rank == 0:
             idle = minibatch[~learnt]
             parts.append(left_out(batch, idle, self.policy.live, self.settings, over))
-        parts += self.passes.run(
+        parts += self.micro_batches.run(
             minibatch[learnt],
-            lambda pieces: self._find_gradients(batch, table, start, pieces, over),
+            lambda micro_batches: self._find_gradients(batch, table, start, micro_batches, over),
         )
         metrics = Metrics.merge(parts)
-        self.spread.add_up(self.optimizer.gradients())
+        self.parallel.all_reduce(self.optimizer.gradients())
         if self._too_far(metrics):
             return Metrics.merge(
                 [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
@@ -248,12 +248,12 @@ class ActorWorker(HostCopyWorker):
         batch: TrainBatch,
         table: ObservationTable,
         start: Tensor | None,
-        pieces: Sequence[Piece],
+        micro_batches: Sequence[MicroBatch],
         over: Denominators,
     ) -> list[Metrics]:
-        """The gradients of this rank's passes, and the metrics of each."""
+        """The gradients of this rank's micro-batches, and the metrics of each."""
         parts = []
-        for rows, count in self._gradients_of(pieces):
+        for rows, count in self._gradients_of(micro_batches):
             new = self.policy.evaluate(
                 table.take(batch.objects[rows], batch.rows[rows]),
                 take_sampled(batch.sampled, rows),
@@ -286,7 +286,7 @@ class ActorWorker(HostCopyWorker):
         told = f"its samples are in {path}"
         if self.ranks.rank == 0:
             told = keep_batch(path, batch, table, minibatch)
-        self.ranks.add_up([torch.zeros(1)])  # nobody ends the run before the file is complete
+        self.ranks.all_reduce([torch.zeros(1)])  # nobody ends the run before the file is complete
         return told
 
     def _too_far(self, metrics: Metrics) -> bool:

@@ -1,4 +1,4 @@
-"""A policy shared out over the ranks by PyTorch's `fully_shard` (FSDP2).
+"""A policy sharded over the ranks by PyTorch's `fully_shard` (FSDP2).
 
 A parameter is a DTensor, of which each rank holds a slice of the first dimension. A layer's weights
 are gathered just before it computes and dropped afterwards; its gradients are added up over the
@@ -28,13 +28,13 @@ from rlinf.config.derive import accumulates
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
 from rlinf.models.weights import Layout, write
-from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import Spread, train_in_fp32
+from rlinf.workers.policy_parallel import ParallelPolicy, train_in_fp32
+from rlinf.workers.process_group import ProcessGroup
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class Sharded(Spread):
+class ShardedPolicy(ParallelPolicy):
     """Every rank holds its slices; they are gathered layer by layer."""
 
     in_step = True
@@ -45,7 +45,7 @@ class Sharded(Spread):
         layout: Layout,
         actor: ActorConfig,
         device: torch.device,
-        ranks: Ranks,
+        ranks: ProcessGroup,
         shard_size: int,
     ) -> None:
         self.policy, self.layout, self.ranks = policy, layout, ranks
@@ -67,9 +67,8 @@ class Sharded(Spread):
                 if self.options.cpu_offload
                 else OffloadPolicy(),
             )
-        for name in ("evaluate", "imitate"):
-            if hasattr(policy, name):
-                register_fsdp_forward_method(policy, name)
+        for name in policy.forward_methods:
+            register_fsdp_forward_method(policy, name)
         self.modules = [m for m in policy.modules() if isinstance(m, FSDPModule)]
         for part in self.modules:
             part.set_gradient_divide_factor(1.0)
@@ -88,7 +87,7 @@ class Sharded(Spread):
         for part in self.modules[:1]:  # the policy itself; it passes it on
             part.set_requires_gradient_sync(last or not self.accumulates)
 
-    def add_up(self, gradients: Sequence[Tensor]) -> None:
+    def all_reduce(self, gradients: Sequence[Tensor]) -> None:
         """The backward pass has done it."""
 
     def settle(self) -> None:

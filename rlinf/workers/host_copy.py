@@ -42,8 +42,8 @@ class HostCopyWorker(TrainingWorker):
 
     def read_host_copy(self) -> None:
         """Continues from what the rank of this number copied last."""
-        self.passes.given_up.clear()
-        self.spread.settle()
+        self.micro_batches.given_up.clear()
+        self.parallel.settle()
         counters = self._counters()
         self._host_copy.read(self._local_state(counters))
         self.policy.version, self.skipped = counters.tolist()
@@ -55,7 +55,7 @@ class HostCopyWorker(TrainingWorker):
         """What this rank holds of the state: the tensors themselves."""
         state = self._state()
         moments = [moment for one in state["optimizer"].values() for moment in one.values()]
-        shares = map(self.spread.share, [*state[shards.POLICY].values(), *moments])
+        shares = map(self.parallel.share, [*state[shards.POLICY].values(), *moments])
         return [*shares, counters]
 
 

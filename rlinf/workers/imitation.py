@@ -21,9 +21,9 @@ from rlinf.metrics.types import Mean, Metrics
 from rlinf.models.base import ImitablePolicy, Imitation, Policy
 from rlinf.models.loading import start_policy
 from rlinf.workers.memory import RowLimit
-from rlinf.workers.passes import Piece
+from rlinf.workers.micro_batches import MicroBatch
 from rlinf.workers.process import prepare_process, prepare_torch
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.process_group import ProcessGroup
 from rlinf.workers.training import Schedule, TrainingWorker
 
 _LEARN, _HELD_OUT = 7, 8  # keep the noise of training and held-out samples apart from other noise
@@ -86,7 +86,7 @@ class ImitationWorker(TrainingWorker):
             RowLimit(
                 "imitation.micro_batch_size", settings.micro_batch_size or settings.batch_size
             ),
-            Ranks(rank, world),
+            ProcessGroup(rank, world),
             computing,
             shard_size,
         )
@@ -112,12 +112,13 @@ class ImitationWorker(TrainingWorker):
         count = min(len(self.held_out), MAX_HELD_OUT)
         rows = np.linspace(0, len(self.held_out) - 1, count).round().astype(np.int64)
         with torch.no_grad(), self._at_work():
-            return Metrics.merge(self.passes.run(rows, self._compare_held_out))
+            return Metrics.merge(self.micro_batches.run(rows, self._compare_held_out))
 
-    def _compare_held_out(self, pieces: Sequence[Piece]) -> list[Metrics]:
+    def _compare_held_out(self, micro_batches: Sequence[MicroBatch]) -> list[Metrics]:
         parts: list[Metrics] = []
-        for piece, count in pieces:
-            seen = self._compare(self.held_out, piece, derive(self.settings.seed, _HELD_OUT, piece))
+        for micro_batch, count in micro_batches:
+            keys = derive(self.settings.seed, _HELD_OUT, micro_batch)
+            seen = self._compare(self.held_out, micro_batch, keys)
             if count:
                 loss, *_ = seen.losses.values()
                 found = {"sft/heldout_loss": _mean(loss)}
@@ -128,8 +129,8 @@ class ImitationWorker(TrainingWorker):
     def _train_step(self, step: int) -> Metrics:
         settings = self.settings
         rows = batch_rows(step, settings.batch_size, len(self.learned), settings.seed)
-        parts = self.passes.run(rows, partial(self._find_gradients, step))
-        self.spread.add_up(self.optimizer.gradients())
+        parts = self.micro_batches.run(rows, partial(self._find_gradients, step))
+        self.parallel.all_reduce(self.optimizer.gradients())
         moved = self._step(
             {"sft/lr": self.optimizer.rates()[0]},
             "sft/grad_norm",
@@ -137,13 +138,13 @@ class ImitationWorker(TrainingWorker):
         )
         return Metrics.merge([*parts, moved])
 
-    def _find_gradients(self, step: int, pieces: Sequence[Piece]) -> list[Metrics]:
-        """The gradients of this rank's passes, and the metrics of each."""
+    def _find_gradients(self, step: int, micro_batches: Sequence[MicroBatch]) -> list[Metrics]:
+        """The gradients of this rank's micro-batches, and the metrics of each."""
         parts: list[Metrics] = []
         batch = self.settings.batch_size
-        for piece, count in self._gradients_of(pieces):
-            keys = derive(self.settings.seed, _LEARN, step, piece)
-            seen = self._compare(self.learned, piece, keys)
+        for micro_batch, count in self._gradients_of(micro_batches):
+            keys = derive(self.settings.seed, _LEARN, step, micro_batch)
+            seen = self._compare(self.learned, micro_batch, keys)
             losses = [
                 one.sum() / (batch * math.prod(one.shape[1:])) for one in seen.losses.values()
             ]

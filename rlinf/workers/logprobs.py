@@ -15,8 +15,8 @@ from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
 from rlinf.metrics.types import Maximum, Mean, Metrics
 from rlinf.models.base import Policy, Sampling
-from rlinf.workers.passes import Passes, Piece
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.micro_batches import MicroBatch, MicroBatchRunner
+from rlinf.workers.process_group import ProcessGroup
 
 COMPARED = 64  # samples of each rank whose log-probs are compared with the rollout's
 
@@ -24,26 +24,33 @@ COMPARED = 64  # samples of each rank whose log-probs are compared with the roll
 class Logprobs:
     """Log-probs under the present weights. Each rank computes a share, and all get all."""
 
-    def __init__(self, policy: Policy, sampling: Sampling, ranks: Ranks, passes: Passes) -> None:
-        self.policy, self.sampling, self.ranks, self.passes = policy, sampling, ranks, passes
+    def __init__(
+        self,
+        policy: Policy,
+        sampling: Sampling,
+        ranks: ProcessGroup,
+        micro_batches: MicroBatchRunner,
+    ) -> None:
+        self.policy, self.sampling = policy, sampling
+        self.ranks, self.micro_batches = ranks, micro_batches
 
     @torch.no_grad()
     def __call__(self, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> Tensor:
         """[n, C, A] float32 of the samples `rows` ([n] int64), on the CPU."""
         found = torch.zeros(len(rows), *batch.logprobs.shape[1:])
 
-        def compute(pieces: Sequence[Piece]) -> None:
-            for piece, count in self.passes.each(pieces):
-                at = rows[piece]
+        def compute(micro_batches: Sequence[MicroBatch]) -> None:
+            for micro_batch, count in self.micro_batches.each(micro_batches):
+                at = rows[micro_batch]
                 seen = table.take(batch.objects[at], batch.rows[at])
                 new = self.policy.evaluate(
                     seen, take_sampled(batch.sampled, at), self.sampling
                 ).logprobs
                 if count:
-                    found[piece] = new.float().cpu()
+                    found[micro_batch] = new.float().cpu()
 
-        self.passes.run(np.arange(len(rows)), compute)
-        self.ranks.add_up([found])
+        self.micro_batches.run(np.arange(len(rows)), compute)
+        self.ranks.all_reduce([found])
         return found
 
 

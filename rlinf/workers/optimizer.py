@@ -7,20 +7,20 @@ from torch import Tensor
 
 from rlinf.config.schedule import rate_factor
 from rlinf.config.schema import OptimConfig
-from rlinf.workers.sharding import Spread
+from rlinf.workers.policy_parallel import ParallelPolicy
 
 
 class Optimizer:
     """Moves the weights that require a gradient; `policy.version` counts its steps."""
 
-    def __init__(self, spread: Spread, config: OptimConfig, updates: int) -> None:
+    def __init__(self, parallel: ParallelPolicy, config: OptimConfig, updates: int) -> None:
         """
         Args:
-            spread: the policy, ready to be trained.
+            parallel: the policy, ready to be trained.
             updates: steps of the whole run, for the schedule.
         """
-        policy = spread.policy
-        self.spread, self.policy, self.config = spread, policy, config
+        policy = parallel.policy
+        self.parallel, self.policy, self.config = parallel, policy, config
         self.total = config.total_training_steps if config.total_training_steps > 0 else updates
         value = {id(p) for p in policy.value_parameters()}
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
@@ -79,11 +79,11 @@ class Optimizer:
 
     def clip(self) -> float:
         """Scales the gradients to `clip_grad`; returns their norm before."""
-        return self.spread.clip([*self.actor, *self.value], self.config.clip_grad)
+        return self.parallel.clip([*self.actor, *self.value], self.config.clip_grad)
 
     def step(self) -> None:
         """Moves the weights."""
-        self.spread.settle()
+        self.parallel.settle()
         for group, rate in zip(self.adam.param_groups, self.rates(), strict=True):
             group["lr"] = rate
         self.adam.step()

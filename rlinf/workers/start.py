@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlinf.models import shards
 from rlinf.models.base import Policy
-from rlinf.workers.sharding import Spread
+from rlinf.workers.policy_parallel import ParallelPolicy
 
 
 class StartWeights:
@@ -22,9 +22,9 @@ class StartWeights:
     frozen base serves both policies.
     """
 
-    def __init__(self, policy: Policy, spread: Spread) -> None:
+    def __init__(self, policy: Policy, parallel: ParallelPolicy) -> None:
         """Copies what this rank holds of the trained weights, as they are now."""
-        self._policy, self._spread = policy, spread
+        self._policy, self._parallel = policy, parallel
         self._other = {name: _on_host(share) for name, share in self._shares()}
 
     @contextmanager
@@ -57,7 +57,7 @@ class StartWeights:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        self._spread.settle()
+        self._parallel.settle()
         for name, share in self._shares():
             present = _on_host(share)
             share.copy_(self._other[name])
@@ -66,7 +66,7 @@ class StartWeights:
     def _shares(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self._policy.named_parameters():
             if parameter.requires_grad:
-                yield name, self._spread.share(parameter.detach())
+                yield name, self._parallel.share(parameter.detach())
 
 
 def _on_host(tensor: Tensor) -> Tensor:

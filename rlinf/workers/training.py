@@ -22,11 +22,11 @@ from rlinf.models.base import Policy
 from rlinf.models.export import write_policy
 from rlinf.models.weights import Layout
 from rlinf.workers.memory import RowLimit
+from rlinf.workers.micro_batches import MicroBatch, MicroBatchRunner
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
-from rlinf.workers.passes import Passes, Piece
-from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import spread
+from rlinf.workers.policy_parallel import parallelize
+from rlinf.workers.process_group import ProcessGroup
 
 MAX_SKIPPED = 3  # updates in a row whose gradient is not finite
 _HOST = torch.device("cpu")
@@ -53,7 +53,7 @@ class TrainingWorker:
         policy: Policy,
         schedule: Schedule,
         limit: RowLimit,
-        ranks: Ranks,
+        ranks: ProcessGroup,
         device: torch.device,
         shard_size: int,
     ) -> None:
@@ -61,7 +61,7 @@ class TrainingWorker:
 
         Args:
             policy: as it was built, in host memory.
-            limit: most samples in one pass.
+            limit: most samples in one micro-batch.
             device: where this rank computes.
             shard_size: ranks that hold one copy of the weights together.
         """
@@ -79,9 +79,9 @@ class TrainingWorker:
     def ready(self) -> None:
         """Answers once the constructor is through."""
 
-    def open_meeting_point(self, host: str) -> str:
+    def open_rendezvous(self, host: str) -> str:
         """Opens the address on this machine, `host`, where the ranks meet (rank 0 only)."""
-        return self.ranks.open_meeting_point(host)
+        return self.ranks.open_rendezvous(host)
 
     def connect(self, address: str) -> None:
         """Joins the other ranks at the address that rank 0 opened, and shares the policy out."""
@@ -106,7 +106,7 @@ class TrainingWorker:
 
     def load(self, folder: str) -> None:
         """Continues from what `save` wrote, with whatever number of ranks."""
-        self.spread.settle()
+        self.parallel.settle()
         state = self._state()
         shards.read(state, Path(folder) / shards.FOLDER, alone=not dist.is_initialized())
         self.policy.version, self.skipped = state["version"], state["skipped"]
@@ -130,7 +130,7 @@ class TrainingWorker:
 
     def _prepare(self) -> None:
         """Shares the policy out over the ranks and makes its optimizer."""
-        self.spread = spread(
+        self.parallel = parallelize(
             self.policy,
             self.layout,
             self.config.actor,
@@ -138,9 +138,9 @@ class TrainingWorker:
             self.ranks,
             self._shard_size,
         )
-        self.optimizer = Optimizer(self.spread, self._schedule.optim, self._schedule.updates)
-        self.passes = Passes(
-            self.config.actor, self.device, self.ranks, self.spread, self.optimizer, self._limit
+        self.optimizer = Optimizer(self.parallel, self._schedule.optim, self._schedule.updates)
+        self.micro_batches = MicroBatchRunner(
+            self.config.actor, self.device, self.ranks, self.parallel, self.optimizer, self._limit
         )
         self._be_on(_HOST)
 
@@ -157,23 +157,23 @@ class TrainingWorker:
         """With `enable_offload`: moves policy and optimizer to the GPU, or off it."""
         if self.config.actor.enable_offload and self.device != _HOST:
             before = allocated(self.device)
-            self.spread.move(device)
+            self.parallel.move(device)
             self.optimizer.follow()
             note_memory(f"policy and optimizer to {device}", self.device, before)
 
     def _lack_of_memory(self) -> Metrics:
-        """How often passes had to be halved since the last call."""
-        failures = self.passes.take_failures()
+        """How often micro-batches had to be halved since the last call."""
+        failures = self.micro_batches.take_failures()
         if not failures:
             return Metrics()
         return Metrics({"faults/out_of_memory": Total(failures * self.ranks.share)})
 
-    def _gradients_of(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
-        """The passes of an update; what is propagated back in each adds up, from zero."""
+    def _gradients_of(self, micro_batches: Sequence[MicroBatch]) -> Iterator[MicroBatch]:
+        """The micro-batches of an update; gradients of all add up, from zero."""
         self.optimizer.clear()
-        for index, piece in enumerate(self.passes.each(pieces)):
-            self.spread.before_backward(last=index == len(pieces) - 1)
-            yield piece
+        for index, micro_batch in enumerate(self.micro_batches.each(micro_batches)):
+            self.parallel.before_backward(last=index == len(micro_batches) - 1)
+            yield micro_batch
 
     def _step(
         self, seen: Mapping[str, float], norm_name: str, advise: Callable[[], str]

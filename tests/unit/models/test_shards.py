@@ -21,7 +21,7 @@ from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.models.loading import build_policy, load_policy
 from rlinf.models.mlp.config import MlpConfig
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.process_group import ProcessGroup
 from tests.unit.workers.ranks import Tell, in_ranks
 
 CONFIG = MlpConfig(model_type="mlp", obs_dim=6, action_dim=3, num_action_chunks=2, hidden_dim=7)
@@ -84,8 +84,8 @@ def test_other_numbers_of_ranks_read_what_some_wrote(tmp_path: Path, writers: in
     matrix = torch.arange(35.0).view(7, 5)
 
     def shard(world: int, tell: Tell, rank: int) -> torch.Tensor:
-        ranks = Ranks(rank, world)
-        ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 30)
+        ranks = ProcessGroup(rank, world)
+        ranks.connect(tell(ranks.open_rendezvous("127.0.0.1") if rank == 0 else None), 30)
         return distribute_tensor(matrix, init_device_mesh("cpu", (world,)), [Shard(0)])
 
     def write(rank: int, tell: Tell) -> str | None:

@@ -120,7 +120,7 @@ def learn_in_ranks(config: Config, data: str, saved: Path, world: int) -> list[L
         size = shard_size(config, {"actor": [ProcessPlacement(0, 0, (), "cpu", "")] * world})
         learner = worker(config, data, rank, world, size)
         if world > 1:
-            learner.connect(tell(learner.open_meeting_point("127.0.0.1") if rank == 0 else None))
+            learner.connect(tell(learner.open_rendezvous("127.0.0.1") if rank == 0 else None))
         metrics = learner.train(0, 2)
         judged = learner.held_out_metrics()
         learner.save(str(saved))
@@ -128,8 +128,8 @@ def learn_in_ranks(config: Config, data: str, saved: Path, world: int) -> list[L
         while not learner.saved()[0]:
             time.sleep(0.01)
         buffer = torch.zeros(learner.layout.size, dtype=torch.uint8)
-        learner.spread.write_weights(buffer if rank == 0 else None)
-        held = sum(learner.spread.share(p).numel() for p in learner.policy.parameters())
+        learner.parallel.write_weights(buffer if rank == 0 else None)
+        held = sum(learner.parallel.share(p).numel() for p in learner.policy.parameters())
         learner.ranks.leave()
         return Learnt(metrics, judged, buffer.numpy() if rank == 0 else None, held)
 
@@ -157,7 +157,7 @@ def test_ranks_that_share_the_weights_learn_what_one_process_does(
     learner.load(str(tmp_path / "two"))
     learner.train(2, 3)
     buffer = torch.zeros(learner.layout.size, dtype=torch.uint8)
-    learner.spread.write_weights(buffer)
+    learner.parallel.write_weights(buffer)
     np.testing.assert_allclose(buffer.numpy().view(np.float32), weights, rtol=1e-3, atol=1e-5)
 
 

@@ -29,9 +29,9 @@ from rlinf.models.weights import Layout
 from rlinf.registry import MODELS
 from rlinf.workers.actor import ActorWorker
 from rlinf.workers.env import train_stage
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.policy_parallel import ReplicatedPolicy
+from rlinf.workers.process_group import ProcessGroup
 from rlinf.workers.rollout import DROPPED, RolloutWorker
-from rlinf.workers.sharding import Spread
 from tests.tiny_openvla import write_folder
 from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
 from tests.unit.workers.conftest import LocalPolicy, N, batch_for, learn, weights_of
@@ -178,7 +178,7 @@ def peaks_of_moves(config: Config, folder: Path) -> tuple[list[int], int]:
     layout = Layout(policy)
     start = Memory.now
     Memory.reset()
-    spread = Spread(policy, layout, GPU, Ranks(0, 1))
+    spread = ReplicatedPolicy(policy, layout, GPU, ProcessGroup(0, 1))
     note(start)
     spread.move(torch.device("cpu"))
     gc.collect()

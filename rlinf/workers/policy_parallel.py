@@ -5,6 +5,7 @@ Losses are shares of the whole minibatch's loss, so gradients are added up, not 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -14,24 +15,20 @@ from rlinf.config.derive import needs_fsdp
 from rlinf.config.schema import ActorConfig
 from rlinf.models.base import Policy
 from rlinf.models.weights import Layout, copy, join, move, write
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.process_group import ProcessGroup
 
 
-class Spread:
-    """Every rank holds the whole policy; gradients are added up in one message per update."""
+class ParallelPolicy(ABC):
+    """A policy that several ranks train together, or one alone."""
 
     in_step = False  # whether ranks must compute each forward pass together
+    policy: Policy
 
-    def __init__(self, policy: Policy, layout: Layout, device: torch.device, ranks: Ranks) -> None:
-        self.policy, self.layout, self.ranks = policy, layout, ranks
-        train_in_fp32(policy.parameters())
-        self._joined = join(policy, layout)
-        self.move(device)
-
+    @abstractmethod
     def move(self, device: torch.device) -> None:
         """Moves the policy to a GPU or to host memory."""
-        self._joined = move(self.policy, self.layout, self._joined, device)
 
+    @abstractmethod
     def before_backward(self, last: bool) -> None:
         """To be called before each backward pass.
 
@@ -39,23 +36,58 @@ class Spread:
             last: whether it is the last of the update.
         """
 
-    def add_up(self, gradients: Sequence[Tensor]) -> None:
+    @abstractmethod
+    def all_reduce(self, gradients: Sequence[Tensor]) -> None:
         """Makes each gradient that of all ranks, after the backward passes of an update."""
-        self.ranks.add_up(gradients)
 
+    @abstractmethod
     def clip(self, parameters: Sequence[Tensor], largest_norm: float) -> float:
         """Scales the gradients of all ranks down to a norm; returns the norm before."""
-        return float(torch.nn.utils.clip_grad_norm_(parameters, largest_norm))
 
+    @abstractmethod
     def settle(self) -> None:
         """To be called before weights change other than by a gradient's update."""
 
+    @abstractmethod
     def write_weights(self, buffer: Tensor | None) -> None:
         """Copies the trainable weights into a buffer ([bytes] uint8) of the layout.
 
         Args:
             buffer: None on ranks that need none; all ranks take part.
         """
+
+    @abstractmethod
+    def share(self, tensor: Tensor) -> Tensor:
+        """What this rank holds of a tensor."""
+
+
+class ReplicatedPolicy(ParallelPolicy):
+    """Every rank holds the whole policy; gradients are added up in one message per update."""
+
+    def __init__(
+        self, policy: Policy, layout: Layout, device: torch.device, ranks: ProcessGroup
+    ) -> None:
+        self.policy, self.layout, self.ranks = policy, layout, ranks
+        train_in_fp32(policy.parameters())
+        self._joined = join(policy, layout)
+        self.move(device)
+
+    def move(self, device: torch.device) -> None:
+        self._joined = move(self.policy, self.layout, self._joined, device)
+
+    def before_backward(self, last: bool) -> None:
+        """There is nothing to do."""
+
+    def all_reduce(self, gradients: Sequence[Tensor]) -> None:
+        self.ranks.all_reduce(gradients)
+
+    def clip(self, parameters: Sequence[Tensor], largest_norm: float) -> float:
+        return float(torch.nn.utils.clip_grad_norm_(parameters, largest_norm))
+
+    def settle(self) -> None:
+        """There is nothing to do."""
+
+    def write_weights(self, buffer: Tensor | None) -> None:
         if buffer is None:
             return
         if self._joined is not None:
@@ -64,7 +96,6 @@ class Spread:
             write(self.policy, self.layout, buffer, whole=lambda tensor: tensor)
 
     def share(self, tensor: Tensor) -> Tensor:
-        """What this rank holds of a tensor."""
         return tensor
 
 
@@ -75,14 +106,14 @@ def train_in_fp32(parameters: Iterable[nn.Parameter]) -> None:
             parameter.data = parameter.data.float()
 
 
-def spread(
+def parallelize(
     policy: Policy,
     layout: Layout,
     actor: ActorConfig,
     device: torch.device,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     shard_size: int,
-) -> Spread:
+) -> ParallelPolicy:
     """Makes a policy ready to be trained. Its parameters may be replaced.
 
     Args:
@@ -91,7 +122,7 @@ def spread(
         shard_size: ranks that hold one copy of the weights together; it divides all ranks.
     """
     if not needs_fsdp(actor, shard_size):
-        return Spread(policy, layout, device, ranks)
-    from rlinf.workers.fsdp import Sharded  # takes as long to import as torch itself
+        return ReplicatedPolicy(policy, layout, device, ranks)
+    from rlinf.workers.fsdp import ShardedPolicy  # takes as long to import as torch itself
 
-    return Sharded(policy, layout, actor, device, ranks, shard_size)
+    return ShardedPolicy(policy, layout, actor, device, ranks, shard_size)

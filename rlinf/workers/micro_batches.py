@@ -1,4 +1,4 @@
-"""The passes in which a training rank computes samples, of a size that fits into memory."""
+"""The micro-batches in which a training rank computes samples, of a size that fits into memory."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ import numpy as np
 import torch
 
 from rlinf.config.schema import ActorConfig
-from rlinf.data.layout import micro_batches
+from rlinf.data import layout
 from rlinf.errors import UpdateGivenUp
 from rlinf.workers.memory import RowLimit, bytes_on, memory_table
 from rlinf.workers.optimizer import Optimizer
-from rlinf.workers.ranks import Ranks
-from rlinf.workers.sharding import Spread
+from rlinf.workers.policy_parallel import ParallelPolicy
+from rlinf.workers.process_group import ProcessGroup
 
-Piece = tuple[np.ndarray, bool]  # [n] int64 rows of a pass, and whether they count
+MicroBatch = tuple[np.ndarray, bool]  # [n] int64 rows of one forward pass, and whether they count
 T = TypeVar("T")
 
 
-class Passes:
+class MicroBatchRunner:
     """As many samples at a time as the limit says, or half of it once that did not fit."""
 
     def __init__(
         self,
         config: ActorConfig,
         device: torch.device,
-        ranks: Ranks,
-        spread: Spread,
+        ranks: ProcessGroup,
+        parallel: ParallelPolicy,
         optimizer: Optimizer,
         limit: RowLimit,
     ) -> None:
         self.config, self.device, self.ranks = config, device, ranks
-        self.spread, self.optimizer = spread, optimizer
+        self.parallel, self.optimizer = parallel, optimizer
         self.limit = limit
-        self.given_up = Event()  # set from another thread: no rank begins another pass
-        self._counted = 0  # halvings that somebody was told of
+        self.given_up = Event()  # set from another thread: no rank begins another micro-batch
+        self._counted = 0  # halvings that `take_failures` has returned
 
-    def run(self, rows: np.ndarray, work: Callable[[Sequence[Piece]], T]) -> T:
-        """Does `work` on this rank's passes over `rows` ([n] int64), which all ranks share.
+    def run(self, rows: np.ndarray, work: Callable[[Sequence[MicroBatch]], T]) -> T:
+        """Does `work` on this rank's micro-batches of `rows` ([n] int64), which all ranks share.
 
-        Where a rank runs out of memory, all do it once more in passes of half the size. So `work`
-        must begin anew when it is called again, and a plain policy's must wait for no other rank.
+        Where a rank runs out of memory, all do it once more in micro-batches of half the size. So
+        `work` must begin anew when it is called again, and that of a replicated policy must wait
+        for no other rank.
 
         Raises:
             UpdateGivenUp: `given_up` was set on one rank at least; all of them raise it.
@@ -55,19 +56,19 @@ class Passes:
             done: list[T] = []
             table, stops = "", False
             try:
-                done.append(work(self._pieces(rows)))
+                done.append(work(self._micro_batches(rows)))
             except torch.OutOfMemoryError:
                 table = self.table()  # behind this block the pass and its tensors are gone
             except UpdateGivenUp:
-                if self.spread.in_step:
+                if self.parallel.in_step:
                     raise
                 stops = True
             largest = -(-len(rows) // self.ranks.world)
-            if self.spread.in_step and not done:
+            if self.parallel.in_step and not done:
                 raise self.limit.error(
                     largest, table, self.advice(), smaller=self.limit.half_of(largest)
                 )
-            if self.spread.in_step:
+            if self.parallel.in_step:
                 return done[0]
             if self.ranks.any(stops):
                 raise UpdateGivenUp
@@ -75,14 +76,14 @@ class Passes:
                 return done[0]
             self.limit.halve(largest, table or "  (of another rank)", self.advice())
 
-    def each(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
-        """The pieces of a call of `work`, one by one, until `given_up`."""
-        for piece in pieces:
+    def each(self, micro_batches: Sequence[MicroBatch]) -> Iterator[MicroBatch]:
+        """The micro-batches of a call of `work`, one by one, until `given_up`."""
+        for micro_batch in micro_batches:
             stops = self.given_up.is_set()
             # Ranks of a sharded policy compute a pass together, or none of them does.
-            if self.ranks.any(stops) if self.spread.in_step else stops:
+            if self.ranks.any(stops) if self.parallel.in_step else stops:
                 raise UpdateGivenUp
-            yield piece
+            yield micro_batch
 
     def take_failures(self) -> int:
         """Halvings since the last call."""
@@ -91,8 +92,8 @@ class Passes:
 
     def table(self) -> str:
         """What is in the memory of this rank's device."""
-        device, share = self.device, self.spread.share
-        weights = list(self.spread.policy.parameters())
+        device, share = self.device, self.parallel.share
+        weights = list(self.parallel.policy.parameters())
         gradients = [share(p.grad) for p in weights if p.grad is not None]
         moments = [share(m) for s in self.optimizer.state().values() for m in s.values()]
         return memory_table(
@@ -116,14 +117,14 @@ class Passes:
         shared = "rollout.enable_offload=true and env.enable_offload=true where they share the GPU"
         return [*(way for way, helps in ways.items() if helps), shared]
 
-    def _pieces(self, rows: np.ndarray) -> list[Piece]:
+    def _micro_batches(self, rows: np.ndarray) -> list[MicroBatch]:
         """Rows of each pass of this rank.
 
         Ranks of a sharded policy compute each pass together. One that has no rows left for it
-        takes part with a row that does not count; a plain policy just leaves the pass out.
+        takes part with a row that does not count; a replicated policy leaves it out.
         """
         assert self.limit.most is not None
-        pieces = micro_batches(rows, self.ranks.rank, self.ranks.world, self.limit.most)
-        if self.spread.in_step:
-            return [(piece, True) if len(piece) else (rows[:1], False) for piece in pieces]
-        return [(piece, True) for piece in pieces if len(piece)]
+        parts = layout.micro_batches(rows, self.ranks.rank, self.ranks.world, self.limit.most)
+        if self.parallel.in_step:
+            return [(part, True) if len(part) else (rows[:1], False) for part in parts]
+        return [(part, True) for part in parts if len(part)]

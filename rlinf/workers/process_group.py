@@ -1,4 +1,4 @@
-"""The ranks of a group that add up tensors; one rank alone needs no process group."""
+"""The process group of training ranks; one rank alone needs none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import HashStore, TCPStore
 from rlinf.metrics.types import Mean, Metric
 
 
-class Ranks:
+class ProcessGroup:
     """Rank `rank` of `world`."""
 
     def __init__(self, rank: int, world: int) -> None:
@@ -24,7 +24,7 @@ class Ranks:
         self.share = 1.0 / world  # of a number that all ranks know and that counts once
         self._store: TCPStore | None = None
 
-    def open_meeting_point(self, host: str) -> str:
+    def open_rendezvous(self, host: str) -> str:
         """Opens a free port on this machine, known as `host`, and returns `host:port`."""
         self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
         return f"{host}:{self._store.port}"
@@ -48,7 +48,7 @@ class Ranks:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor by its sum over all ranks, in one message."""
         if self.world == 1:
             return
@@ -62,7 +62,7 @@ class Ranks:
     def any(self, here: bool) -> bool:
         """Whether something is so on any rank."""
         count = torch.tensor([float(here)])
-        self.add_up([count])
+        self.all_reduce([count])
         return bool(count)
 
     def mean(self, metric: Metric) -> float:
@@ -71,7 +71,7 @@ class Ranks:
         pair = torch.tensor(
             [float(metric.numerator), float(metric.denominator)], dtype=torch.float64
         )
-        self.add_up([pair])
+        self.all_reduce([pair])
         return float(pair[0] / pair[1]) if pair[1] else 0.0
 
 

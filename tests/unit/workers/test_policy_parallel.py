@@ -31,7 +31,7 @@ from rlinf.models.tiny_vla.config import TinyVlaConfig
 from rlinf.models.weights import Layout, write
 from rlinf.workers import fsdp
 from rlinf.workers.actor import ActorWorker
-from rlinf.workers.ranks import Ranks
+from rlinf.workers.process_group import ProcessGroup
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 from tests.unit.workers.conftest import N, batch_for
 from tests.unit.workers.ranks import in_ranks
@@ -90,7 +90,7 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
         size = shard_size(config, {"actor": [ProcessPlacement(0, 0, (), "cpu", "")] * world})
         actor = ActorWorker(config, rank, world, 1, 8, list, str(folder), size)
         if world > 1:
-            actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+            actor.connect(tell(actor.open_rendezvous("127.0.0.1") if rank == 0 else None))
         parts = []
         memory = SharedMemory.create(actor.host_copy_bytes())
         actor.use_host_copy(memory.handle)
@@ -100,7 +100,7 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
                 actor.update(batch, step)
                 actor.read_host_copy()
             parts.append(actor.update(batch, step))
-            actor.spread.move(actor.device)  # to where it is: it must survive the way
+            actor.parallel.move(actor.device)  # to where it is: it must survive the way
             actor.optimizer.follow()
         if world > 1:
             actor.write_host_copy()
@@ -112,7 +112,7 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
         metrics = Metrics.merge(parts)
         sent = actor.weights(None)
         weights = None if sent is None else SharedMemory.open(sent[0].data).array.copy()
-        shares = [actor.spread.share(p) for p in actor.policy.parameters()]
+        shares = [actor.parallel.share(p) for p in actor.policy.parameters()]
         actor.ranks.leave()
         return Updated(metrics, weights, sum(share.numel() for share in shares))
 
@@ -158,10 +158,10 @@ def test_between_micro_batches_a_rank_holds_its_share_of_the_gradients(
     def work(rank: int, tell: Any) -> set[type]:
         policy = build_policy(config.actor.model, seed=1)
         drawn = policy.act(seen, Sampling(), Noise(derive(1, np.arange(1))))
-        ranks = Ranks(rank, 2)
-        ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 60)
+        ranks = ProcessGroup(rank, 2)
+        ranks.connect(tell(ranks.open_rendezvous("127.0.0.1") if rank == 0 else None), 60)
         layout, host = Layout(policy), torch.device("cpu")
-        spread = fsdp.Sharded(policy, layout, config.actor, host, ranks, shard_size=2)
+        spread = fsdp.ShardedPolicy(policy, layout, config.actor, host, ranks, shard_size=2)
         spread.before_backward(last=False)
         judged = policy.evaluate(seen, drawn.sampled, Sampling())
         (judged.logprobs.sum() + judged.values.sum()).backward()
@@ -214,7 +214,7 @@ def test_a_reference_policy_that_two_ranks_wrote_is_read_by_one_that_started_els
 
     def work(rank: int, tell: Any) -> bool:
         actor = ActorWorker(config, rank, 2, 1, 8, list, str(tmp_path), 2)
-        actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        actor.connect(tell(actor.open_rendezvous("127.0.0.1") if rank == 0 else None))
         actor.update(batch_for(config), 0)
         actor.save(str(tmp_path / "saved"), with_reference=True)
         while not actor.saved()[0]:
@@ -260,9 +260,9 @@ def test_only_the_layer_that_is_being_shared_out_is_held_in_fp32(
             return fully_shard(module, **options)
 
         monkeypatch.setattr(fsdp, "fully_shard", watch)
-        ranks = Ranks(rank, 1)
+        ranks = ProcessGroup(rank, 1)
         ranks.stand_alone()
-        fsdp.Sharded(policy, Layout(policy), config.actor, torch.device("cpu"), ranks, 1)
+        fsdp.ShardedPolicy(policy, Layout(policy), config.actor, torch.device("cpu"), ranks, 1)
         ranks.leave()
         return kept
 
@@ -289,9 +289,9 @@ def test_ranks_that_compute_in_bf16_judge_and_send_what_the_policy_has_that_acts
     def work(rank: int, tell: Any) -> tuple[list[bool], bool, set[torch.dtype]]:
         acting, policy = (build_policy(model, seed=1) for _ in range(2))
         layout, weights = Layout(policy), dict(acting.named_parameters())
-        ranks = Ranks(rank, 2)
-        ranks.connect(tell(ranks.open_meeting_point("127.0.0.1") if rank == 0 else None), 60)
-        spread = fsdp.Sharded(policy, layout, config.actor, torch.device("cpu"), ranks, 2)
+        ranks = ProcessGroup(rank, 2)
+        ranks.connect(tell(ranks.open_rendezvous("127.0.0.1") if rank == 0 else None), 60)
+        spread = fsdp.ShardedPolicy(policy, layout, config.actor, torch.device("cpu"), ranks, 2)
         buffer = torch.zeros(layout.size, dtype=torch.uint8)
         spread.write_weights(buffer)
         sent = all(torch.equal(layout.place(buffer, s), weights[s.name]) for s in layout.slots)
@@ -316,7 +316,7 @@ def test_ranks_agree_on_passes_of_half_the_size_if_one_has_too_little_memory(
 
     def work(rank: int, tell: Any) -> tuple[Metrics, int]:
         actor = ActorWorker(config, rank, 2, 1, 8, list, str(tmp_path))
-        actor.connect(tell(actor.open_meeting_point("127.0.0.1") if rank == 0 else None))
+        actor.connect(tell(actor.open_rendezvous("127.0.0.1") if rank == 0 else None))
         rows = small_memory(actor.policy, most=3 if rank else N)
         metrics = actor.update(batch, 0)
         actor.ranks.leave()
