@@ -32,7 +32,7 @@ from rlinf.metrics.results import wilson
 from rlinf.runners.evaluate import open_evaluation, run_evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
-from rlinf.runners.stopping import Stopped
+from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import start_weights
 
 Settings = Mapping[str, Mapping[str, Any]]  # of each set, see `_settings`

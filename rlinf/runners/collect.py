@@ -21,7 +21,7 @@ from rlinf.imitation.rollouts import roll_out
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.runners.demonstrations import expert_episodes, write_episodes
 from rlinf.runners.run import Run, open_run
-from rlinf.runners.stopping import Stopped
+from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import given_weights
 from rlinf.workers.process import prepare_torch
 

@@ -21,7 +21,7 @@ from rlinf.metrics.outcome import Outcome
 from rlinf.metrics.results import EvalResult, evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
-from rlinf.runners.stopping import Stopped
+from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import start_weights
 from rlinf.runners.workers import Workers
 

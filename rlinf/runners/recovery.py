@@ -17,9 +17,9 @@ from rlinf.config.derive import Plan
 from rlinf.config.placement import plural
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerDied
+from rlinf.runners.collector import Collector
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
-from rlinf.runners.trajectories import Collector
 from rlinf.runners.workers import Workers
 
 _log = logging.getLogger(__name__)

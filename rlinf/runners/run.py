@@ -11,7 +11,7 @@ from rlinf.config.schema import Config
 from rlinf.logging.console import Console, open_console
 from rlinf.logging.writers import MetricWriters
 from rlinf.metrics.timeline import Span, Spans, Trace, idle_fractions
-from rlinf.runners.stopping import StopRequest
+from rlinf.runners.shutdown import StopRequest
 
 TRAINING_PHASES = ("sync", "rollout", "advantages", "update")  # of every step
 

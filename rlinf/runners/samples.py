@@ -25,14 +25,14 @@ from rlinf.metrics.results import episode_metrics
 from rlinf.metrics.types import Metric, Metrics, Total
 
 
-class Collector(Protocol):
+class EnvWorkers(Protocol):
     """The env workers; see `Workers`."""
 
     def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
         """The trajectories of the rollout epochs `epochs`, stage by stage, and what went wrong."""
 
 
-def collect(workers: Collector, step: int, config: Config) -> tuple[list[Trajectory], Metrics]:
+def collect(workers: EnvWorkers, step: int, config: Config) -> tuple[list[Trajectory], Metrics]:
     """The trajectories of iteration `step`; groups that the filter leaves out are replaced.
 
     Dynamic sampling (Yu et al. 2025, DAPO, eq. 11): all sub-envs roll out once more, from new

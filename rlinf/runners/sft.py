@@ -17,7 +17,7 @@ from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.saving import is_of_training, write_config
 from rlinf.runners.schedules import settle_imitation
-from rlinf.runners.stopping import Stopped
+from rlinf.runners.shutdown import Stopped
 from rlinf.runners.train import due
 from rlinf.runners.warmup import given_weights
 

@@ -3,7 +3,7 @@
 From an iteration to a step of the simulator, each calling the next::
 
     iterate                            runners/train.py
-      Collector.take                   runners/trajectories.py  weights to the policy, then rollout
+      Collector.take                   runners/collector.py     weights to the policy, then rollout
         collect                        runners/samples.py       all rollout epochs, refills
           Workers.collect              runners/workers.py       a message to every env worker
             EnvWorker.rollout          workers/env.py           a thread for each stage
@@ -30,17 +30,17 @@ from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserErr
 from rlinf.metrics.timeline import Span
 from rlinf.metrics.types import Metrics
 from rlinf.runners.closing import close_run
+from rlinf.runners.collector import Collector
 from rlinf.runners.evaluate import Evaluator
+from rlinf.runners.health import HealthCheck
 from rlinf.runners.recovery import Recovery
 from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.schedules import settle_training
-from rlinf.runners.stopping import Stopped
-from rlinf.runners.trajectories import Collector
+from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import start_weights
-from rlinf.runners.watch import Watch
 from rlinf.runners.workers import Workers
 
 # What ends a run in spite of all repairs; the last complete iteration is saved then.
@@ -59,15 +59,15 @@ class Training:
     evaluator: Evaluator
     saver: Saver
     recovery: Recovery
-    watch: Watch
+    health: HealthCheck
 
     @staticmethod
     def of(config: Config, plan: Plan, total: int, run: Run, workers: Workers) -> Training:
         """The parts around the workers of a run."""
         collector, saver = Collector(config, run, workers, total), Saver(config, run, workers)
         recovery = Recovery(config, plan, run, workers, saver, collector)
-        evaluator, watch = Evaluator(config, run, workers), Watch(run.console)
-        return Training(config, total, run, workers, collector, evaluator, saver, recovery, watch)
+        evaluator, health = Evaluator(config, run, workers), HealthCheck(run.console)
+        return Training(config, total, run, workers, collector, evaluator, saver, recovery, health)
 
 
 def training_loop(t: Training) -> None:
@@ -111,7 +111,7 @@ def iterate(t: Training) -> dict[str, float]:
     with t.run.phase("update"):
         metrics |= Metrics.merge([faults, t.workers.update(samples, step)]).reduce()
     t.saver.complete(step + 1, episodes)
-    t.watch.look(metrics, [episode for t in trajectories for episode in t.episodes])
+    t.health.look(metrics, [episode for t in trajectories for episode in t.episodes])
     return metrics
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rlinf.runners.stopping import Stopped, StopRequest
+from rlinf.runners.shutdown import Stopped, StopRequest
 from rlinf.signals import kept_from_children
 
 

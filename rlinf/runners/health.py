@@ -16,7 +16,7 @@ IDLE_ITERATIONS = 3  # in a row in which nothing could be learnt
 BAD_SHARE, BAD_AT_LEAST = 0.01, 3  # episodes lost to rewards that are not finite, of all so far
 
 
-class Watch:
+class HealthCheck:
     """Looks at the metrics of each iteration. A warning is repeated only when it was over."""
 
     def __init__(self, console: Console) -> None:
