@@ -112,6 +112,8 @@ class ModelConfig(Section):
     """Whether actions are tokens, to which top-k and top-p apply."""
     imitates: ClassVar[bool] = True
     """Whether it can learn from demonstrations."""
+    recomputes: ClassVar[bool] = True
+    """Whether `gradient_checkpointing` can be switched on."""
     views_key: ClassVar[str] = ""
     """The field that says how many pictures of an observation are read."""
     same_weights: ClassVar[tuple[str, ...]] = ("precision", "gradient_checkpointing")

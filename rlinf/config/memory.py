@@ -150,7 +150,7 @@ def _ways(config: Config, plan: Plan) -> Iterator[Way]:
     if "env" in beside or evaluates:
         yield "env.enable_offload", True
     yield "actor.fsdp_config.enable_gradient_accumulation", False
-    if type(model).model_fields["gradient_checkpointing"].annotation is bool:
+    if model.recomputes:
         yield "actor.model.gradient_checkpointing", True
     size = config.actor.micro_batch_size
     while size % 2 == 0:

@@ -108,9 +108,8 @@ class MicroBatchRunner:
     def advice(self) -> list[str]:
         """Other ways to need less memory."""
         model, fsdp = self.config.model, self.config.fsdp_config
-        can_recompute = type(model).model_fields["gradient_checkpointing"].annotation is bool
         ways = {
-            "actor.model.gradient_checkpointing=true": can_recompute
+            "actor.model.gradient_checkpointing=true": model.recomputes
             and not model.gradient_checkpointing,
             "actor.fsdp_config.cpu_offload=true": not fsdp.cpu_offload,
         }

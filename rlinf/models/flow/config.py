@@ -13,6 +13,7 @@ class FlowConfig(ModelConfig):
     """A policy that turns noise into a chunk of actions in some denoising steps."""
 
     draws_tokens: ClassVar[bool] = False
+    recomputes: ClassVar[bool] = False
     same_weights: ClassVar[tuple[str, ...]] = (
         *ModelConfig.same_weights,
         *("denoising_steps", "noise_level", "noise_level_end", "noise_anneal_updates"),

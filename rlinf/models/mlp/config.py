@@ -12,6 +12,7 @@ class MlpConfig(ModelConfig):
 
     draws_tokens = False
     imitates = False
+    recomputes = False
     same_weights = (*ModelConfig.same_weights, "log_std_init")
 
     model_type: Literal["mlp"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rlinf import registry
 from rlinf.config import memory
 from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import Loaded, load
@@ -180,3 +181,10 @@ def test_a_shipped_7b_configuration_runs_on_64_gpus_with_the_overrides_that_its_
         for override in overrides:
             key, _, value = override.partition("=")
             assert key in str(caught.value) and value in str(caught.value)
+
+
+def test_recomputing_is_proposed_for_the_models_that_can_alone():
+    for name, spec in registry.models().items():
+        settings = registry.imported(spec.settings)
+        field = settings.model_fields["gradient_checkpointing"]
+        assert settings.recomputes == (field.annotation is bool), name
