@@ -67,7 +67,7 @@ def test_frozen_weights_are_not_in_it(tmp_path: Path):
     mean = started.mean[0].weight.clone()
     load_policy(started, folder)
     assert torch.equal(started.mean[0].weight, mean)
-    assert torch.equal(started.value[0].weight, policy.value[0].weight)
+    assert torch.equal(started.value_head[0].weight, policy.value_head[0].weight)
 
 
 def test_another_policy_is_refused_by_name_and_shape(tmp_path: Path):
