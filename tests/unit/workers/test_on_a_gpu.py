@@ -123,8 +123,8 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     state = SharedMemory.create(learning.host_copy_bytes())
     learning.use_host_copy(state.handle)
     written_on = []
-    write = learning.spread.write_weights
-    learning.spread.write_weights = lambda to: (written_on.append(devices(learning)), write(to))
+    write = learning.parallel.write_weights
+    learning.parallel.write_weights = lambda to: (written_on.append(devices(learning)), write(to))
     for step in range(2):
         trajectories = stage.collect(step, learning.version())
         acting.rest()
@@ -178,12 +178,12 @@ def peaks_of_moves(config: Config, folder: Path) -> tuple[list[int], int]:
     layout = Layout(policy)
     start = Memory.now
     Memory.reset()
-    spread = ReplicatedPolicy(policy, layout, GPU, ProcessGroup(0, 1))
+    parallel = ReplicatedPolicy(policy, layout, GPU, ProcessGroup(0, 1))
     note(start)
-    spread.move(torch.device("cpu"))
+    parallel.move(torch.device("cpu"))
     gc.collect()
     Memory.reset()
-    spread.move(GPU)
+    parallel.move(GPU)
     note(start)
     return peaks, layout.size
 
