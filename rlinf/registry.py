@@ -108,6 +108,8 @@ class SimulatorSpec:
     """How its processes are started."""
     python: OwnPython | None = None
     """None: it runs under our Python."""
+    from_first_gpu: bool = False
+    """It is said to hang on GPUs where its workers do not begin at the first one."""
     extra: str | None = None
     """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
     package: str | None = None

@@ -40,6 +40,7 @@ RENAMED: dict[str, str] = {
     "env.train.env_type": "env.train.simulator_type",
     "env.train.rollout_epoch": "algorithm.rollout_epoch",
     "imitation.flawed_reach_m": "imitation.flaw",
+    "rollout.actor.checkpoint_load_path": "actor.model.model_path",
     "rollout.model_dir": "rollout.model.model_path",
     "rollout.precision": "rollout.model.precision",
     "runner.eval_policy_path": "runner.ckpt_path",

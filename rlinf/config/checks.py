@@ -75,6 +75,7 @@ def warnings(config: Config, placement: Placement, purpose: str = "") -> list[st
             f"evaluation samples at temperature {sampling.temperature_eval}, training at "
             f"{sampling.temperature_train}: their success rates are not comparable"
         )
+    found += env_checks.warnings(config, placement, purpose)
     return found + (without_effect.warnings(config, placement) if learns(config, purpose) else [])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from rlinf import registry
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement, stage_processes
 from rlinf.config.placement import plural
@@ -74,6 +75,22 @@ def simulator(config: Config, part: Part, placement: Placement) -> Iterator[Prob
     in_stage = env.total_num_envs // (len(placement["env"]) * config.rollout.pipeline_stage_num)
     in_one = in_stage // max(1, stage_processes(env, in_stage, placement))
     yield from env.init_params.problems(f"env.{part}.init_params", on_accelerator, in_one)
+
+
+def warnings(config: Config, placement: Placement, purpose: str = "") -> list[str]:
+    """What is allowed and has hung for others."""
+    first = placement["env"][0]
+    if first.kind != "accelerator" or 0 in first.resources:
+        return []
+    names = dict.fromkeys(
+        getattr(config.env, part).simulator_type for part in used_parts(config, purpose)
+    )
+    return [
+        f"cluster.component_placement: the env workers of {name} begin at GPU "
+        f"{first.resources[0]}; others report that Isaac Sim hangs where they do not begin at GPU 0"
+        for name in names
+        if registry.simulator(name).from_first_gpu
+    ]
 
 
 def _sizes(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:

@@ -65,10 +65,6 @@ REFUSED: dict[str, tuple[str, str]] = {
         "remove it and set actor.fsdp_config.mixed_precision",
     ),
     # Keys at a place where they have no reader.
-    "rollout.actor.checkpoint_load_path": (
-        "there is no such place",
-        "write actor.model.model_path=PATH; the rollout takes the same weights",
-    ),
     "actor.checkpoint_save_path": (
         "checkpoints go to <log_path>/<experiment_name>/checkpoints",
         "remove it and set runner.logger.log_path",

@@ -44,7 +44,10 @@ class _Isaac:
         try:
             self._env = self._make(task, scene)
         except SystemExit as end:  # IsaacLab's launcher, where it finds no Isaac Sim
-            raise UserError(f"IsaacLab did not start: {end}", _NO_ISAAC_SIM) from end
+            raise UserError(
+                f"IsaacLab did not start: its launcher ended with exit code {end.code}",
+                _NO_ISAAC_SIM,
+            ) from end
         self.action_dim = int(self._env.action_manager.total_action_dim)
 
     def reset_all(self, seed: int) -> Mapping[str, Any]:

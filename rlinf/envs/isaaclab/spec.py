@@ -11,6 +11,7 @@ ISAACLAB = SimulatorSpec(
     settings="rlinf.envs.isaaclab.config:IsaacLabParams",
     build="rlinf.envs.isaaclab.build:make_isaaclab",
     hosting=_HOSTING,
+    from_first_gpu=True,
     python=OwnPython(
         name="isaaclab",
         version="3.12",

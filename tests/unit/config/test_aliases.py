@@ -275,8 +275,7 @@ def test_no_key_of_the_tree_is_refused() -> None:
     assert take_refused(plain) == []
 
 
-def test_the_checkpoint_path_at_a_wrong_place_is_answered_with_the_right_one(
-    load_toy: Load,
-) -> None:
-    with pytest.raises(UserError, match=r"write actor.model.model_path=PATH"):
-        load_toy("rollout.actor.checkpoint_load_path=/models/policy")
+def test_the_keys_of_the_isaaclab_page_name_the_models_folder() -> None:
+    keys = ("rollout.model_dir=MODEL", "rollout.actor.checkpoint_load_path=MODEL")
+    loaded = load("isaaclab_ppo_gr00t_demo", keys)
+    assert str(loaded.config.actor.model.model_path).endswith("MODEL")

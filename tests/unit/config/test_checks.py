@@ -12,7 +12,7 @@ import pytest
 
 from rlinf.config import preflight
 from rlinf.config.base import nearest_multiples
-from rlinf.config.load import Loaded
+from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.errors import UserError
 
@@ -243,6 +243,16 @@ def test_too_little_shared_memory_is_a_warning(load_toy: Load, laptop: Machine) 
     assert preflight.warnings(plan, roomy) == []
     assert "/dev/shm has 0.0 GB" in preflight.warnings(plan, tight)[0]
     assert preflight.warnings(plan, replace(laptop, shared_bytes=None)) == []
+
+
+def test_isaac_sim_away_from_the_first_gpu_is_a_warning(gpu_machine: Machine) -> None:
+    def warned(env: str) -> str:
+        places = f"cluster.component_placement={{env: {env}, rollout: 7, actor: 7}}"
+        loaded = load("isaaclab_stack_cube_tiny", [places], gpu_machine)
+        return "".join(text for text in loaded.warnings if "Isaac Sim" in text)
+
+    assert "the env workers of isaaclab begin at GPU 2" in warned("2-3")
+    assert warned("0-1") == ""
 
 
 def test_different_temperatures_of_training_and_evaluation_are_a_warning(load_toy: Load) -> None:
