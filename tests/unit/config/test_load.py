@@ -238,7 +238,8 @@ def test_each_node_keeps_the_state_of_its_own_ranks(load_toy: Load):
     """Four ranks that hold one copy of the policy together, two on each of two nodes."""
     nodes = ("cluster.num_nodes=2", "cluster.cpu_slots=2", "cluster.ray_address=10.0.0.1:6379")
     ranks = "cluster.component_placement={env: 0, rollout: 0, actor: 0-3}"
-    loaded = load_toy(*nodes, ranks, "actor.micro_batch_size=100")
+    all_together = "actor.fsdp_config.sharding_strategy=full_shard"
+    loaded = load_toy(*nodes, ranks, all_together, "actor.micro_batch_size=100")
     a_quarter = -(-12 * loaded.config.actor.model.num_trainable() // 4)
     assert loaded.plan.host_copy_bytes == 2 * a_quarter
     copies = [m for m in loaded.plan.memory if m.owner == "recovery copy"]
