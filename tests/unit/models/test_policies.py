@@ -85,15 +85,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("tiny"), action_dim=3)
 
 
-@pytest.fixture(scope="module")
-def gr00t(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
-    root = tmp_path_factory.mktemp("tiny_gr00t")
+def tiny_gr00t_config(root: Path) -> ModelConfig:
+    """GR00T with a tiny folder and an embodiment of its own, below `root`."""
     tags = {"mine": tiny_gr00t.metadata({"robot": 6}, {"arm": 3})}
     found = {
         "model_path": str(tiny_gr00t.write_folder(root / "model", tags)),
         "embodiment": str(tiny_gr00t.write_embodiment(root / "mine.yaml", 6)),
     }
     return FOLDERS["gr00t"].model_copy(update=found)
+
+
+@pytest.fixture(scope="module")
+def gr00t(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    return tiny_gr00t_config(tmp_path_factory.mktemp("tiny_gr00t"))
 
 
 @pytest.fixture(params=sorted(MODELS))

@@ -33,7 +33,14 @@ from rlinf.workers.policy_parallel import ReplicatedPolicy
 from rlinf.workers.process_group import ProcessGroup
 from rlinf.workers.rollout import DROPPED, RolloutWorker
 from tests.tiny_openvla import write_folder
-from tests.unit.models.test_policies import CONFIGS, FOLDERS, NOISE, OBSERVATION, SAMPLING
+from tests.unit.models.test_policies import (
+    CONFIGS,
+    FOLDERS,
+    NOISE,
+    OBSERVATION,
+    SAMPLING,
+    tiny_gr00t_config,
+)
 from tests.unit.workers.conftest import LocalPolicy, N, batch_for, learn, weights_of
 from tests.unit.workers.stand_in import GPU, Memory, process_with_gpu
 
@@ -50,10 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_a_policy_answers_and_learns_as_on_a_cpu(gpu: Executor, name: str, folder: Path):
-    config: ModelConfig = CONFIGS.get(name) or FOLDERS[name].model_copy(
-        update={"model_path": str(folder)}
-    )
+def test_a_policy_answers_and_learns_as_on_a_cpu(
+    gpu: Executor, name: str, folder: Path, tmp_path: Path
+):
+    if name == "gr00t":
+        config = tiny_gr00t_config(tmp_path)
+    else:
+        config = CONFIGS.get(name) or FOLDERS[name].model_copy(update={"model_path": str(folder)})
     found = gpu.submit(answers, config, GPU).result()
     expected = answers(config, torch.device("cpu"))
     assert found.keys() == expected.keys()
@@ -78,7 +88,9 @@ def answers(config: ModelConfig, device: torch.device) -> dict[str, np.ndarray]:
             found[f"gradient of {name}"] = on_host(parameter.grad)
     if isinstance(policy, ImitablePolicy):
         returns = np.zeros(len(OBSERVATION), np.float32)
-        imitated = policy.imitate(OBSERVATION, chunk.actions, returns, NOISE)
+        times = -(-config.horizon // policy.chunk)  # chunks that cover what is imitated
+        actions = np.tile(chunk.actions, (1, times, 1))[:, : config.horizon]
+        imitated = policy.imitate(OBSERVATION, actions, returns, NOISE)
         found |= {name: on_host(loss) for name, loss in imitated.losses.items()}
     return found
 
