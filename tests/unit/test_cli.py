@@ -91,7 +91,7 @@ def test_a_file_system_without_locks_is_good_enough(
     config = load("toy_ppo_mlp", [f"runner.logger.log_path={tmp_path}"]).config
     with cli._run_folder(config):
         assert (tmp_path / "config.yaml").exists()
-    assert "nobody notices a second run" in capsys.readouterr().err
+    assert "a second run in the same folder is not noticed" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(

@@ -13,8 +13,8 @@ import pytest
 from rlinf.config.load import load
 from rlinf.envs.factory import make_batch
 from rlinf.workers.actor import ActorWorker
+from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
-from rlinf.workers.stage import TrainStage
 from tests import tiny_gr00t
 from tests.unit.workers.conftest import LocalPolicy, learn
 from tests.unit.workers.test_openvla_configs import (
@@ -76,7 +76,7 @@ def test_two_iterations_of_a_shipped_configuration(
     learning = ActorWorker(config, 0, 1, 1, 100, lambda refs: refs, str(tmp_path))
     batch = make_batch(config.env.train, 2, 0, config.algorithm.bootstrap, 0, tmp_path / "env.log")
     between = loaded.plan.train.conversion
-    stage = TrainStage(config, batch, LocalPolicy(acting), 0, conversion=between)
+    stage = train_stage(config)(config, batch, LocalPolicy(acting), 0, conversion=between)
     for step in range(2):
         trajectories = stage.collect(step, version=step)
         reward_one_episode(trajectories)
