@@ -142,9 +142,10 @@ def test_a_fork_server_that_was_killed_is_replaced(fork_server, begin):
 
 
 def test_a_fork_server_ends_with_its_last_user(tmp_path):
+    before = set(psutil.Process().children())
     first, second = (obtain(Hosting(), tmp_path / "log") for _ in range(2))
     release(first)
-    named = [child.name() for child in psutil.Process().children()]
+    named = [child.name() for child in set(psutil.Process().children()) - before]
     assert [name for name in named if "rlinf-forks" in name or "python" in name]
     release(second)
-    assert not psutil.Process().children()
+    assert not set(psutil.Process().children()) - before
