@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,16 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def find_worker(process: subprocess.Popen[str], name: str) -> psutil.Process:
     """A worker process of a run, by the class Ray names it after."""
-    found = [p for p in descendants(process) if name in " ".join(p.cmdline())]
-    assert found, f"no {name} among {[p.cmdline()[:1] for p in descendants(process)]}"
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:  # Ray renames a process between two calls, and one may just begin
+        for each in descendants(process):
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(each.cmdline()):
+                    found.append(each)
+        return bool(found)
+
+    wait_for(is_there, f"the process of a {name}")
     return found[0]
 
 
