@@ -30,7 +30,7 @@ from rlinf.models.loading import sampling_of, start_policy
 from rlinf.workers.debugging import keep_batch
 from rlinf.workers.host_copy import HostCopyWorker
 from rlinf.workers.logprobs import Logprobs, ParityCheck
-from rlinf.workers.memory import RowLimit
+from rlinf.workers.memory import BatchSizeLimit
 from rlinf.workers.micro_batches import MicroBatch
 from rlinf.workers.offload import give_back
 from rlinf.workers.process import prepare_process, prepare_torch
@@ -83,7 +83,7 @@ class ActorWorker(HostCopyWorker):
             config,
             start_policy(config),
             Schedule(config.actor.optim, updates),
-            RowLimit("actor.micro_batch_size", config.actor.micro_batch_size),
+            BatchSizeLimit("actor.micro_batch_size", config.actor.micro_batch_size),
             ProcessGroup(rank, world),
             device,
             shard_size,

@@ -20,7 +20,7 @@ from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.metrics.types import Mean, Metrics
 from rlinf.models.base import ImitablePolicy, Imitation, Policy
 from rlinf.models.loading import start_policy
-from rlinf.workers.memory import RowLimit
+from rlinf.workers.memory import BatchSizeLimit
 from rlinf.workers.micro_batches import MicroBatch
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.process_group import ProcessGroup
@@ -83,7 +83,7 @@ class ImitationWorker(TrainingWorker):
             config,
             policy,
             Schedule(optim_of(settings), settings.steps),
-            RowLimit(
+            BatchSizeLimit(
                 "imitation.micro_batch_size", settings.micro_batch_size or settings.batch_size
             ),
             ProcessGroup(rank, world),

@@ -13,8 +13,8 @@ from rlinf.errors import OutOfMemory
 _log = logging.getLogger(__name__)
 
 
-class RowLimit:
-    """Most rows in one pass of a policy: halved once, for as long as the worker lives."""
+class BatchSizeLimit:
+    """Largest batch of a forward pass: halved once, for as long as the worker lives."""
 
     def __init__(self, key: str, most: int | None = None) -> None:
         """

@@ -12,7 +12,7 @@ import torch
 from rlinf.config.schema import ActorConfig
 from rlinf.data import layout
 from rlinf.errors import UpdateGivenUp
-from rlinf.workers.memory import RowLimit, bytes_on, memory_table
+from rlinf.workers.memory import BatchSizeLimit, bytes_on, memory_table
 from rlinf.workers.optimizer import Optimizer
 from rlinf.workers.policy_parallel import ParallelPolicy
 from rlinf.workers.process_group import ProcessGroup
@@ -31,7 +31,7 @@ class MicroBatchRunner:
         ranks: ProcessGroup,
         parallel: ParallelPolicy,
         optimizer: Optimizer,
-        limit: RowLimit,
+        limit: BatchSizeLimit,
     ) -> None:
         self.config, self.device, self.ranks = config, device, ranks
         self.parallel, self.optimizer = parallel, optimizer

@@ -19,7 +19,7 @@ from rlinf.metrics.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, as_tensor, copy, join, move
-from rlinf.workers.memory import RowLimit, bytes_on, memory_table
+from rlinf.workers.memory import BatchSizeLimit, bytes_on, memory_table
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
 
@@ -64,7 +64,7 @@ class RolloutWorker:
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
         }
         self._shared: tuple[Handle, SharedMemory] | None = None  # what an actor writes weights to
-        self.limit = RowLimit("rollout.max_batch_size", config.rollout.max_batch_size)
+        self.limit = BatchSizeLimit("rollout.max_batch_size", config.rollout.max_batch_size)
         self.waiting: deque[_Request] = deque()
         self.thinking = threading.Lock()  # held by whoever uses the policy
         self.address: Any = None

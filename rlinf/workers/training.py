@@ -21,7 +21,7 @@ from rlinf.models import shards
 from rlinf.models.base import Policy
 from rlinf.models.export import write_policy
 from rlinf.models.weights import Layout
-from rlinf.workers.memory import RowLimit
+from rlinf.workers.memory import BatchSizeLimit
 from rlinf.workers.micro_batches import MicroBatch, MicroBatchRunner
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.optimizer import Optimizer
@@ -52,7 +52,7 @@ class TrainingWorker:
         config: Config,
         policy: Policy,
         schedule: Schedule,
-        limit: RowLimit,
+        limit: BatchSizeLimit,
         ranks: ProcessGroup,
         device: torch.device,
         shard_size: int,
