@@ -42,7 +42,7 @@ class Turn(NamedTuple):
 
 
 class TimedRollout(RolloutWorker):
-    """A rollout worker that notes how long it thinks."""
+    """A rollout worker that notes how long it computes."""
 
     spent: list[tuple[float, float]]  # wall and CPU seconds of each request
 
@@ -57,7 +57,7 @@ class TimedRollout(RolloutWorker):
         """Begins to count anew."""
         self.spent = []
 
-    def thought(self) -> list[tuple[float, float]]:
+    def computed(self) -> list[tuple[float, float]]:
         """What was noted since."""
         return self.spent
 
@@ -135,7 +135,7 @@ def table(numbers: dict[str, Any]) -> Table:
 def _turn(rollout: WorkerGroup, asker: WorkerGroup, envs: int) -> tuple[Turn, Spent]:
     rollout.call("forget").result()
     asked, spent = spend(lambda: asker.call("ask", envs, EXCHANGES).result()[0], EXCHANGES)
-    own, own_cpu = zip(*rollout.call("thought").result()[0], strict=True)
+    own, own_cpu = zip(*rollout.call("computed").result()[0], strict=True)
     return Turn(asked, list(own), list(own_cpu)), spent
 
 

@@ -325,7 +325,7 @@ class RemotePolicy:
             return large, self._call("act", large, keys, final, purpose, version)
         rank, caller = self._ask("act", (observation, keys, final, purpose, version))
         keep = purpose == "train" and _bytes(observation) > SMALL_BYTES
-        ref = ray.put(observation) if keep else observation  # while the policy thinks
+        ref = ray.put(observation) if keep else observation  # while the policy computes
         return ref, self._answer("act", rank, caller)
 
     def value(self, observation: Observation) -> np.ndarray:

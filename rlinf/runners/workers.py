@@ -180,7 +180,7 @@ class Workers:
                 as `updating` is true the actor's state is that of no iteration.
         """
         if self.config.rollout.enable_offload:
-            self._wait(self.rollout.call("rest"))
+            self._wait(self.rollout.call("offload"))
             self.version = -1  # trained weights were dropped: the next sync brings them
         self.updating = True
         pending = self._actor.call("update", publish(batch), step)

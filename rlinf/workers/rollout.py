@@ -29,7 +29,7 @@ DROPPED = -2  # version of a policy without its trained weights
 
 @dataclass(slots=True)
 class _Request:
-    """A question to the policy, and its answer as soon as somebody has computed it."""
+    """A question to the policy, and its answer once it is computed."""
 
     observation: Observation
     keys: np.ndarray
@@ -66,7 +66,7 @@ class RolloutWorker:
         self._shared: tuple[Handle, SharedMemory] | None = None  # what an actor writes weights to
         self.limit = BatchSizeLimit("rollout.max_batch_size", config.rollout.max_batch_size)
         self.waiting: deque[_Request] = deque()
-        self.thinking = threading.Lock()  # held by whoever uses the policy
+        self.lock = threading.Lock()  # held while the policy computes or changes
         self.address: Any = None
         self.spans = Spans(f"rollout{rank}")
 
@@ -75,7 +75,7 @@ class RolloutWorker:
 
     def open_service(self, serve: Callable[[RolloutWorker], Any]) -> Any:
         """Where `act` and `value` can be asked directly; `serve` opens it at the first call."""
-        with self.thinking:
+        with self.lock:
             self.address = self.address or serve(self)
         return self.address
 
@@ -83,18 +83,18 @@ class RolloutWorker:
         """Takes over the weights of an update and answers with their version."""
         if weights.digest != self.layout.digest:
             raise RuntimeError("weights of another architecture arrived: actor and rollout differ")
-        with self.thinking, self.spans.span("load weights"):
+        with self.lock, self.spans.span("load weights"):
             self._be_on(self.device)
             copy(as_tensor(self._arrived(weights.data)), self.joined)
             self.policy.version = weights.version
         return weights.version
 
-    def rest(self) -> None:
-        """Leaves the GPU until the next weights come, without which it does not act.
+    def offload(self) -> None:
+        """Frees the GPU until the next weights come; until then the policy cannot act.
 
         The trained weights are dropped. Frozen ones wait in host memory.
         """
-        with self.thinking:
+        with self.lock:
             if self.device.type != "cpu":
                 self._be_on(torch.device("cpu"))
                 self.policy.version = DROPPED
@@ -109,7 +109,7 @@ class RolloutWorker:
     ) -> ActReply:
         """Chooses actions for B rows, and values the last observations of ended episodes.
 
-        Threads may ask at the same time; whoever has the policy answers those that wait as well.
+        Threads may ask at the same time; the one that holds the lock answers those that wait.
 
         Args:
             keys: [B] uint64, one noise key per row.
@@ -120,7 +120,7 @@ class RolloutWorker:
             raise RuntimeError(f"asked for weights {version}, have {self.policy.version}")
         request = _Request(observation, keys, final, purpose)
         self.waiting.append(request)
-        with self.thinking:
+        with self.lock:
             while request.answer is None:
                 self._answer(self._next_batch())
         if isinstance(request.answer, Exception):
@@ -129,7 +129,7 @@ class RolloutWorker:
 
     def value(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
-        with self.thinking, self.spans.span("value"):
+        with self.lock, self.spans.span("value"):
             return self._with_enough_memory(lambda: self._values(observation), len(observation))
 
     def timeline(self) -> list[Span]:
@@ -154,7 +154,7 @@ class RolloutWorker:
         try:
             with self.spans.span("act"):
                 answers: Sequence[ActReply | Exception] = self._with_enough_memory(
-                    lambda: self._think(batch), sum(len(r.observation) for r in batch)
+                    lambda: self._forward(batch), sum(len(r.observation) for r in batch)
                 )
         except Exception as error:  # noqa: BLE001 - raised to all whose rows were in the batch
             answers = [error] * len(batch)
@@ -171,7 +171,7 @@ class RolloutWorker:
                 table = memory_table(self.policy.device, {"weights": weights})
             self.limit.halve(rows, table, _LESS_MEMORY)
 
-    def _think(self, batch: Sequence[_Request]) -> list[ActReply]:
+    def _forward(self, batch: Sequence[_Request]) -> list[ActReply]:
         observation = Observation.concatenate([request.observation for request in batch])
         keys = np.concatenate([request.keys for request in batch])
         finals = [request.final for request in batch if request.final is not None]

@@ -139,7 +139,7 @@ def iterations(config: Config, device: torch.device, folder: Path) -> np.ndarray
     learning.parallel.write_weights = lambda to: (written_on.append(devices(learning)), write(to))
     for step in range(2):
         trajectories = stage.collect(step, learning.version())
-        acting.rest()
+        acting.offload()
         assert acting.policy.device.type == "cpu"
         assert device.type == "cpu" or acting.policy.version == DROPPED
         assert learn(trajectories, step, learning, acting) > 0
@@ -179,7 +179,7 @@ def peaks_of_moves(config: Config, folder: Path) -> tuple[list[int], int]:
     Memory.reset()
     acting = RolloutWorker(config, 0, 1, str(folder))
     note(start)
-    acting.rest()
+    acting.offload()
     gc.collect()
     assert Memory.now - start < 100  # all but small change is gone
     Memory.reset()

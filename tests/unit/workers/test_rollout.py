@@ -30,7 +30,7 @@ def ask_at_once(worker: RolloutWorker, purposes: list[str]) -> list[ActReply]:
         replies[index] = worker.act(observation(index, 3), keys, final, purposes[index], 0)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(purposes))]
-    with worker.thinking:
+    with worker.lock:
         for index, thread in enumerate(threads):
             thread.start()
             while len(worker.waiting) <= index:
@@ -96,7 +96,7 @@ def test_an_error_reaches_everybody_whose_rows_were_in_the_batch(toy, tmp_path: 
             errors.append(error)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
-    with worker.thinking:
+    with worker.lock:
         for thread in threads:
             thread.start()
     for thread in threads:
