@@ -163,7 +163,7 @@ def minibatch_loss(
 ) -> tuple[Tensor, Metrics]:
     """The given samples' share of their global minibatch's loss, and its metrics.
 
-    L = L_policy + L_value - entropy_bonus * H + kl_beta * KL(policy, start policy)
+    L = L_policy + L_value - entropy_bonus * H + kl_beta * KL(policy, reference policy)
 
     The loss of the minibatch is the sum of the shares over micro-batches and ranks; where gradients
     are averaged over W ranks, multiply by W. Metrics merge over all of them.
@@ -172,7 +172,7 @@ def minibatch_loss(
         live: [A] bool, dimensions that reach the simulator.
         over: denominators of the whole global minibatch.
         train_policy: False while only the critic warms up.
-        reference_logprobs: [N, C, A] of the start policy; needed where kl_beta is not 0.
+        reference_logprobs: [N, C, A] of the reference policy; needed where kl_beta is not 0.
     """
     loss, share, metrics = _policy_part(new, old, live, settings, over)
     if new.entropy is not None:
@@ -180,7 +180,7 @@ def minibatch_loss(
         loss = loss - settings.entropy_bonus * entropy
         metrics |= entropy_metrics
     if settings.kl_beta:
-        assert reference_logprobs is not None, "kl_beta needs the start policy's log-probs"
+        assert reference_logprobs is not None, "kl_beta needs the reference policy's log-probs"
         kl, kl_metrics = _reference_part(new, old, live, settings, over, reference_logprobs)
         loss = loss + settings.kl_beta * kl
         metrics |= kl_metrics

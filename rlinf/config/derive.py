@@ -313,13 +313,16 @@ def _memory(
     )
     shards, trained = shard_size(config, placement), model.num_trainable()
     frozen = (count - trained) * _BYTES[model.precision]
-    keeps_start = config.algorithm.kl_beta > 0  # with adapters, the frozen base is the start
+    keeps_reference = config.algorithm.kl_beta > 0  # with adapters, the frozen base is the start
     weights = {
         "actor": (
             ("parameters", -(-(trained * 4 + frozen) // shards)),
             ("gradients", -(-trained * 4 // shards) * trains),
             ("Adam", -(-trained * 8 // shards) * trains),
-            ("start weights", -(-trained * 4 // shards) * (trains and keeps_start and not frozen)),
+            (
+                "reference policy",
+                -(-trained * 4 // shards) * (trains and keeps_reference and not frozen),
+            ),
         ),
         "rollout": (("parameters", count * _BYTES[model.precision]),),
     }
@@ -328,7 +331,7 @@ def _memory(
     on_host = {  # of a process that computes on a GPU
         "actor": (
             ("policy and optimizer off the GPU", (state + -(-frozen // shards)) * away * trains),
-            ("start weights", -(-trained * 4 // shards) * (trains and keeps_start)),
+            ("reference policy", -(-trained * 4 // shards) * (trains and keeps_reference)),
         ),
         "rollout": (
             (

@@ -367,7 +367,7 @@ class AlgorithmConfig(Section):
     kl_beta: NonNegative = 0.0
     """Weight in the loss of the KL divergence from the policy that training started from."""
     kl_penalty: Literal["k1", "k2", "k3"] = "k3"
-    """Estimate of that divergence, r being the start policy's probability over the present one's:
+    """Estimate of that divergence; r is the reference policy's probability over the present one's:
     `k2` is (ln r)^2 / 2, `k3` is r - 1 - ln r. `k1` is -ln r, which cannot be trained on."""
     target_kl: Positive | None = None
     """Stop the update epochs of an iteration when the mean KL exceeds this; None for never."""

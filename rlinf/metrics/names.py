@@ -55,7 +55,7 @@ METRICS: tuple[MetricName, ...] = (
         "|log-prob of learner - of rollout| of the same weights, over tokens of some samples",
     ),
     MetricName("train/actor/logprob_mismatch_max", "the largest of these differences", "max"),
-    MetricName("train/actor/kl", "KL(policy, start policy), weighted as the policy loss"),
+    MetricName("train/actor/kl", "KL(policy, reference policy), weighted as the policy loss"),
     MetricName(
         "train/actor/policy_loss",
         "clipped surrogate, weighted over entries",

@@ -35,7 +35,7 @@ from rlinf.workers.micro_batches import MicroBatch
 from rlinf.workers.offload import give_back
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.process_group import ProcessGroup
-from rlinf.workers.start import StartWeights
+from rlinf.workers.reference_policy import ReferencePolicy
 from rlinf.workers.training import Schedule
 
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
@@ -158,8 +158,8 @@ class ActorWorker(HostCopyWorker):
         Raises:
             OSError: a disk is full or not writable.
         """
-        if with_reference and self.start is not None:
-            self.start.write(Path(folder), self._saving_ranks)
+        if with_reference and self.reference is not None:
+            self.reference.write(Path(folder), self._saving_ranks)
         super().save(folder)
 
     def load(self, folder: str) -> None:
@@ -175,15 +175,15 @@ class ActorWorker(HostCopyWorker):
 
     def load_reference(self, folder: str) -> None:
         """Takes the reference policy that a checkpoint holds: where training started."""
-        if self.start is not None and shards.has_reference(Path(folder)):
-            self.start.read(Path(folder))
+        if self.reference is not None and shards.has_reference(Path(folder)):
+            self.reference.read(Path(folder))
 
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
             table = ObservationTable(self.fetch(batch.observations))
         with self.spans.span("log-probs"):
             parts = [self.check_parity(batch, table, step)]
-            start = self._start_logprobs(batch, table)
+            reference = self._reference_logprobs(batch, table)
         for epoch in range(self.config.algorithm.update_epoch):
             for minibatch in minibatches(
                 batch.planned,
@@ -192,7 +192,7 @@ class ActorWorker(HostCopyWorker):
                 *(self.config.actor.seed, _ORDER, step, epoch),
             ):
                 with self.spans.span("update"):
-                    metrics, go_on = self._train_minibatch(batch, table, start, minibatch)
+                    metrics, go_on = self._train_minibatch(batch, table, reference, minibatch)
                 parts.append(metrics.on_host())
                 if not go_on:
                     return Metrics.merge(parts)
@@ -203,13 +203,13 @@ class ActorWorker(HostCopyWorker):
         self.logprobs = Logprobs(self.policy, self.sampling, self.ranks, self.micro_batches)
         self.check_parity = ParityCheck(self.config, self.logprobs)
         pulled = self.settings.kl_beta > 0
-        self.start = StartWeights(self.policy, self.parallel) if pulled else None
+        self.reference = ReferencePolicy(self.policy, self.parallel) if pulled else None
 
     def _train_minibatch(
         self,
         batch: TrainBatch,
         table: ObservationTable,
-        start: Tensor | None,
+        reference: Tensor | None,
         minibatch: np.ndarray,
     ) -> tuple[Metrics, bool]:
         """One optimizer step on the samples `minibatch` ([n] int64); False to end the epochs."""
@@ -223,7 +223,9 @@ class ActorWorker(HostCopyWorker):
             parts.append(left_out(batch, idle, self.policy.live, self.settings, over))
         parts += self.micro_batches.run(
             minibatch[learnt],
-            lambda micro_batches: self._find_gradients(batch, table, start, micro_batches, over),
+            lambda micro_batches: self._find_gradients(
+                batch, table, reference, micro_batches, over
+            ),
         )
         metrics = Metrics.merge(parts)
         self.parallel.all_reduce(self.optimizer.gradients())
@@ -247,7 +249,7 @@ class ActorWorker(HostCopyWorker):
         self,
         batch: TrainBatch,
         table: ObservationTable,
-        start: Tensor | None,
+        reference: Tensor | None,
         micro_batches: Sequence[MicroBatch],
         over: Denominators,
     ) -> list[Metrics]:
@@ -267,17 +269,19 @@ class ActorWorker(HostCopyWorker):
                 self.settings,
                 over,
                 train_policy=not self.optimizer.warming_up,
-                reference_logprobs=None if start is None else start[rows].to(self.policy.device),
+                reference_logprobs=None
+                if reference is None
+                else reference[rows].to(self.policy.device),
             )
             loss.backward()
             parts.append(metrics)
         return parts
 
-    def _start_logprobs(self, batch: TrainBatch, table: ObservationTable) -> Tensor | None:
-        """Log-probs of all samples under the start policy: [N, C, A]; None without a KL term."""
-        if self.start is None:
+    def _reference_logprobs(self, batch: TrainBatch, table: ObservationTable) -> Tensor | None:
+        """Log-probs of all samples under the reference policy, [N, C, A]; None without KL."""
+        if self.reference is None:
             return None
-        with self.start.in_place():
+        with self.reference.in_place():
             return self.logprobs(batch, table, np.arange(len(batch)))
 
     def _keep(self, batch: TrainBatch, table: ObservationTable, minibatch: np.ndarray) -> str:
@@ -290,7 +294,7 @@ class ActorWorker(HostCopyWorker):
         return told
 
     def _too_far(self, metrics: Metrics) -> bool:
-        """Whether the policy has left the behaviour policy further behind than `target_kl`."""
+        """Whether the policy is further from the behaviour policy than `target_kl`."""
         target = self.config.algorithm.target_kl
         nothing = Mean(0.0, 0.0)
         divergence = metrics.get("train/actor/approx_kl_k3", nothing)

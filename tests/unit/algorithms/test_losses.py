@@ -306,7 +306,7 @@ def test_the_share_of_dual_clipped_entries_is_logged_when_the_clip_is_on():
     assert metrics["train/actor/dual_clipped_ratio"] == pytest.approx(1 / 6)
 
 
-def test_the_divergence_from_the_start_policy_is_added():
+def test_the_divergence_from_the_reference_policy_is_added():
     # p_new = 1, p_start = 2 for every token: k3 = 2 - 1 - ln 2
     reference = torch.full((2, 2, 2), math.log(2), dtype=torch.float64)
     settings = replace(SETTINGS, loss_type="actor", kl_beta=0.5)

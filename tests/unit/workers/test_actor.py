@@ -281,7 +281,7 @@ def test_groups_of_equal_returns_alone_leave_the_weights_as_they_are(
 KL = ("algorithm.kl_beta=0.1", "actor.global_batch_size=120", "algorithm.update_epoch=1")
 
 
-def test_the_divergence_is_measured_from_the_start_policy_also_after_a_resume(
+def test_the_divergence_is_measured_from_the_reference_policy_also_after_a_resume(
     toy: Toy, stage_of: StageOf, actor_of: ActorOf, tmp_path: Path
 ):
     config = toy(*KL)
@@ -293,7 +293,7 @@ def test_the_divergence_is_measured_from_the_start_policy_also_after_a_resume(
     actor.save(str(tmp_path / "saved"), with_reference=True)
     wait_until_saved(actor)
     divergence = actor.update(second, 1).reduce()["train/actor/kl"]
-    # Independently: the start policy is the one that acted, so its log-probs are the recorded ones.
+    # Independently: the reference policy is the one that acted; the rollout recorded its log-probs.
     assert divergence > 0
     resumed = actor_of(toy("actor.seed=77", *KL))  # it would start from other weights
     resumed.load(str(tmp_path / "saved"))

@@ -228,7 +228,7 @@ def test_a_reference_policy_that_two_ranks_wrote_is_read_by_one_that_started_els
     trained = dict(alone.policy.named_parameters())
     expected = dict(build_policy(MLP, config.actor.seed).named_parameters())
     alone.load(str(tmp_path / "saved"))
-    with alone.start.in_place():
+    with alone.reference.in_place():
         assert all(torch.equal(trained[name], expected[name]) for name in trained)
 
 

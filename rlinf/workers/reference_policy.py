@@ -15,8 +15,8 @@ from rlinf.models.base import Policy
 from rlinf.workers.policy_parallel import ParallelPolicy
 
 
-class StartWeights:
-    """Start values of the trained weights, in host memory.
+class ReferencePolicy:
+    """The trained weights that training started from, in host memory.
 
     Frozen weights are the same now as then. So with LoRA this is a copy of the adapters, and the
     frozen base serves both policies.
@@ -29,7 +29,7 @@ class StartWeights:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside it the policy has its start weights."""
+        """Inside it the policy has the weights of the reference policy."""
         self._swap()
         try:
             yield
