@@ -163,7 +163,7 @@ class PlainPpo:
 
 
 def _perceptron(model: MlpConfig, outputs: int, gain: float) -> nn.Sequential:
-    """The framework's tanh network: orthogonal start weights, `gain` scales the last layer."""
+    """The framework's tanh network: orthogonal initial weights, `gain` scales the last layer."""
     widths = [model.obs_dim, *[model.hidden_dim] * model.num_layers, outputs]
     modules: list[nn.Module] = []
     for i, (inputs, width) in enumerate(itertools.pairwise(widths)):

@@ -124,7 +124,7 @@ class ModelConfig(Section):
     model_type: str
     """Name of the policy class."""
     model_path: PathText | None = None
-    """Folder of the start weights; None starts from random weights."""
+    """Folder of the initial weights; None starts from random weights."""
     precision: Precision = "fp32"
     """Number format of the forward pass."""
     action_dim: Count

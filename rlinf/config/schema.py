@@ -415,7 +415,7 @@ class RolloutModel(Section):
     """The rollout worker acts with a copy of the actor's policy, so these follow `actor.model`."""
 
     model_path: PathText | None = None
-    """Folder of the start weights; None or the same as `actor.model.model_path`."""
+    """Folder of the initial weights; None or the same as `actor.model.model_path`."""
     precision: Precision | None = None
     """Number format; None or the same as `actor.model.precision`."""
 

@@ -23,7 +23,7 @@ CONFIG_FILE = "policy.json"
 
 
 def build_policy(config: ModelConfig, seed: int, checkpoint: Path | None = None) -> Policy:
-    """The policy of the configuration, with start weights from `model_path` or from the seed.
+    """The policy of the configuration, with initial weights from `model_path` or from the seed.
 
     Args:
         checkpoint: of a training, whose weights it gets on top.
@@ -41,7 +41,7 @@ def build_policy(config: ModelConfig, seed: int, checkpoint: Path | None = None)
 
 
 def start_policy(config: Config) -> Policy:
-    """The policy that a run starts from, once `runners.warmup.start_weights` has chosen it."""
+    """The policy that a run starts from, once `runners.warmup.initial_weights` has chosen it."""
     path = config.runner.ckpt_path
     checkpoint = None if path is None else Path(path)
     return build_policy(config.actor.model, config.actor.seed, checkpoint)

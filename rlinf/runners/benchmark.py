@@ -33,7 +33,7 @@ from rlinf.runners.evaluate import open_evaluation, run_evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.shutdown import Stopped
-from rlinf.runners.warmup import start_weights
+from rlinf.runners.warmup import initial_weights
 
 Settings = Mapping[str, Mapping[str, Any]]  # of each set, see `_settings`
 
@@ -48,7 +48,7 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
         folder, code, settings = run.folder / "eval", 0, {}
         try:
             with run.stop:
-                config = start_weights(config, plan, run)
+                config = initial_weights(config, plan, run)
                 policy = policy_of(config)
             settings = {name: _settings(one, policy) for name, one in parts.items()}
             todo = [part for part in benchmark.sets if _read(folder, part, settings) is None]

@@ -22,7 +22,7 @@ from rlinf.metrics.results import EvalResult, evaluation
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.shutdown import Stopped
-from rlinf.runners.warmup import start_weights
+from rlinf.runners.warmup import initial_weights
 from rlinf.runners.workers import Workers
 
 JOURNAL = Path("eval", "episodes")
@@ -72,10 +72,10 @@ def run_evaluation(
 def open_evaluation(
     config: Config, plan: Plan, run: Run, stack: ExitStack, continues: bool = False
 ) -> Workers:
-    """Workers that can evaluate the start weights; `stack` closes them.
+    """Workers that can evaluate the initial weights; `stack` closes them.
 
     Args:
-        config: with its start weights chosen.
+        config: with its initial weights chosen.
         continues: the run's folder holds an evaluation that is continued; its metrics are written
             anew.
 
@@ -102,7 +102,7 @@ def evaluate(config: Config, plan: Plan) -> int:
         journal = run.folder / JOURNAL
         try:
             with run.stop:
-                config = start_weights(config, plan, run)
+                config = initial_weights(config, plan, run)
                 continues = open_journal(config, journal)
             workers = open_evaluation(config, plan, run, stack, continues)
             result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
@@ -129,7 +129,7 @@ def open_journal(config: Config, journal: Path) -> bool:
     """Makes the folder of the finished episodes; whether it holds an evaluation to be continued.
 
     Args:
-        config: with its start weights chosen.
+        config: with its initial weights chosen.
 
     Raises:
         UserError: it is to be continued with another policy or other starts.

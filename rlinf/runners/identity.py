@@ -13,7 +13,7 @@ from rlinf.runners import checkpoint
 
 
 def policy_of(config: Config) -> dict[str, object]:
-    """What decides which policy a run starts from, once `warmup.start_weights` has chosen it.
+    """What decides which policy a run starts from, once `warmup.initial_weights` has chosen it.
 
     Two configurations with the same answer act alike, wherever their folders lie. Reads every file
     of the weights, unless they are a checkpoint's.

@@ -40,7 +40,7 @@ from rlinf.runners.samples import make_samples
 from rlinf.runners.saving import Saver
 from rlinf.runners.schedules import settle_training
 from rlinf.runners.shutdown import Stopped
-from rlinf.runners.warmup import start_weights
+from rlinf.runners.warmup import initial_weights
 from rlinf.runners.workers import Workers
 
 # What ends a run in spite of all repairs; the last complete iteration is saved then.
@@ -153,7 +153,7 @@ def _train(config: Config, plan: Plan, run: Run) -> None:
     compare_with_checkpoint(config, run)
     with ExitStack() as stack:
         with run.stop:
-            config = settle_training(start_weights(config, plan, run), plan, run)
+            config = settle_training(initial_weights(config, plan, run), plan, run)
         with run.console.phase("start", once=True):
             machines = stack.enter_context(cluster.start(config, plan.nodes))
             stack.enter_context(run.stop)  # after Ray, which has a SIGTERM handler of its own

@@ -1,4 +1,4 @@
-"""The start weights of a run: given ones, or a warm-up by imitation, which is cached."""
+"""The initial weights of a run: given ones, or a warm-up by imitation, which is cached."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def given_weights(config: Config) -> Config:
     return _at(folder, config.model_copy(update={"runner": runner}))
 
 
-def start_weights(config: Config, plan: Plan, run: Run) -> Config:
-    """The configuration with its start weights chosen: given ones, or those of the warm-up.
+def initial_weights(config: Config, plan: Plan, run: Run) -> Config:
+    """The configuration with its initial weights chosen: given ones, or those of the warm-up.
 
     Raises:
         UserError: the checkpoint given is damaged.
@@ -52,7 +52,7 @@ def start_weights(config: Config, plan: Plan, run: Run) -> Config:
 
 
 def _at(folder: Path, config: Config) -> Config:
-    """The configuration with this folder of the start weights."""
+    """The configuration with this folder of the initial weights."""
     model = config.actor.model.starting_from(folder)
     return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})
 

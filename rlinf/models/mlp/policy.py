@@ -97,7 +97,7 @@ class MlpPolicy(Policy):
 
 
 def _perceptron(inputs: int, hidden: int, layers: int, outputs: int, gain: float) -> nn.Sequential:
-    """Tanh layers with orthogonal start weights (Andrychowicz et al. 2021, What Matters in
+    """Tanh layers with orthogonal initial weights (Andrychowicz et al. 2021, What Matters in
     On-Policy RL, choice of last-layer scale); `gain` scales the last layer.
     """
     modules: list[nn.Module] = []

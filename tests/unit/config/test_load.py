@@ -120,7 +120,7 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("control_mode=x", ["control_mode: unknown key; the top level has"]),  # ManiSkill's
         (
             'actor.model.model_path=""',
-            ["must name a file or folder", "Folder of the start weights"],
+            ["must name a file or folder", "Folder of the initial weights"],
         ),
         ("env.train.init_params.id=x", ["env.train.init_params.id: the chosen simulator"]),
         ("actor.optim.lr=fast", ['actor.optim.lr = "fast": must be a valid number', "Learning"]),

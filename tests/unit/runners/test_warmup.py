@@ -16,7 +16,7 @@ from rlinf.data.cache import one_maker
 from rlinf.imitation.lerobot.write import Writer
 from rlinf.runners.demonstrations import cached
 from rlinf.runners.run import open_run
-from rlinf.runners.warmup import start_weights
+from rlinf.runners.warmup import initial_weights
 from tests.unit.imitation.recorded import episode
 
 
@@ -43,28 +43,28 @@ def loaded(tmp_path: Path) -> Loaded:
 
 def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path: Path):
     with open_run(loaded.config) as run:
-        first = start_weights(loaded.config, loaded.plan, run)
+        first = initial_weights(loaded.config, loaded.plan, run)
         path = Path(str(first.actor.model.model_path))
         assert path.parent == tmp_path / "cache"
         weights = load_file(path / "policy.safetensors")
-        again = start_weights(loaded.config, loaded.plan, run)
+        again = initial_weights(loaded.config, loaded.plan, run)
         assert again == first
         assert "taken from" in (tmp_path / "run/run.log").read_text()
         kept = load_file(path / "policy.safetensors")
         assert all(torch.equal(value, kept[name]) for name, value in weights.items())
         more = replace(loaded.plan, cores={**loaded.plan.cores, "actor": 2})
-        assert start_weights(loaded.config, more, run) != first  # its last bits may differ
+        assert initial_weights(loaded.config, more, run) != first  # its last bits may differ
 
 
 def test_a_damaged_one_is_made_again_and_is_the_same(loaded: Loaded, tmp_path: Path):
     with open_run(loaded.config) as run:
-        first = start_weights(loaded.config, loaded.plan, run)
+        first = initial_weights(loaded.config, loaded.plan, run)
         path = Path(str(first.actor.model.model_path)) / "policy.safetensors"
         weights = tensors_in(path.read_bytes())  # not mapped to the file, which changes
         (pictures,) = (tmp_path / "cache").glob("pictures-*.npy")
         for file in (path, pictures):
             file.write_bytes(file.read_bytes()[:-100])
-        assert start_weights(loaded.config, loaded.plan, run) == first
+        assert initial_weights(loaded.config, loaded.plan, run) == first
         again = load_file(path)
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
     said = (tmp_path / "run/run.log").read_text()
@@ -89,5 +89,5 @@ def test_given_weights_need_no_warm_up(loaded: Loaded, tmp_path: Path):
     runner = loaded.config.runner.model_copy(update={"ckpt_path": "some/export"})
     config = loaded.config.model_copy(update={"runner": runner})
     with open_run(config) as run:
-        assert start_weights(config, loaded.plan, run).actor.model.model_path == "some/export"
+        assert initial_weights(config, loaded.plan, run).actor.model.model_path == "some/export"
     assert not (tmp_path / "cache").exists()
