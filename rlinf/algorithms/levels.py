@@ -6,12 +6,10 @@ token [N, C, A], action [N, C, 1], chunk [N, 1, 1].
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Level = Literal["token", "action", "chunk"]
+from rlinf.data.types import Level
 
 
 def aggregate(tokens: Tensor, mask: Tensor, live: Tensor, level: Level) -> Tensor:

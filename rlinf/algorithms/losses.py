@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlinf.algorithms.levels import Level, aggregate, entries, entry_weights
-from rlinf.data.types import TrainBatch
+from rlinf.algorithms.levels import aggregate, entries, entry_weights
+from rlinf.data.types import Level, TrainBatch
 from rlinf.metrics.types import ExplainedVariance, Mean, Metric, Metrics
 
 # A ratio beyond e^20 is clipped whatever its size; without this, its gradient would be 0 * inf.

@@ -18,7 +18,7 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
+class HubDataSet:
     """A data set on Hugging Face, or a folder of one."""
 
     repo: str  # owner/name
@@ -31,7 +31,7 @@ class Asset:
 
     name: str  # what it is, for people
     folder: Path
-    source: Archive | DataSet
+    source: Archive | HubDataSet
     # From the folder to the files that a run opens; each entry lists alternatives. It may depend
     # on what is there: an index that is missing is named before what it lists.
     files: Callable[[Path], Iterable[tuple[Path, ...]]]

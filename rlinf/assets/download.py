@@ -17,7 +17,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from rlinf.assets.base import Archive, Asset, DataSet
+from rlinf.assets.base import Archive, Asset, HubDataSet
 from rlinf.assets.hub import HUB, hub_endpoint, snapshot
 from rlinf.data.disk import FULL, refusals_told
 from rlinf.errors import UserError
@@ -132,7 +132,7 @@ def _fetch(url: str, file: Path) -> str:
     return digest.hexdigest()
 
 
-def _snapshot(source: DataSet, scratch: Path, use_mirror: bool) -> Path:
+def _snapshot(source: HubDataSet, scratch: Path, use_mirror: bool) -> Path:
     """Fetches a data set of the hub, or a folder of one; returns the folder with its content."""
     content = scratch / "content"  # with the umask's rights, unlike a temporary folder
     snapshot(source.repo, content, hub_endpoint(use_mirror), "dataset", source.inside)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rlinf.assets.base import Asset, DataSet
+from rlinf.assets.base import Asset, HubDataSet
 
 GROUP = "libero"
 VARIABLE = "LIBERO_ASSETS"
@@ -29,5 +29,5 @@ def assets() -> list[Asset]:
     """Everything that `rlinf assets download libero` fetches."""
     named = os.environ.get(VARIABLE)
     folder = Path(named or "~/.cache/libero/assets").expanduser()
-    source = DataSet("lerobot/libero-assets")
+    source = HubDataSet("lerobot/libero-assets")
     return [Asset("LIBERO's assets", folder, source, lambda at: [(at / name,) for name in _SOME])]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from rlinf.assets.base import Archive, Asset, DataSet
+from rlinf.assets.base import Archive, Asset, HubDataSet
 
 GROUP = "maniskill"
 
@@ -80,7 +80,7 @@ def plate_objects() -> Asset:
     root = os.environ.get("MANISKILL_ASSET_DIR")
     own = Path(__file__).parents[1] / "envs/maniskill/assets"
     folder = (Path(root).expanduser() if root else own) / "carrot"
-    source = DataSet("RLinf/maniskill_assets", "carrot")
+    source = HubDataSet("RLinf/maniskill_assets", "carrot")
     return Asset("objects, plates and tables", folder, source, _plate_files)
 
 

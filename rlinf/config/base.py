@@ -54,8 +54,6 @@ Hidden = Annotated[SecretStr, BeforeValidator(_as_text)]
 """A text or number that may be a secret: it is used, and shown and written as `HIDDEN`."""
 HIDDEN = str(SecretStr("?"))
 
-Level = Literal["token", "action", "chunk"]
-"""Of what there is one number: an action token [B,C,A], an action [B,C] or a whole chunk [B]."""
 Precision = Literal["fp32", "bf16"]
 
 

@@ -19,7 +19,6 @@ from rlinf.config.base import (
     Fraction,
     Hidden,
     Index,
-    Level,
     Limit,
     ModelConfig,
     NonNegative,
@@ -32,6 +31,7 @@ from rlinf.config.base import (
 from rlinf.config.imitation import CollectConfig, ImitationConfig
 from rlinf.config.paths import MaybePath, PathText
 from rlinf.config.simulator import SimulatorParams
+from rlinf.data.types import Level
 from rlinf.registry import imported, models, simulators
 
 Component = Literal["env", "rollout", "actor"]

@@ -23,6 +23,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Purpose = Literal["train", "eval"]
+Level = Literal["token", "action", "chunk"]
+"""Of what there is one number: an action token [B,C,A], an action [B,C] or a whole chunk [B]."""
 
 Sampled = dict[str, np.ndarray]
 """What a policy drew, as it needs it to evaluate the same actions again: arrays [B, ...] by name,

@@ -48,7 +48,7 @@ KNOWN_FAILURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RenderedFrame:
     """What the drawing process found out about its frame."""
 
     backend: str  # the simulator's name of the renderer that drew it, e.g. "sapien_cpu" or "egl"
@@ -112,7 +112,7 @@ def report_of(returncode: int, stdout: str, stderr: str, seconds: float) -> Rend
         return failure(f"the renderer crashed with {signal.Signals(-returncode).name}", seconds)
     if returncode > 0:
         return failure(explain(stderr), seconds)
-    frame = Frame(**json.loads(stdout.splitlines()[-1]))
+    frame = RenderedFrame(**json.loads(stdout.splitlines()[-1]))
     if frame.contrast == 0.0:
         return failure(f"the frame drawn on {frame.device!r} is a single colour", seconds)
     message = f"drew a frame on {frame.device!r} ({frame.backend}) in {seconds:.1f} s"

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
 
 
-class Writer(Protocol):
+class MetricWriter(Protocol):
     """One destination. A destination in trouble warns and tries again; it never raises."""
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -106,15 +106,15 @@ class MetricWriters:
     ) -> None:
         metrics_file = folder / METRICS_FILE
 
-        def uploader(service: str) -> Writer:
+        def uploader(service: str) -> MetricWriter:
             return Uploader(service, metrics_file, project_name, experiment_name, config)
 
-        makers: dict[str, Callable[[], Writer]] = {
+        makers: dict[str, Callable[[], MetricWriter]] = {
             "tensorboard": lambda: TensorBoardWriter(folder, resume_step),
             "wandb": lambda: uploader("wandb"),
             "swanlab": lambda: uploader("swanlab"),
         }
-        self._writers: list[Writer] = []
+        self._writers: list[MetricWriter] = []
         before = set(folder.iterdir()) if folder.is_dir() else set()
         try:
             with folder_must_be_writable(folder):

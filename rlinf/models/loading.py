@@ -13,13 +13,11 @@ from typing import Literal
 
 import torch
 
-from rlinf.config.base import ModelConfig
+from rlinf.config.base import POLICY_FILE, ModelConfig
 from rlinf.config.schema import Config, SamplingParams
 from rlinf.models import shards
 from rlinf.models.base import Policy, Sampling
 from rlinf.registry import imported, model
-
-CONFIG_FILE = "policy.json"
 
 
 def build_policy(config: ModelConfig, seed: int, checkpoint: Path | None = None) -> Policy:
@@ -69,7 +67,7 @@ def save_policy(policy: Policy, config: ModelConfig, folder: Path, merge: bool =
     """Writes a policy folder; `merge` folds adapters into the weights that they adapt."""
     policy.save(folder, merge=merge)
     described = config.model_dump(mode="json", exclude={"model_path"})
-    (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2) + "\n")
+    (folder / POLICY_FILE).write_text(json.dumps(described, indent=2) + "\n")
 
 
 def sampling_of(params: SamplingParams, purpose: Literal["train", "eval"]) -> Sampling:

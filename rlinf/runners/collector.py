@@ -16,7 +16,7 @@ from rlinf.config.schema import Config
 from rlinf.data.types import Trajectory
 from rlinf.metrics.types import Mean, Metrics
 from rlinf.runners.run import Run
-from rlinf.runners.samples import collect
+from rlinf.runners.samples import collect_trajectories
 from rlinf.runners.workers import Workers
 
 
@@ -47,7 +47,7 @@ class Collector:
             with self.run.phase("sync"):
                 self.workers.sync_weights()
             with self.run.phase("rollout"):
-                trajectories, faults = collect(self.workers, step, self.config)
+                trajectories, faults = collect_trajectories(self.workers, step, self.config)
         if self.config.runner.mode == "async":
             staleness = Mean(float(ahead is not None), 1.0)
             faults = Metrics.merge([faults, {"rollout/staleness": staleness}])
@@ -59,7 +59,10 @@ class Collector:
             return
         with self.run.phase("sync"):
             self.workers.sync_weights()
-        self._ahead = (step, self._thread.submit(collect, self.workers, step, self.config))
+        self._ahead = (
+            step,
+            self._thread.submit(collect_trajectories, self.workers, step, self.config),
+        )
 
     def settle(self) -> None:
         """Waits until nothing is being collected, for those who need the rollout workers."""

@@ -14,9 +14,9 @@ from rlinf.config.machine import cache_folder
 from rlinf.config.schema import Config
 from rlinf.data.cache import damage, discard, one_maker, seal
 from rlinf.data.disk import refusals_told
-from rlinf.imitation.collect import collect
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.imitation.episode import Episode
+from rlinf.imitation.experts import demonstrate
 from rlinf.imitation.lerobot.write import Writer
 from rlinf.runners.run import Run
 
@@ -105,7 +105,7 @@ def expert_episodes(
     config: Config, plan: Plan, settings: ImitationConfig, count: int, run: Run
 ) -> Iterator[Episode]:
     """Episodes of the scripted expert, as they get ready."""
-    for part in collect(
+    for part in demonstrate(
         settings,
         count,
         config.env.train,

@@ -32,7 +32,9 @@ class EnvWorkers(Protocol):
         """The trajectories of the rollout epochs `epochs`, stage by stage, and what went wrong."""
 
 
-def collect(workers: EnvWorkers, step: int, config: Config) -> tuple[list[Trajectory], Metrics]:
+def collect_trajectories(
+    workers: EnvWorkers, step: int, config: Config
+) -> tuple[list[Trajectory], Metrics]:
     """The trajectories of iteration `step`; groups that the filter leaves out are replaced.
 
     Dynamic sampling (Yu et al. 2025, DAPO, eq. 11): all sub-envs roll out once more, from new

@@ -17,8 +17,8 @@ from rlinf.envs.libero.actions import ROBOSUITE_OSC_POSE
 Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
 ]
-Camera = Literal["agentview", "robot0_eye_in_hand"]
-VIEWS: dict[Camera, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
+CameraName = Literal["agentview", "robot0_eye_in_hand"]
+VIEWS: dict[CameraName, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
 """What models call the pictures."""
 STATE = (("end-effector position", 3), ("end-effector rotation", 3), ("gripper", 2))
 """Names and sizes of the state's slices: metres, axis times angle in radians, metres."""
@@ -85,7 +85,7 @@ class LiberoParams(SimulatorParams):
     OpenVLA-OFT's evaluation, or of SimpleVLA-RL."""
     task_ids: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     """Tasks of the suite, by index; None for all."""
-    cameras: Annotated[tuple[Camera, ...], Field(min_length=1)] = ("agentview",)
+    cameras: Annotated[tuple[CameraName, ...], Field(min_length=1)] = ("agentview",)
     """Views of an observation, in this order: the scene from the front, and from the wrist."""
     settle_steps: Index | None = None
     """Steps without motion after a reset, so that objects come to rest."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from rlinf.config.machine import cache_folder
 from rlinf.devices import VARIABLE, listed
-from rlinf.envs.rendering import Frame, check_rendering
+from rlinf.envs.rendering import RenderedFrame, check_rendering
 from rlinf.errors import UserError
 
 _CUDA_DEVICE = 0x323A  # EGL_CUDA_DEVICE_NV, of the extension EGL_NV_device_cuda
@@ -73,11 +73,11 @@ def choose() -> str:
     return report.backend
 
 
-def draw(backend: str) -> Frame:
+def draw(backend: str) -> RenderedFrame:
     """Renders a small scene; ends the process or raises where that does not work."""
     use(backend)
     device, pixels = _test_image()
-    return Frame(backend=backend, device=device, contrast=float(pixels.std()))
+    return RenderedFrame(backend=backend, device=device, contrast=float(pixels.std()))
 
 
 def devices_to_try(cuda_ids: Sequence[int | None], visible: str | None) -> list[int]:

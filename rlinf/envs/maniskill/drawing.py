@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from rlinf.envs.rendering import Frame
+from rlinf.envs.rendering import RenderedFrame
 
 
-def draw(backend: str) -> Frame:
+def draw(backend: str) -> RenderedFrame:
     """Renders the first camera image of a task whose assets come with ManiSkill itself.
 
     Args:
@@ -34,7 +34,7 @@ def draw(backend: str) -> Frame:
     observation, _ = env.reset(seed=0)
     pixels = observation["sensor_data"]["base_camera"]["rgb"]
     used = env.unwrapped.backend  # type: ignore[attr-defined]
-    return Frame(
+    return RenderedFrame(
         backend=used.render_backend,
         device=used.render_device.name,
         contrast=float(pixels.float().std()),

@@ -23,7 +23,7 @@ PREFIXES = (_VALUE, "action_head.reinflow_explore_noise_net.")
 _WIDTHS = {"state": (1024, 512, 256), "chain": (512, 256, 128)}
 
 
-class ValueHead(nn.Module):
+class Gr00tValueHead(nn.Module):
     """Linear layers with ReLU in between. It reads the model and does not shape it."""
 
     def __init__(self, kind: Literal["state", "chain"], inputs: int, outputs: int) -> None:
@@ -40,7 +40,7 @@ class ValueHead(nn.Module):
 
 
 def read_heads(
-    value: ValueHead | None,
+    value: Gr00tValueHead | None,
     noise: LearnedNoise | None,
     found: Mapping[str, Tensor],
     folder: Path,

@@ -18,7 +18,7 @@ from rlinf.models.flow.policy import BUCKETS, FlowPolicy, LearnedNoise, Times
 from rlinf.models.gr00t import network
 from rlinf.models.gr00t.config import Gr00tConfig
 from rlinf.models.gr00t.head import Looked
-from rlinf.models.gr00t.heads import ValueHead, read_heads, write_heads
+from rlinf.models.gr00t.heads import Gr00tValueHead, read_heads, write_heads
 from rlinf.models.gr00t.inputs import Prompts, Scale, pixels
 from rlinf.models.gr00t.network import Gr00t
 
@@ -64,7 +64,9 @@ class Gr00tPolicy(FlowPolicy):
             parameter.requires_grad_(name.startswith("action_head."))
         reads = sizes.hidden if self.critic_reads_chain else sizes.features + sizes.width
         self.value_head = (
-            ValueHead(config.critic, reads, config.num_values) if config.add_value_head else None
+            Gr00tValueHead(config.critic, reads, config.num_values)
+            if config.add_value_head
+            else None
         )
         draws = config.noise_method == "reinflow"
         self.noise_head = LearnedNoise(sizes.hidden, self.width) if draws else None

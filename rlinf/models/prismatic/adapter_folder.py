@@ -22,7 +22,7 @@ from rlinf.models.prismatic.weight_content import (
 )
 from rlinf.models.prismatic.weight_files import weight_files
 
-WEIGHTS_FILE = "adapter_model.safetensors"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 RECORD_FILE = "rlinf_adapter.json"
 """Beside an adapter of ours: what PEFT's file has no place for."""
 PREFIX = "base_model.model."
@@ -96,12 +96,12 @@ class AdapterFolder:
 
     @cached_property
     def _stored(self) -> StoredWeights:
-        if not (self.path / WEIGHTS_FILE).is_file():
+        if not (self.path / ADAPTER_WEIGHTS_FILE).is_file():
             raise UserError(
-                f"actor.model.lora_path = {self.path}: {WEIGHTS_FILE} is missing",
+                f"actor.model.lora_path = {self.path}: {ADAPTER_WEIGHTS_FILE} is missing",
                 "copy or download the adapter again",
             )
-        return StoredWeights([self.path / WEIGHTS_FILE])
+        return StoredWeights([self.path / ADAPTER_WEIGHTS_FILE])
 
 
 def read_adapter(folder: Path) -> AdapterFolder:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_tensors
 from rlinf.models.prismatic.adapter_folder import (
+    ADAPTER_WEIGHTS_FILE,
     PREFIX,
     RECORD_FILE,
-    WEIGHTS_FILE,
     plain_name,
     read_adapter,
 )
@@ -27,7 +27,6 @@ from rlinf.models.prismatic.model_folder import ADAPTER_FILE
 from rlinf.models.prismatic.network import Prismatic
 from rlinf.models.prismatic.weight_content import fingerprint
 
-CONFIG_FILE = ADAPTER_FILE
 TARGETS = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"),
     *("qkv", "proj", "q", "kv", "out_proj", "fc1", "fc2", "fc3"),
@@ -38,7 +37,7 @@ _NAME = "default"
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter rather than a model."""
-    return (folder / CONFIG_FILE).is_file()
+    return (folder / ADAPTER_FILE).is_file()
 
 
 def attached(network: nn.Module) -> bool:
@@ -94,7 +93,7 @@ def load(network: Prismatic, folder: Path) -> None:
             f"{folder} is a LoRA adapter, and the policy has none",
             "set actor.model.is_lora=true and actor.model.lora_path to the folder",
         )
-    state = {_ours(name): t for name, t in read_tensors(folder / WEIGHTS_FILE).items()}
+    state = {_ours(name): t for name, t in read_tensors(folder / ADAPTER_WEIGHTS_FILE).items()}
     state = {name: t for name, t in state.items() if ".lora_" in name}
     mine = {name: p for name, p in network.named_parameters() if ".lora_" in name}
     different = [name for name in mine.keys() | state.keys() if not _fits(name, mine, state)]
@@ -151,10 +150,10 @@ def save(
     config["inference_mode"] = True
     config = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, default=str) + "\n")
+    (folder / ADAPTER_FILE).write_text(json.dumps(config, indent=2, default=str) + "\n")
     (folder / RECORD_FILE).write_text(json.dumps(dict(record), indent=2) + "\n")
     adapters = {_theirs(name): t for name, t in state.items() if ".lora_" in name}
-    write_tensors(adapters, folder / WEIGHTS_FILE)
+    write_tensors(adapters, folder / ADAPTER_WEIGHTS_FILE)
 
 
 def _adapted(network: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -32,7 +32,7 @@ from rlinf.models.prismatic.network import Prismatic
 from rlinf.models.prismatic.recipes import RECIPE
 from rlinf.models.prismatic.reference import check_llama
 from rlinf.models.prismatic.tokens import END, ActionScale, Prompts
-from rlinf.models.prismatic.value_head import ValueHead
+from rlinf.models.prismatic.value_head import PrismaticValueHead
 from rlinf.models.prismatic.weight_content import model_fingerprint
 
 _PARITY_TOLERANCES = {"fp32": 1e-3, "bf16": 0.05}
@@ -64,7 +64,9 @@ class PrismaticPolicy(TokenPolicy):
             self.network = Prismatic(architecture, config.attn_implementation)
         self.network.to(self.dtype)
         self.value_head = (
-            ValueHead(architecture.width, config.num_values) if config.add_value_head else None
+            PrismaticValueHead(architecture.width, config.num_values)
+            if config.add_value_head
+            else None
         )
         self.unnorm_key, statistics = self.folder.statistics_of(config.unnorm_key)
         self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)

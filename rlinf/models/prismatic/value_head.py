@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class ValueHead(nn.Module):
+class PrismaticValueHead(nn.Module):
     """A GELU perceptron on the hidden state that predicts the first action token.
 
     It computes in float32 whatever the language model does: values have to be finer than bf16.

@@ -18,8 +18,8 @@ from rlinf.models.tiny_vla.network import (
     TEXT_BUCKETS,
     TEXT_LENGTH,
     FusedVision,
+    TinyValueHead,
     TinyVlaConfig,
-    ValueHead,
     tokenize,
 )
 from rlinf.models.tiny_vla.policy import pictures
@@ -71,7 +71,7 @@ class TinyFlowPolicy(FlowPolicy):
         learned = config.noise_method == "reinflow"
         self.noise_head = LearnedNoise(width, self.width) if learned else None
         self.value_head = (
-            ValueHead(config.seen + width, config.num_values) if config.add_value_head else None
+            TinyValueHead(config.seen + width, config.num_values) if config.add_value_head else None
         )
         self.register_buffer("low", -torch.ones(self.action_dim))
         self.register_buffer("high", torch.ones(self.action_dim))

@@ -63,7 +63,7 @@ class TinyVla(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.action_head = nn.Linear(width, config.bins)
-        self.value_head = ValueHead(seen + width, config.values) if config.values else None
+        self.value_head = TinyValueHead(seen + width, config.values) if config.values else None
 
     def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and values of N observations.
@@ -161,7 +161,7 @@ class Block(nn.Module):
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
-class ValueHead(nn.Module):
+class TinyValueHead(nn.Module):
     """An MLP on image tokens and the mean action slot. It reads the trunk and does not shape it.
 
     The gradient stops at its input: with a few hundred samples per update the errors of a young

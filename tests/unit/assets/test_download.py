@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlinf.assets.base import Archive, Asset, DataSet
+from rlinf.assets.base import Archive, Asset, HubDataSet
 from rlinf.assets.download import address, download
 from rlinf.errors import UserError
 from tests.hub import hub
@@ -143,7 +143,7 @@ def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asset:
     """A folder of a data set on a hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's waits between tries
-    source = DataSet("owner/name", "carrot")
+    source = HubDataSet("owner/name", "carrot")
     return Asset("objects", tmp_path / "objects", source, lambda place: [(place / "a.txt",)])
 
 

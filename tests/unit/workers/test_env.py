@@ -15,7 +15,7 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.starts import evaluation_starts
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.runners.samples import collect, make_samples
+from rlinf.runners.samples import collect_trajectories, make_samples
 from rlinf.workers.env import EnvWorker
 from rlinf.workers.rollout import RolloutWorker
 from tests.unit.workers.conftest import TOY, LocalPolicy
@@ -44,7 +44,9 @@ def test_samples_are_the_same_in_the_same_order_for_any_number_of_stages(
         collector = SimpleNamespace(
             collect=lambda step, epochs, of=worker: of.rollout(0, 0, epochs)
         )
-        batches.append(make_samples(collect(collector, 0, loaded.config)[0], loaded.config)[0])
+        batches.append(
+            make_samples(collect_trajectories(collector, 0, loaded.config)[0], loaded.config)[0]
+        )
         worker.close()
     for batch in batches[1:]:
         found, expected = batch.sampled["draw"], batches[0].sampled["draw"]

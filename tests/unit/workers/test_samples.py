@@ -11,7 +11,7 @@ import pytest
 from rlinf.config.schema import Config
 from rlinf.data.types import Trajectory
 from rlinf.metrics.types import Metrics, Total
-from rlinf.runners.samples import collect, make_samples
+from rlinf.runners.samples import collect_trajectories, make_samples
 from rlinf.workers.stage import TrainStage
 from tests.unit.workers.conftest import GROUPS
 
@@ -43,7 +43,7 @@ def test_filtered_groups_are_replaced_until_there_are_enough(toy: Toy, stage_of:
     # Two groups in a rollout: of the first both are filtered, of the second none.
     config = toy(*GROUPS, *ONE_MORE)
     workers = OneWorker(stage_of(config), [EQUAL + EQUAL, SPLIT + SPLIT, SPLIT + SPLIT])
-    trajectories, faults = collect(workers, 0, config)
+    trajectories, faults = collect_trajectories(workers, 0, config)
     assert workers.asked == [range(1), range(1, 2)]
     assert faults.reduce() == {"faults/env_restarts": 2}
     starts = [t.observations[0].state for t in trajectories]
@@ -60,7 +60,7 @@ def test_filtered_groups_are_replaced_until_there_are_enough(toy: Toy, stage_of:
 def test_there_is_an_end_to_refills(toy: Toy, stage_of: StageOf):
     config = toy(*GROUPS, *ONE_MORE)
     workers = OneWorker(stage_of(config), [EQUAL + EQUAL] * 4)
-    trajectories, _ = collect(workers, 0, config)
+    trajectories, _ = collect_trajectories(workers, 0, config)
     assert len(trajectories) == len(workers.asked) == 4
     batch, metrics = make_samples(trajectories, config)
     assert len(batch) == 0
@@ -70,7 +70,7 @@ def test_there_is_an_end_to_refills(toy: Toy, stage_of: StageOf):
 def test_groups_beyond_the_plan_are_not_trained_on(toy: Toy, stage_of: StageOf):
     config = toy(*GROUPS, *ONE_MORE)
     workers = OneWorker(stage_of(config), [EQUAL + SPLIT, SPLIT + SPLIT])
-    trajectories, _ = collect(workers, 0, config)
+    trajectories, _ = collect_trajectories(workers, 0, config)
     batch, _ = make_samples(trajectories, config)
     planned = [trajectories[0].valid[:, 4:], trajectories[1].valid[:, :4]]
     assert len(batch) == sum(valid.any(axis=2).sum() for valid in planned)
@@ -79,7 +79,7 @@ def test_groups_beyond_the_plan_are_not_trained_on(toy: Toy, stage_of: StageOf):
 def test_samples_without_advantage_are_marked_as_not_worth_computing(toy: Toy, stage_of: StageOf):
     config = toy(*GROUPS)
     workers = OneWorker(stage_of(config), [EQUAL + SPLIT])
-    trajectories, _ = collect(workers, 0, config)
+    trajectories, _ = collect_trajectories(workers, 0, config)
     batch, metrics = make_samples(trajectories, config)
     valid = trajectories[0].valid.any(axis=2)
     assert len(batch) == valid.sum() and batch.trained.sum() == valid[:, 4:].sum()
@@ -91,7 +91,7 @@ def test_samples_without_advantage_are_marked_as_not_worth_computing(toy: Toy, s
 def test_dropped_episodes_are_counted_apart(toy: Toy, stage_of: StageOf):
     config = toy(*GROUPS)
     workers = OneWorker(stage_of(config), [[*SPLIT, np.nan, 1.0, 0.0, 0.0]])
-    (trajectory,), _ = collect(workers, 0, config)
+    (trajectory,), _ = collect_trajectories(workers, 0, config)
     episodes = tuple(
         replace(e, episode_return=np.nan, dropped=True) if e.env == 4 else e
         for e in trajectory.episodes
@@ -107,7 +107,7 @@ def test_an_episode_with_a_broken_reward_counts_nowhere_but_among_the_faults(
 ):
     config = toy(*GROUPS)
     workers = OneWorker(stage_of(config), [[*SPLIT, broken, 1.0, 0.0, 0.0]])
-    (trajectory,), _ = collect(workers, 0, config)
+    (trajectory,), _ = collect_trajectories(workers, 0, config)
     lost = [replace(e, episode_return=broken) if e.env == 4 else e for e in trajectory.episodes]
     batch, metrics = make_samples([replace(trajectory, episodes=tuple(lost))], config)
     assert metrics["faults/bad_rewards"] == 1

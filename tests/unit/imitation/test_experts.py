@@ -13,9 +13,9 @@ import pytest
 from rlinf.config.imitation import ImitationConfig
 from rlinf.data.types import Start
 from rlinf.envs.toy.reach import STEP, ToyReach
-from rlinf.imitation.collect import record_episode
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.imitation.episode import Episode
+from rlinf.imitation.experts import record_episode
 
 A, C, LIMIT = 3, 2, 30
 
@@ -93,7 +93,7 @@ import multiprocessing, os, signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from rlinf.config.load import load
-from rlinf.imitation.collect import _start_process
+from rlinf.imitation.experts import _start_process
 if __name__ == "__main__":
     env = load("toy_ppo_mlp").config.env.train
     context = multiprocessing.get_context("spawn")

@@ -40,7 +40,7 @@ class Expert(Protocol):
         """Whether it has nothing more to do and stands still."""
 
 
-def collect(
+def demonstrate(
     settings: ImitationConfig,
     count: int,
     env: EnvConfig,
