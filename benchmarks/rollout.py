@@ -20,7 +20,7 @@ import late
 import light
 import record
 import waiting
-from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 
 EXCHANGE_TURNS = 10
 
@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rlinf-benchmark-") as folder:
         try:
             numbers, table = arguments.run(arguments, Path(folder))
-        except (UserError, EnvironmentFailure, WorkerDied) as error:
+        except (UserError, EnvironmentFailure, WorkerFailed) as error:
             print(f"error: {error}", file=sys.stderr)
             return int(error.exit_code)
     console = Console()

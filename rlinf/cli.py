@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from rlinf.config.dialect import Dialect
-from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerFailed
 from rlinf.registry import assets, benchmarks, resolve
 from rlinf.safe_path import leave_out_working_folder
 from rlinf.streams import make_patient
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlinf.config.schema import Config
 
 _EXIT_CODES = (
-    "exit codes: 0 done, 1 a worker died, 2 something to correct in command, configuration or "
+    "exit codes: 0 done, 1 a worker failed, 2 something to correct in command, configuration or "
     "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 129, 130 and 143 ended "
     "by a signal"
 )
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(arguments.run(arguments))
         sys.stdout.flush()  # what does not fit on a disk is noticed here
         return code
-    except (UserError, EnvironmentFailure, NumericsError, WorkerDied) as error:
+    except (UserError, EnvironmentFailure, NumericsError, WorkerFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before or after the part of a run that stops in good order

@@ -49,17 +49,17 @@ class NumericsError(RuntimeError):
     exit_code = 4
 
 
-class WorkerDied(RuntimeError):
-    """A worker process ended or raised; the message carries its traceback. Exit code 1."""
+class WorkerFailed(RuntimeError):
+    """A worker process exited, hung or raised; the message carries its traceback. Exit code 1."""
 
     exit_code = 1
 
 
-class NodeLost(WorkerDied):
+class NodeLost(WorkerFailed):
     """A machine of the run is gone and no other took its place in time. Exit code 1."""
 
 
-class RayDied(WorkerDied):
+class RayFailed(WorkerFailed):
     """The Ray that this run started ended, and all workers with it. Exit code 1."""
 
 
@@ -67,5 +67,5 @@ class UpdateGivenUp(RuntimeError):
     """An update ended before it was complete, since the run is to stop; nothing failed."""
 
 
-OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerDied, UpdateGivenUp)
+OWN_ERRORS = (UserError, EnvironmentFailure, NumericsError, WorkerFailed, UpdateGivenUp)
 """Raised in one process, they are raised again as they are in the one that waits for it."""

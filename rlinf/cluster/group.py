@@ -26,7 +26,7 @@ from rlinf.cluster.service import Caller, serve
 from rlinf.config.placement import ProcessPlacement
 from rlinf.config.process_environment import devices_of, split_secrets
 from rlinf.data.types import ActReply, Observation, Purpose
-from rlinf.errors import OWN_ERRORS, WorkerDied
+from rlinf.errors import OWN_ERRORS, WorkerFailed
 from rlinf.registry import imported
 
 POLL_S = 0.2  # how often a wait looks for a stop request
@@ -63,7 +63,7 @@ class _Host:
         """
         os.environ.update(secrets)
         # What a constructor raises is only text to those who call later, so that an error which
-        # the user can put right would look like a death. It is raised by the first call instead.
+        # the user can put right would look like a crash. It is raised by the first call instead.
         self._refusal: Exception | None = None
         try:
             shown = os.environ.get(devices.VARIABLE)
@@ -107,8 +107,8 @@ class Pending:
             timeout_s: longest wait; None waits as long as all workers are alive.
 
         Raises:
-            WorkerDied: a worker process ended, raised, or gave no answer in time.
-            RayDied: all of them ended.
+            WorkerFailed: a worker process exited, raised, or timed out.
+            RayFailed: all of them ended.
             UserError, EnvironmentFailure, NumericsError: as raised by the worker.
         """
         if isinstance(self._kept, Exception):
@@ -128,9 +128,8 @@ class Pending:
                 on_poll()
             if deadline is not None and waiting and time.monotonic() > deadline:
                 late = sorted(ranks[ref] for ref in waiting)
-                raise WorkerDied(
-                    f"{self.group} ranks {late} gave no answer to {self._method}() "
-                    f"within {timeout_s:.0f} s"
+                raise WorkerFailed(
+                    f"{self.group} ranks {late}: {self._method}() timed out after {timeout_s:.0f} s"
                 )
         return [results[rank] for rank, _ in self._calls]
 
@@ -145,7 +144,7 @@ class Pending:
         refs = [ref for _, ref in self._calls]
         try:
             if len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) < len(refs):
-                raise WorkerDied(f"{self.group} had not answered {self._method}() when Ray ended")
+                raise WorkerFailed(f"{self.group} had not answered {self._method}() when Ray ended")
             self._kept = [self._get(rank, ref, timeout_s=TAKE_OVER_S) for rank, ref in self._calls]
         except OWN_ERRORS as error:
             self._kept = error
@@ -156,11 +155,11 @@ class Pending:
         except RayTaskError as error:
             raise as_own_error(error, f"{self.group}[{rank}].{self._method}()") from None
         except RayActorError as error:
-            raise WorkerDied(
-                f"{self.group}[{rank}] died during {self._method}(): {error}"
+            raise WorkerFailed(
+                f"{self.group}[{rank}] exited during {self._method}(): {error}"
             ) from None
         except RayError as error:  # it was on a machine that is gone
-            raise WorkerDied(
+            raise WorkerFailed(
                 f"{self.group}[{rank}]: the result of {self._method}() is lost: {error}"
             ) from None
 
@@ -263,7 +262,7 @@ class WorkerGroup:
 
 
 def _settle(calls: Sequence[ray.ObjectRef], timeout_s: float) -> None:
-    """Waits until all have an answer or have failed; raises RayDied if nothing answers any more."""
+    """Waits until every call has a result or an error; raises RayFailed where Ray ended."""
     deadline = time.monotonic() + timeout_s
     left = list(calls)
     while left and time.monotonic() < deadline:
@@ -274,7 +273,7 @@ def _settle(calls: Sequence[ray.ObjectRef], timeout_s: float) -> None:
 def _answered(call: ray.ObjectRef) -> bool:
     try:
         ray.get(call, timeout=0)
-    except RayError:  # dead, or silent
+    except RayError:  # exited, or hung
         return False
     return True
 
@@ -342,15 +341,15 @@ class RemotePolicy:
             self._callers[key] = Caller(self._ray(rank, "open_service", partial(serve, host=host)))
         try:
             self._callers[key].ask(method, arguments)
-        except WorkerDied as error:
-            raise WorkerDied(f"rollout[{rank}].{method}(): {error}") from error
+        except WorkerFailed as error:
+            raise WorkerFailed(f"rollout[{rank}].{method}(): {error}") from error
         return rank, self._callers[key]
 
     def _answer(self, method: str, rank: int, caller: Caller) -> Any:
         try:
             return caller.answer(self._timeout_s)
-        except WorkerDied as error:
-            raise WorkerDied(f"rollout[{rank}].{method}(): {error}") from error
+        except WorkerFailed as error:
+            raise WorkerFailed(f"rollout[{rank}].{method}(): {error}") from error
 
     def _call(self, method: str, *arguments: Any) -> Any:
         return self._ray(self._next_rank(), method, *arguments)
@@ -364,8 +363,8 @@ class RemotePolicy:
             return ray.get(call, timeout=self._timeout_s)
         except RayTaskError as error:
             raise as_own_error(error, f"rollout[{rank}].{method}()") from None
-        except RayError as error:  # dead, or no answer in time
-            raise WorkerDied(f"rollout[{rank}].{method}() gave no answer: {error}") from None
+        except RayError as error:  # exited, or timed out
+            raise WorkerFailed(f"rollout[{rank}].{method}() failed: {error}") from None
 
 
 def _bytes(observation: Observation) -> int:
@@ -375,7 +374,7 @@ def _bytes(observation: Observation) -> int:
 def as_own_error(error: RayTaskError, where: str) -> Exception:
     """The error a worker raised: one of ours as it is, any other with its traceback."""
     cause = error.cause
-    return cause if isinstance(cause, OWN_ERRORS) else WorkerDied(f"{where} failed:\n{error}")
+    return cause if isinstance(cause, OWN_ERRORS) else WorkerFailed(f"{where} failed:\n{error}")
 
 
 def publish(value: Any) -> Any:
@@ -384,7 +383,7 @@ def publish(value: Any) -> Any:
     try:
         return ray.put(value)
     except RayError as error:
-        raise WorkerDied(f"Ray's shared memory is gone: {error}") from None
+        raise WorkerFailed(f"Ray's shared memory is gone: {error}") from None
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:

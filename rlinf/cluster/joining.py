@@ -79,7 +79,7 @@ def problem_of(
     )
     if without == "silent":
         return (
-            f"what listens there is no Ray, or a Ray that gave no answer within {PROBE_S:.0f} s",
+            f"what listens there is no Ray, or a Ray that did not answer within {PROBE_S:.0f} s",
             "name the port of `ray start --head`, or leave cluster.ray_address out to start Ray on "
             "this machine",
         )

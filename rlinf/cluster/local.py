@@ -20,7 +20,7 @@ from ray.job_config import JobConfig
 from rlinf.cluster import folders, limits, token
 from rlinf.cluster.remover import PrivateFolder
 from rlinf.config.schema import Config
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.signals import kept_from_children
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class LocalRay:
 
         Raises:
             UserError: something on this machine keeps it from starting.
-            WorkerDied: the machine is overloaded.
+            WorkerFailed: the machine is overloaded.
         """
         limits.check()
         if self.alone:
@@ -64,7 +64,7 @@ class LocalRay:
         token.prepare(self.alone)
         try:
             self._start_in(self._folder.path / folders.OPEN_TO_ALL)
-        except (UserError, WorkerDied):
+        except (UserError, WorkerFailed):
             self._refused = True
             raise
 
@@ -74,7 +74,7 @@ class LocalRay:
                 if self._try(folder):
                     return
                 _log.warning("Ray took too long to start, attempt %d", attempt + 1)
-        raise WorkerDied(
+        raise WorkerFailed(
             f"Ray did not start in {START_ATTEMPTS} attempts of 30 s each, and its processes still "
             f"run: this machine is overloaded. Its log files are in {_newest_logs(folder)}"
         )

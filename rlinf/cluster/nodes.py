@@ -79,7 +79,7 @@ class Cluster:
 
         Raises:
             NodeLost: other nodes had joined it, and do not find the new one.
-            UserError, WorkerDied: it does not start.
+            UserError, WorkerFailed: it does not start.
         """
         if self._local is None or not self._local.alone:
             raise NodeLost(

@@ -18,7 +18,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, NamedTuple
 
-from rlinf.errors import OWN_ERRORS, WorkerDied
+from rlinf.errors import OWN_ERRORS, WorkerFailed
 
 APART_BYTES = 64 * 1024  # larger arrays travel behind their message, with one copy less
 SILENCE_S = 30  # after which the machine at the other end counts as gone
@@ -60,12 +60,12 @@ class Caller:
     def __init__(self, address: Address) -> None:
         """
         Raises:
-            WorkerDied: no process listens there.
+            WorkerFailed: no process listens there.
         """
         try:
             self._channel = _connect(address)
         except (OSError, EOFError, AuthenticationError) as error:
-            raise WorkerDied(f"the process that answers cannot be reached: {error}") from error
+            raise WorkerFailed(f"the process that answers cannot be reached: {error}") from error
 
     def ask(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Sends a question; `answer` has to be called before the next one."""
@@ -75,22 +75,22 @@ class Caller:
         """Waits for the answer.
 
         Raises:
-            WorkerDied: the process ended, raised an error, or was silent for `timeout_s` seconds.
+            WorkerFailed: the process exited, raised, or took longer than `timeout_s` seconds.
             UserError, EnvironmentFailure, NumericsError: as raised there.
         """
         if not self._alive(lambda: self._channel.poll(timeout_s)):
-            raise WorkerDied(f"no answer within {timeout_s:g} s")
+            raise WorkerFailed(f"timed out after {timeout_s:g} s")
         reply = self._alive(lambda: _receive(self._channel))
         if not isinstance(reply, _Failed):
             return reply
-        raise reply.error or WorkerDied(f"it failed:\n{reply.trace}")
+        raise reply.error or WorkerFailed(f"it failed:\n{reply.trace}")
 
     @staticmethod
     def _alive(work: Callable[[], Any]) -> Any:
         try:
             return work()
         except (OSError, EOFError) as error:
-            raise WorkerDied(f"the process that answers is gone ({error!r})") from error
+            raise WorkerFailed(f"the process that answers is gone ({error!r})") from error
 
 
 def _listen(listener: Listener, target: Any) -> None:
@@ -98,7 +98,7 @@ def _listen(listener: Listener, target: Any) -> None:
         while True:
             try:
                 channel = listener.accept()
-            except (OSError, EOFError, AuthenticationError):  # it went away, or has no key
+            except (OSError, EOFError, AuthenticationError):  # it disconnected, or has no key
                 continue
             _prepare(channel)
             threading.Thread(target=_answer, args=(channel, target), daemon=True).start()

@@ -168,7 +168,7 @@ class RunnerConfig(Section):
     """Policy weights to start from or to evaluate, optimizer and step new: a checkpoint (or
     `checkpoints/best`, `checkpoints/latest`), or an exported policy."""
     worker_timeout_s: Seconds = 600.0
-    """Longest wait for an answer of any worker, in seconds, before it counts as dead."""
+    """Longest wait for an answer of any worker, in seconds, before it counts as hung."""
     mode: Literal["sync", "async"] = "sync"
     """`async` collects an iteration while the one before trains, with weights one iteration old."""
     max_failures: Index = 3

@@ -21,7 +21,7 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.factory import make_simulator
 from rlinf.envs.hosting.child import quiet_process
-from rlinf.errors import WorkerDied
+from rlinf.errors import WorkerFailed
 from rlinf.imitation.episode import Episode
 from rlinf.registry import experts, imported, simulator
 from rlinf.signals import kept_from_children
@@ -72,8 +72,8 @@ def demonstrate(
             recorded = pool.map(_run_job, jobs)
         yield from recorded
     except BrokenProcessPool as error:
-        raise WorkerDied(
-            f"a process that collects demonstrations died: {error}; {log_file} may say why"
+        raise WorkerFailed(
+            f"a process that collects demonstrations exited: {error}; {log_file} may say why"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # who stops early does not wait for the rest

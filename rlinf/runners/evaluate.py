@@ -14,7 +14,7 @@ from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
 from rlinf.data.types import EpisodeResult
 from rlinf.envs.starts import evaluation_starts
-from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 from rlinf.logging.files import write_atomically
 from rlinf.metrics.journal import read
 from rlinf.metrics.outcome import Outcome
@@ -109,7 +109,7 @@ def evaluate(config: Config, plan: Plan) -> int:
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: {_kept(journal)}")
             return stopped.exit_code
-        except (WorkerDied, EnvironmentFailure):
+        except (WorkerFailed, EnvironmentFailure):
             run.console.note(_kept(journal))
             raise
         run.write(0, result.metrics.reduce())

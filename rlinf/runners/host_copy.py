@@ -12,7 +12,7 @@ from typing import Any
 from rlinf.cluster.group import Pending, WorkerGroup
 from rlinf.config.placement import ProcessPlacement
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.workers.process import prepare_process
 
 MEMORY_OWNER = "rlinf.runners.host_copy:MemoryOwner"
@@ -77,13 +77,13 @@ class HostCopy:
         """Every rank continues from the copy; returns whether there is a complete one.
 
         Raises:
-            WorkerDied: a rank failed, or did not answer within `timeout_s`.
+            WorkerFailed: a rank failed, or did not answer within `timeout_s`.
         """
         if self._written is None:
             return False
         try:
             self._written.result()
-        except WorkerDied:  # while it was being written
+        except WorkerFailed:  # while it was being written
             return False
         self._actor.call("read_host_copy").result(timeout_s=timeout_s)
         return True

@@ -1,4 +1,4 @@
-"""Going on after a worker died: it is replaced, and what it was part of is done again.
+"""Going on after a worker failed: it is replaced, and what it was part of is done again.
 
 So are the ranks of a sharded policy of which one ran out of memory: new ones take half as much at
 a time.
@@ -16,7 +16,7 @@ from typing import TypeVar
 from rlinf.config.derive import Plan
 from rlinf.config.placement import plural
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerDied
+from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerFailed
 from rlinf.runners.collector import Collector
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
@@ -46,13 +46,13 @@ class Recovery:
         self._faults: Counter[str] = Counter()
 
     def retry(self, work: Callable[[], T]) -> T:
-        """Does `work`, again and again where workers die of it.
+        """Does `work`, again and again where workers fail.
 
         When it returns, all workers are in the state of iteration `saver.step`; that can be an
-        earlier one than before, if the actor died.
+        earlier one than before, if the actor failed.
 
         Raises:
-            WorkerDied, EnvironmentFailure: it failed more often in a row than
+            WorkerFailed, EnvironmentFailure: it failed more often in a row than
                 `runner.max_failures`, or a simulator did, which has retries of its own.
             OutOfMemory: half as much at a time did not fit, either.
             NodeLost: a machine is gone, and no other took its place in time.
@@ -65,7 +65,7 @@ class Recovery:
                 result = work()
             except NodeLost:
                 raise
-            except (WorkerDied, EnvironmentFailure, OutOfMemory) as error:
+            except (WorkerFailed, EnvironmentFailure, OutOfMemory) as error:
                 failure = self._count(error)
             else:
                 self.failures = 0
@@ -77,7 +77,7 @@ class Recovery:
         self._faults.clear()
         return {name: metrics.get(name, 0.0) + n for name, n in counts.items()}
 
-    def _count(self, error: WorkerDied | EnvironmentFailure | OutOfMemory) -> Exception:
+    def _count(self, error: WorkerFailed | EnvironmentFailure | OutOfMemory) -> Exception:
         self.failures += 1
         if isinstance(error, OutOfMemory):
             self._take_less_memory(error)
@@ -102,7 +102,7 @@ class Recovery:
 
     def _repair(self, failure: Exception) -> None:
         with self.run.phase("repair"):
-            if self.workers.ray_died:
+            if self.workers.ray_failed:
                 self.collector.drop()
                 self.saver.take_over()
                 replaced = self.workers.restart_ray()

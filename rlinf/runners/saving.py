@@ -23,7 +23,7 @@ from rlinf.cluster.group import Pending
 from rlinf.config.schema import Config
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.models.shards import CONFIG_FILE, REFERENCE, has_reference
 from rlinf.runners import checkpoint
 from rlinf.runners.branches import checkpoint_to_continue, leave_branch
@@ -119,7 +119,7 @@ class Saver:
             return True
         try:
             states = self._episodes.result()
-        except WorkerDied:  # before it could say
+        except WorkerFailed:  # before it could say
             return False
         self.workers.restore_episodes(states)
         return True
@@ -150,7 +150,7 @@ class Saver:
             reference = None  # of another run, which has removed it meanwhile
         try:
             self.workers.begin_to_save_actor(building, with_reference=reference is None)
-        except WorkerDied as error:
+        except WorkerFailed as error:
             checkpoint.abandon(building)
             self._warn(self.step, error)
             return
@@ -171,11 +171,11 @@ class Saver:
         """
         with self.workers.unstoppable():
             copy = self.workers.host_copy
-            lost = self.workers.updating or self.workers.ray_died
+            lost = self.workers.updating or self.workers.ray_failed
             if lost and copy is not None and copy.exists:
                 try:
                     self._bring_back(new_ranks)
-                except (WorkerDied, UserError, OSError) as error:
+                except (WorkerFailed, UserError, OSError) as error:
                     self._warn(self.step, error)
         self.save()
         whole = self.finish()
@@ -192,7 +192,7 @@ class Saver:
     def _bring_back(self, new_ranks: bool) -> None:
         """Gives the actor the host copy of the last complete iteration, if it is complete."""
         dropped = self.workers.updating
-        if self.workers.ray_died:
+        if self.workers.ray_failed:
             self.take_over()
             self.workers.restart_ray()
         elif new_ranks or self.workers.actor_is_new:
@@ -213,7 +213,7 @@ class Saver:
                 written = result.result()
                 self._saved = step
                 self._reference = written if has_reference(written) else None
-            except (OSError, WorkerDied) as error:
+            except (OSError, WorkerFailed) as error:
                 self._warn(step, error)
         return self._saved == self.step
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlinf.config.derive import Plan
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import Config
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.runners import checkpoint
 from rlinf.runners.branches import checkpoint_to_continue, leave_branch
 from rlinf.runners.demonstrations import data_folders, decode_pictures
@@ -47,7 +47,7 @@ def sft(config: Config, plan: Plan) -> int:
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}; runner.resume_dir=auto continues this run")
             return stopped.exit_code
-        except WorkerDied:
+        except WorkerFailed:
             if (run.checkpoints / checkpoint.LATEST).exists():
                 run.console.note("runner.resume_dir=auto continues from the newest checkpoint")
             raise

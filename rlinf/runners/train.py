@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from rlinf.cluster import cluster
 from rlinf.config.derive import Plan
 from rlinf.config.schema import Config
-from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, NumericsError, OutOfMemory, UserError, WorkerFailed
 from rlinf.metrics.timeline import Span
 from rlinf.metrics.types import Metrics
 from rlinf.runners.closing import close_run
@@ -44,7 +44,7 @@ from rlinf.runners.warmup import initial_weights
 from rlinf.runners.workers import Workers
 
 # What ends a run in spite of all repairs; the last complete iteration is saved then.
-ENDS_RUN = (WorkerDied, EnvironmentFailure, OutOfMemory)
+ENDS_RUN = (WorkerFailed, EnvironmentFailure, OutOfMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Training:
 def training_loop(t: Training) -> None:
     """Iterations until all are complete; after each what is due: evaluation, log, checkpoint.
 
-    Each part is done again if a worker dies of it; see `Recovery.retry`.
+    Each part is repeated if a worker fails; see `Recovery.retry`.
     """
     runner = t.config.runner
     while t.saver.step < t.total:
@@ -83,7 +83,7 @@ def training_loop(t: Training) -> None:
             if due(runner.val_check_interval, step, t.total):
                 metrics |= t.recovery.retry(lambda: evaluate(t))
                 if t.saver.step < step:
-                    continue  # the actor died meanwhile
+                    continue  # the actor failed meanwhile
             timeline = t.recovery.retry(t.workers.timeline)
         except (Stopped, *ENDS_RUN):
             if t.saver.step == step:  # the checkpoint to come holds this iteration
@@ -124,7 +124,7 @@ def evaluate(t: Training) -> dict[str, float]:
 
 
 def save_last(t: Training) -> None:
-    """The checkpoint of the last iteration; raises RayDied if that was why it was not written."""
+    """The checkpoint of the last iteration; raises RayFailed if that was why it was not written."""
     t.saver.save()
     if not t.saver.finish():
         t.workers.check()

@@ -86,11 +86,11 @@ class Workers:
         self._under_way.clear()
 
     def repair(self, simulators_failed: bool) -> dict[str, int]:
-        """Replaces the workers that died; the others must have been interrupted.
+        """Replaces the workers that failed; the others must have been interrupted.
 
         Where a machine is gone, its workers start on another one, as soon as there is one.
 
-        Actor ranks hold one state together: if one died, or an update was not completed, all are
+        Actor ranks hold one state together: if one failed, or an update was not completed, all are
         replaced. New workers are as at the start of a run: what they have to know is the caller's
         to bring back.
 
@@ -123,12 +123,12 @@ class Workers:
         return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
 
     @property
-    def ray_died(self) -> bool:
+    def ray_failed(self) -> bool:
         """Whether the Ray that the run started ended, and all workers with it."""
         return not health.is_good()
 
     def check(self) -> None:
-        """Raises RayDied where `ray_died`."""
+        """Raises RayFailed where `ray_failed`."""
         health.check()
 
     def restart_ray(self) -> dict[str, int]:
@@ -289,7 +289,7 @@ class Workers:
         """Every rank continues from its host copy; returns whether there is a complete one.
 
         Raises:
-            WorkerDied: also where a rank does not answer within a third of the grace time that a
+            WorkerFailed: also where a rank does not answer within a third of the grace time that a
                 run has to stop.
         """
         runner = self.config.runner

@@ -27,7 +27,7 @@ from rlinf.envs.hosting import hosted
 from rlinf.envs.hosting.launchers import obtain, release
 from rlinf.envs.hosting.process import GRACE_S, HostProcess, outcomes
 from rlinf.envs.hosting.replay import History
-from rlinf.errors import EnvironmentFailure, WorkerDied
+from rlinf.errors import EnvironmentFailure, WorkerFailed
 from rlinf.registry import Hosting
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class ProcessBatch:
 
     Raises:
         EnvironmentFailure: a sub-process failed `retries + 1` times in a row.
-        WorkerDied: one ended before its simulator had ever shown anything.
+        WorkerFailed: one ended before its simulator had ever shown anything.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class ProcessBatch:
     ) -> list[Any]:
         """Calls a method in all sub-processes at once; its results in order of the envs."""
         if not self._hosts:
-            raise WorkerDied(f"{method}: the simulator processes have ended")
+            raise WorkerFailed(f"{method}: the simulator processes have ended")
         arguments = arguments or [()] * len(self._hosts)
         timeout_s = timeout_s or self.step_timeout_s
         try:
@@ -194,8 +194,8 @@ class ProcessBatch:
         for index, own in arguments.items():
             try:
                 self._hosts[index].request(method, own, timeout_s)
-            except WorkerDied as died:
-                results[index] = died
+            except WorkerFailed as failure:
+                results[index] = failure
         asked = {i: self._hosts[i] for i in arguments if i not in results}
         return results | outcomes(asked, timeout_s)
 

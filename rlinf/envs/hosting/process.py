@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlinf.envs.hosting.wire import decode, encode
-from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 
 GRACE_S = 5.0  # what a sub-process that exceeded its time, or was told to end, may still take
 
@@ -95,7 +95,7 @@ class HostProcess:
 
         Raises:
             UserError, EnvironmentFailure: as raised by the hosted object.
-            WorkerDied: the sub-process ended.
+            WorkerFailed: the sub-process ended.
         """
         try:
             message = self.channel.recv_bytes()
@@ -128,10 +128,10 @@ class HostProcess:
         self._arrays.close()
         return code
 
-    def silence(self, timeout_s: float) -> WorkerDied:
+    def silence(self, timeout_s: float) -> WorkerFailed:
         """The error for a sub-process that hangs."""
-        return WorkerDied(
-            f"the simulator process of {self._name} gave no answer to {self._doing} within "
+        return WorkerFailed(
+            f"the simulator process of {self._name} timed out: {self._doing} took longer than "
             f"{timeout_s:g} s\n  its output: {self._log_file}"
         )
 
@@ -143,14 +143,14 @@ class HostProcess:
             rest = rest[self._arrays.readinto(rest) :]
         return buffer
 
-    def _death(self) -> WorkerDied:
+    def _death(self) -> WorkerFailed:
         code = self.end(time.monotonic() + GRACE_S)
         if code is None:
             how = "its fork server"
         else:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         words = os.pread(self._last_words.fileno(), 1 << 16, 0).decode(errors="replace").strip()
-        return WorkerDied(
+        return WorkerFailed(
             f"the simulator process of {self._name} ended with {how} during {self._doing}\n"
             f"{words or 'It left no traceback.'}\n  its output: {self._log_file}"
         )
@@ -174,6 +174,6 @@ def outcomes(hosts: Mapping[int, HostProcess], timeout_s: float) -> dict[int, An
             index = waiting.pop(channel)
             try:
                 results[index] = hosts[index].reply()
-            except (EnvironmentFailure, WorkerDied) as failure:
+            except (EnvironmentFailure, WorkerFailed) as failure:
                 results[index] = failure
     return results

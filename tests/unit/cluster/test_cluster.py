@@ -19,7 +19,7 @@ from rlinf.cluster.cluster import start
 from rlinf.cluster.local import START_ATTEMPTS
 from rlinf.cluster.remover import PrivateFolder
 from rlinf.config.load import load
-from rlinf.errors import RayDied, UserError, WorkerDied
+from rlinf.errors import RayFailed, UserError, WorkerFailed
 
 
 def test_an_address_where_no_cluster_is_ends_at_once_with_what_to_do(tmp_path: Path):
@@ -64,7 +64,7 @@ def test_a_machine_too_busy_for_ray_is_given_up_after_a_few_attempts(monkeypatch
     tried = start_with(monkeypatch, SLOW)
     monkeypatch.setattr(limits, "daemons_alive", lambda: True)
     loaded = load("toy_ppo_mlp", [])
-    told = pytest.raises(WorkerDied, match="this machine is overloaded")
+    told = pytest.raises(WorkerFailed, match="this machine is overloaded")
     with told, start(loaded.config, loaded.plan.nodes):
         pass
     assert tried == ["local"] * START_ATTEMPTS
@@ -133,7 +133,7 @@ def test_ray_on_one_machine_is_reached_by_no_other_and_starts_again_when_it_ende
             raylet.kill()
             while health.is_good():  # it takes a moment until all its threads are gone
                 time.sleep(0.05)
-            with pytest.raises(RayDied, match=r"raylet.*exited with code -9"):
+            with pytest.raises(RayFailed, match=r"raylet.*exited with code -9"):
                 health.check()
             (lost,) = cluster.node_ids
             cluster.restart()

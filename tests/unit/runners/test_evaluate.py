@@ -8,7 +8,7 @@ import pytest
 
 from rlinf.config.load import load
 from rlinf.data.types import EpisodeResult, Start
-from rlinf.errors import WorkerDied
+from rlinf.errors import WorkerFailed
 from rlinf.metrics.journal import Journal
 from rlinf.runners import evaluate
 
@@ -22,10 +22,10 @@ def test_an_evaluation_whose_workers_or_ray_end_says_how_it_goes_on(
 
     def fail(*_: object) -> None:
         Journal(tmp_path / evaluate.JOURNAL / "env0-0.jsonl").append(0, [EPISODE])
-        raise WorkerDied("a worker ended")
+        raise WorkerFailed("a worker ended")
 
     monkeypatch.setattr(evaluate, "open_evaluation", fail)
-    with pytest.raises(WorkerDied):
+    with pytest.raises(WorkerFailed):
         evaluate.evaluate(loaded.config, loaded.plan)
     said = (tmp_path / "run.log").read_text()
     assert "1 episodes are kept; runner.resume_dir=auto continues this evaluation" in said

@@ -8,7 +8,7 @@ import pytest
 
 from rlinf.config.placement import ProcessPlacement
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.runners.host_copy import HostCopy, allocate
 
 
@@ -122,7 +122,7 @@ def test_a_copy_counts_only_if_every_rank_has_completed_it():
     copy.write()
     assert copy.exists and copy.read(1.0) and actor.read == 1
     copy.write()
-    actor.failure = WorkerDied("while it copied")
+    actor.failure = WorkerFailed("while it copied")
     assert not copy.read(1.0) and actor.read == 1
 
 

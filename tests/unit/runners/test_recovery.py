@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from rlinf.config.load import load
-from rlinf.errors import OutOfMemory, RayDied, WorkerDied
+from rlinf.errors import OutOfMemory, RayFailed, WorkerFailed
 from rlinf.runners.recovery import Recovery
 
 
 class Workers:
     """Notes the sizes that new actor ranks are given."""
 
-    ray_died = False
+    ray_failed = False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -68,15 +68,15 @@ def test_where_ray_ended_it_starts_again_and_what_arrived_is_kept_before(recover
 
     def restart() -> dict[str, int]:
         order.append("restart")
-        workers.ray_died = False
+        workers.ray_failed = False
         return {"ray": 1, "rollout": 1, "env": 2, "actor": 1}
 
     workers: Any = recovery.workers
-    workers.ray_died, workers.restart_ray = True, restart
+    workers.ray_failed, workers.restart_ray = True, restart
     recovery.collector.drop = lambda: order.append("drop")
     recovery.saver.take_over = lambda: order.append("take over")
     recovery.saver.rewind = lambda actor_lost: order.append(f"rewind {actor_lost}")
-    assert recovery.retry(failing(RayDied("raylet ended"))) == "done"
+    assert recovery.retry(failing(RayFailed("raylet ended"))) == "done"
     assert order == ["drop", "take over", "restart", "rewind True"]
     assert recovery.faults({})["faults/ray_restarts"] == 1
 
@@ -88,8 +88,8 @@ def test_where_less_does_not_help_nothing_is_tried_again(recovery: Recovery):
 
 
 def test_failures_in_a_row_are_bounded_and_a_success_forgives_them(recovery: Recovery):
-    few = [WorkerDied("gone")] * recovery.limit
+    few = [WorkerFailed("gone")] * recovery.limit
     assert recovery.retry(failing(*few)) == "done"
     assert recovery.retry(failing(*few)) == "done"
-    with pytest.raises(WorkerDied):
-        recovery.retry(failing(*few, WorkerDied("gone")))
+    with pytest.raises(WorkerFailed):
+        recovery.retry(failing(*few, WorkerFailed("gone")))

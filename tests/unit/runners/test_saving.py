@@ -13,7 +13,7 @@ import pytest
 from rlinf.config.load import load
 from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
-from rlinf.errors import UserError, WorkerDied
+from rlinf.errors import UserError, WorkerFailed
 from rlinf.runners import checkpoint
 from rlinf.runners.saving import Saver, pack_states, regroup, unpack_states
 
@@ -107,7 +107,7 @@ class Workers:
         """
         self.done, self.updating, self.there = [], True, there
         self.host_copy = Copy(self.done) if copied else None
-        self.ray_died = self.actor_is_new = False
+        self.ray_failed = self.actor_is_new = False
 
     def unstoppable(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -180,11 +180,11 @@ def test_a_run_that_ends_during_an_update_saves_the_iteration_before_it(
 
 def test_a_run_that_ends_with_ray_starts_it_again_to_save_the_last_iteration(tmp_path: Path):
     workers = Workers()
-    workers.ray_died, workers.updating = True, False
+    workers.ray_failed, workers.updating = True, False
 
     def restart() -> None:
         workers.done.append("restart")
-        workers.ray_died, workers.updating = False, True
+        workers.ray_failed, workers.updating = False, True
 
     def restore() -> None:
         workers.done.append("restore")
@@ -217,11 +217,11 @@ def test_a_rank_that_dies_while_it_takes_its_state_back_is_not_taken_for_a_new_o
     workers = Workers()
 
     def die() -> None:
-        raise WorkerDied("actor[1] died during restore()")
+        raise WorkerFailed("actor[1] exited during restore()")
 
     workers.restored = die
     saver = saver_of(workers, tmp_path)
-    with pytest.raises(WorkerDied):  # so that the ranks are replaced once more
+    with pytest.raises(WorkerFailed):  # so that the ranks are replaced once more
         saver.rewind(actor_lost=True)
     assert saver.step == 7
 
@@ -251,7 +251,7 @@ def test_an_actor_that_dies_when_a_checkpoint_begins_leaves_the_older_ones(tmp_p
     workers.updating, warnings = False, []
 
     def die(_: Path, with_reference: bool) -> None:
-        raise WorkerDied("actor[1] died during save()")
+        raise WorkerFailed("actor[1] exited during save()")
 
     workers.begin_to_save_actor = die
     saver = saver_of(workers, tmp_path)

@@ -15,7 +15,7 @@ from rlinf.cli import main
 from rlinf.config.load import load
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation
-from rlinf.errors import WorkerDied
+from rlinf.errors import WorkerFailed
 from rlinf.imitation.lerobot.write import Writer
 from rlinf.metrics.types import Metrics
 from rlinf.models.base import Policy, Sampling
@@ -84,7 +84,7 @@ def test_a_run_whose_workers_end_says_how_it_goes_on(tmp_path, data, capsys, mon
 
     def fail(learners: Learners, first: int, end: int) -> Metrics:
         if first == 4:
-            raise WorkerDied("a worker ended")
+            raise WorkerFailed("a worker ended")
         return train(learners, first, end)
 
     monkeypatch.setattr(Learners, "train", fail)

@@ -14,7 +14,7 @@ import pytest
 
 from rlinf.envs.hosting.fork_server import ForkServer, obtain, release
 from rlinf.envs.hosting.process import HostProcess
-from rlinf.errors import WorkerDied
+from rlinf.errors import WorkerFailed
 from rlinf.registry import Hosting
 
 FOLDER = "tests.unit.envs.hosting.modules"
@@ -120,7 +120,7 @@ def test_what_a_fork_server_cannot_import_fails_in_the_sub_process_that_needs_it
 ):
     broken = fork_server("broken")
     host = begin(broken)
-    with pytest.raises(WorkerDied, match="ImportError: this library is not installed"):
+    with pytest.raises(WorkerFailed, match="ImportError: this library is not installed"):
         ask(host, "build", TELLER, f"{FOLDER}.broken")
     other = begin(broken)
     ask(other, "build", TELLER)  # which does not need it

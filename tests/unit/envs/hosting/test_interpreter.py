@@ -14,7 +14,7 @@ from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.toy.reach import ToyReach
-from rlinf.errors import EnvironmentFailure, UserError, WorkerDied
+from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 from rlinf.registry import Hosting
 from tests import pythons
 from tests.unit.envs.hosting.test_batch import RULES, SETTINGS, SIZE, assert_equal, run, starts
@@ -77,7 +77,7 @@ def test_an_interpreter_that_is_not_there_is_named_with_what_to_do(tmp_path):
 
 
 def test_what_the_other_python_lacks_arrives_with_its_traceback(other, tmp_path):
-    with pytest.raises(WorkerDied, match="No module named 'rlinf_no_such_simulator'"):
+    with pytest.raises(WorkerFailed, match="No module named 'rlinf_no_such_simulator'"):
         batch(other[1], tmp_path, GUEST, ends_by="import")
 
 
