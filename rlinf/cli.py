@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
-from rlinf.config.dialect import Dialect
+from rlinf.config.dialect import ConfigDialect
 from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerFailed
 from rlinf.registry import assets, benchmarks, resolve
 from rlinf.safe_path import leave_out_working_folder
@@ -195,7 +195,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     command.add_argument(
         "--dialect",
-        choices=get_args(Dialect),
+        choices=get_args(ConfigDialect),
         help="version it is for; the default is guessed from its keys",
     )
 

@@ -87,7 +87,7 @@ class Renderer:
 
 
 @dataclass(frozen=True, slots=True)
-class Expert:
+class ExpertSpec:
     """A scripted expert for one task."""
 
     make: str
@@ -118,7 +118,7 @@ class SimulatorSpec:
     """None: it draws without one."""
     assets: str | None = None
     """Function that lists its `Asset`s, for `rlinf assets download`; None: it needs none."""
-    experts: Mapping[str, Expert] = field(default_factory=dict)
+    experts: Mapping[str, ExpertSpec] = field(default_factory=dict)
     """`imitation.expert` -> scripted expert."""
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     """`rlinf eval --benchmark` -> function that gives the `Benchmark`."""
@@ -160,7 +160,7 @@ def simulator(name: str) -> SimulatorSpec:
     return choose(simulators(), name)
 
 
-def experts() -> dict[str, tuple[str, Expert]]:
+def experts() -> dict[str, tuple[str, ExpertSpec]]:
     """`imitation.expert` -> its simulator and the expert."""
     return {
         name: (simulator, expert)

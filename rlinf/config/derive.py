@@ -55,7 +55,7 @@ class BatchPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ProcessMemory:
     """Estimated host memory of one process of a component, or of a shared store."""
 
     owner: str
@@ -81,7 +81,7 @@ class Plan:
     shard_size: int  # actor ranks that hold one copy of the weights together
     iterations: int
     host_copy_bytes: int  # of the actor's state on a node after each iteration; 0: there is no copy
-    memory: tuple[Memory, ...]
+    memory: tuple[ProcessMemory, ...]
 
     @property
     def on_accelerators(self) -> bool:
@@ -296,7 +296,7 @@ def _policy_cores(config: Config, placement: Placement, cores: int, train: EnvPl
 
 def _memory(
     config: Config, placement: Placement, train: EnvPlan, evaluation: EnvPlan, batch: BatchPlan
-) -> list[Memory]:
+) -> list[ProcessMemory]:
     """What each process holds on its host; activations and caches of libraries come on top.
 
     What lies on GPUs is in `memory.py`.
@@ -342,12 +342,12 @@ def _memory(
     }
     # A checkpoint is copied to host memory, from where it is written while training goes on.
     copied = {"actor": (("copy for a checkpoint", state * trains),), "rollout": ()}
-    found = [Memory("env", len(placement["env"]), (("process", PROCESS_BYTES), *simulators))]
+    found = [ProcessMemory("env", len(placement["env"]), (("process", PROCESS_BYTES), *simulators))]
     for name in ("rollout", "actor"):
         on_gpu = placement[name][0].kind == "accelerator"
         held = (on_host if on_gpu else weights)[name]
         parts = (("process", PROCESS_BYTES), *held, *copied[name])
-        found.append(Memory(name, len(placement[name]), parts))
+        found.append(ProcessMemory(name, len(placement[name]), parts))
     algorithm = config.algorithm
     rollouts = 1 + algorithm.max_refills / algorithm.rollout_epoch
     observations = round(batch.samples * rollouts) * model.observation_bytes(
@@ -355,9 +355,9 @@ def _memory(
     )
     sent = trained * _BYTES[model.precision]  # in the rollout's format
     store = (("observations of one iteration", observations * trains), ("weights", sent * trains))
-    found.append(Memory("object store", 1, store))
+    found.append(ProcessMemory("object store", 1, store))
     host_copy = host_copy_bytes(config, placement)
     if trains and host_copy:
         nodes = len({process.node for process in placement["actor"]})
-        found.append(Memory("recovery copy", nodes, (("policy and optimizer", host_copy),)))
+        found.append(ProcessMemory("recovery copy", nodes, (("policy and optimizer", host_copy),)))
     return found

@@ -12,7 +12,7 @@ from rlinf.config import tree
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
 
-Dialect = Literal["v0.1", "v0.2", "v0.3"]
+ConfigDialect = Literal["v0.1", "v0.2", "v0.3"]
 
 GROUPS = ("env/", "model/", "training_backend/", "weight_syncer/")
 """Beginnings of entries of their defaults lists; ours have groups of one word (`env@env.train`)."""
@@ -46,7 +46,7 @@ MARKS = (
 _ENOUGH = 4
 """Marks that make a file theirs; a fragment of their documentation has fewer."""
 
-_SINCE: tuple[tuple[Dialect, tuple[str, ...]], ...] = (
+_SINCE: tuple[tuple[ConfigDialect, tuple[str, ...]], ...] = (
     (
         "v0.3",
         (
@@ -88,7 +88,7 @@ def is_foreign(plain: Tree) -> bool:
     return marks + sum(entry.startswith(GROUPS) for entry in defaults(plain)) >= _ENOUGH
 
 
-def guess(plain: Tree) -> Dialect:
+def guess(plain: Tree) -> ConfigDialect:
     """The oldest version that has the newest of the keys; v0.1 stands for December 2025 too."""
     for version, keys in _SINCE:
         if any(tree.has(plain, key) for key in keys):

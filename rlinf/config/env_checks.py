@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from rlinf import registry
 from rlinf.config.base import nearest_multiples
@@ -12,11 +11,10 @@ from rlinf.config.placement import plural
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import differences
+from rlinf.data.types import Purpose
 
-Part = Literal["train", "eval"]
 
-
-def used_parts(config: Config, purpose: str = "") -> tuple[Part, ...]:
+def used_parts(config: Config, purpose: str = "") -> tuple[Purpose, ...]:
     """The environments that a run builds.
 
     Args:
@@ -32,7 +30,7 @@ def used_parts(config: Config, purpose: str = "") -> tuple[Part, ...]:
     return ("train", "eval") if config.runner.evaluates else ("train",)
 
 
-def check(config: Config, part: Part) -> Iterator[Problem]:
+def check(config: Config, part: Purpose) -> Iterator[Problem]:
     """What is wrong with a part wherever its processes are placed."""
     env: EnvConfig = getattr(config.env, part)
     yield from _sizes(part, env, config)
@@ -43,7 +41,7 @@ def check(config: Config, part: Part) -> Iterator[Problem]:
         yield from _trials(config)
 
 
-def check_placed(config: Config, part: Part, placement: Placement) -> Iterator[Problem]:
+def check_placed(config: Config, part: Purpose, placement: Placement) -> Iterator[Problem]:
     """What is wrong with a part on these resources."""
     env: EnvConfig = getattr(config.env, part)
     group = config.env.train.group_size if part == "train" else 1
@@ -68,7 +66,7 @@ def _fewer_epochs(config: Config, unit: int) -> str:
     return f"; {unit} collect as many samples with algorithm.rollout_epoch={epochs:.0f}"
 
 
-def simulator(config: Config, part: Part, placement: Placement) -> Iterator[Problem]:
+def simulator(config: Config, part: Purpose, placement: Placement) -> Iterator[Problem]:
     """What the simulator of a part refuses, on these resources."""
     env: EnvConfig = getattr(config.env, part)
     on_accelerator = placement["env"][0].kind == "accelerator"
@@ -93,7 +91,7 @@ def warnings(config: Config, placement: Placement, purpose: str = "") -> list[st
     ]
 
 
-def _sizes(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+def _sizes(part: Purpose, env: EnvConfig, config: Config) -> Iterator[Problem]:
     """The simulator shows what the model reads, in the same sizes."""
     model = config.actor.model
     given, wanted = env.init_params.spaces(), model.spaces()
@@ -115,7 +113,7 @@ def _sizes(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
         )
 
 
-def _views(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+def _views(part: Purpose, env: EnvConfig, config: Config) -> Iterator[Problem]:
     """There are as many cameras as the model reads; those beyond them are ignored."""
     model = config.actor.model
     shown, wanted = env.init_params.spaces().num_views, model.spaces().num_views
@@ -127,7 +125,7 @@ def _views(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
         )
 
 
-def _names(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+def _names(part: Purpose, env: EnvConfig, config: Config) -> Iterator[Problem]:
     """What the simulator shows is what the model reads, where both say what that is."""
     model, section = config.actor.model, f"env.{part}.init_params"
     shown, wanted = env.init_params.spaces(), model.spaces()
@@ -148,7 +146,7 @@ def _names(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
         )
 
 
-def _conventions(part: Part, env: EnvConfig, config: Config) -> Iterator[Problem]:
+def _conventions(part: Purpose, env: EnvConfig, config: Config) -> Iterator[Problem]:
     """What the model emits can be made what the simulator takes."""
     emitted, taken = config.actor.model.emits(), env.init_params.takes()
     if emitted is None or taken is None:

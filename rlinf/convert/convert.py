@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlinf.config import aliases, checks, dialect, tree
-from rlinf.config.dialect import Dialect
+from rlinf.config.dialect import ConfigDialect
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.config.tree import Tree
@@ -34,7 +34,7 @@ class Converted:
     open: tuple[Problem, ...]  # what is still to be decided before it runs
 
 
-def convert(file: Path, version: Dialect | None = None) -> Converted:
+def convert(file: Path, version: ConfigDialect | None = None) -> Converted:
     """Converts a main file with its groups.
 
     Args:
@@ -76,7 +76,7 @@ def _cannot(file: Path, draft: Draft, foreign: Foreign) -> UserError:
     return UserError("\n".join(lines))
 
 
-def _notes(foreign: Foreign, version: Dialect | None, draft: Draft) -> list[str]:
+def _notes(foreign: Foreign, version: ConfigDialect | None, draft: Draft) -> list[str]:
     notes = (
         [] if version else [f"read as {draft.dialect}, by its keys; `--dialect` decides otherwise"]
     )

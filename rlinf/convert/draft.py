@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlinf.config import tree
-from rlinf.config.dialect import Dialect
+from rlinf.config.dialect import ConfigDialect
 from rlinf.config.tree import Tree
 
 
@@ -15,7 +15,7 @@ class Draft:
     """Each of their keys is taken once: carried over, left out, or lost."""
 
     theirs: Tree
-    dialect: Dialect
+    dialect: ConfigDialect
     ours: Tree = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     """Our key -> why its line says what it says."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any
 
 from rlinf.assets.maniskill import PLATE_PREFIX
 from rlinf.config import tree
 from rlinf.config.refused import ABSENT
 from rlinf.convert.draft import Draft
+from rlinf.data.types import Purpose
 from rlinf.envs.libero.config import TASKS, TRIALS
 from rlinf.registry import simulators
 
-Part = Literal["train", "eval"]
-
 _ENVS = 16  # sub-envs where their file gives no number
-_PARTS: tuple[Part, Part] = ("train", "eval")
+_PARTS: tuple[Purpose, Purpose] = ("train", "eval")
 
 CONTROLLERS = {
     "widowx_bridge": "arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
@@ -62,7 +61,7 @@ def _share_sections(draft: Draft) -> None:
             tree.put(draft.theirs, f"env.{part}", deepcopy(section))
 
 
-def _lose_simulator(draft: Draft, part: Part, name: Any) -> None:
+def _lose_simulator(draft: Draft, part: Purpose, name: Any) -> None:
     if name is None:
         draft.lose(
             f"env.{part}: nothing says which simulator it is for",
@@ -75,7 +74,7 @@ def _lose_simulator(draft: Draft, part: Part, name: Any) -> None:
     )
 
 
-def _by_content(draft: Draft, part: Part) -> str | None:
+def _by_content(draft: Draft, part: Purpose) -> str | None:
     if draft.look(f"env.{part}.task_suite_name", f"env.{part}.init_params.task_suite_name"):
         return "libero"
     return "maniskill" if draft.look(f"env.{part}.init_params.id") else None
@@ -84,7 +83,7 @@ def _by_content(draft: Draft, part: Part) -> str | None:
 # --- simulators ----------------------------------------------------------------------------------
 
 
-def _convert_maniskill(draft: Draft, part: Part, setup: Any) -> None:
+def _convert_maniskill(draft: Draft, part: Purpose, setup: Any) -> None:
     params = f"env.{part}.init_params"
     task = str(draft.take(f"{params}.id"))
     here = _RENAMED_TASKS.get(task, task)
@@ -101,7 +100,7 @@ def _convert_maniskill(draft: Draft, part: Part, setup: Any) -> None:
     _convert_reward(draft, part, here)
 
 
-def _convert_isaaclab(draft: Draft, part: Part) -> None:
+def _convert_isaaclab(draft: Draft, part: Purpose) -> None:
     params = f"env.{part}.init_params"
     draft.carry(f"{params}.id")
     draft.carry(f"{params}.instruction", f"{params}.task_description")
@@ -137,7 +136,7 @@ def _convert_controller(draft: Draft, params: str, setup: Any) -> None:
         draft.put(f"{params}.control_mode", given)
 
 
-def _convert_reward(draft: Draft, part: Part, task: str) -> None:
+def _convert_reward(draft: Draft, part: Purpose, task: str) -> None:
     params = f"env.{part}.init_params"
     mode = draft.take(f"env.{part}.reward_mode")
     staged = task.startswith((PLATE_PREFIX, _SETTLES))
@@ -162,7 +161,7 @@ def _convert_reward(draft: Draft, part: Part, task: str) -> None:
         draft.lose(f"env.{part}.reward_mode = {mode}: not known to `rlinf convert`", "choose raw")
 
 
-def _convert_libero(draft: Draft, part: Part) -> None:
+def _convert_libero(draft: Draft, part: Purpose) -> None:
     env, params = f"env.{part}", f"env.{part}.init_params"
     suite = draft.take(f"{env}.task_suite_name", f"{params}.task_suite_name")
     draft.put(f"{params}.task_suite_name", suite)
@@ -231,7 +230,7 @@ def _convert_rollout_steps(draft: Draft) -> None:
     draft.put(f"{env}.max_steps_per_rollout_epoch", steps, remark)
 
 
-def _convert_common(draft: Draft, part: Part) -> None:
+def _convert_common(draft: Draft, part: Purpose) -> None:
     env = f"env.{part}"
     limits = [f"{env}.max_episode_steps", f"{env}.init_params.max_episode_steps"]
     draft.put(f"{env}.max_episode_steps", draft.take(*limits) or draft.look(_LIMIT))

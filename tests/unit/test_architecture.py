@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,22 @@ def test_only_the_cluster_imports_ray_and_only_runners_and_the_command_import_th
     found = list(imports())
     assert {here for here, there, _ in found if there == "ray"} == {"cluster"}
     assert {here for here, there, _ in found if there == "cluster"} <= {"runners", "cli"}
+
+
+def test_a_class_has_its_name_to_itself():
+    defined = Counter(
+        name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        for name in _defined(node)
+        if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name)  # classes and aliases; constants are capitals
+    )
+    assert not [name for name, times in defined.items() if times > 1]
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []

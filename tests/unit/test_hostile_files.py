@@ -117,10 +117,10 @@ def proprio_projector(folder: Path, bomb: Bomb) -> None:
 
 def libero_start_states(folder: Path, bomb: Bomb) -> None:
     pytest.importorskip("libero")
-    from rlinf.envs.libero.suites import Task
+    from rlinf.envs.libero.suites import SuiteTask
 
     torch.save(np.array([bomb] * 50), folder / "states")
-    Task("libero_spatial", "do it", folder / "problem", folder / "states").init_states()
+    SuiteTask("libero_spatial", "do it", folder / "problem", folder / "states").init_states()
 
 
 def running_episodes(folder: Path, bomb: Bomb) -> None:

@@ -15,7 +15,7 @@ from rlinf.envs.libero.config import TRIALS, LiberoParams
 from rlinf.envs.libero.suites import tasks_of
 
 if TYPE_CHECKING:
-    from rlinf.envs.libero.scene import Scene
+    from rlinf.envs.libero.scene import LiberoScene
 
 
 class LiberoEnv:
@@ -35,7 +35,7 @@ class LiberoEnv:
         self._listed = tasks_of(params)
         self.tasks: Sequence[str] = tuple(task.instruction for task in self._listed)
         self._states: dict[int, np.ndarray] = {}  # of the tasks used so far
-        self._scenes: list[Scene | None] = [None] * num_envs
+        self._scenes: list[LiberoScene | None] = [None] * num_envs
         self._task = np.full(num_envs, -1)  # of each env's scene
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
@@ -67,7 +67,7 @@ class LiberoEnv:
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return np.stack([self.scene(env).picture() for env in ids.tolist()])
 
-    def scene(self, env: int) -> Scene:
+    def scene(self, env: int) -> LiberoScene:
         """The scene of an env that was reset."""
         scene = self._scenes[env]
         assert scene is not None, f"env {env} was never reset"
@@ -85,9 +85,9 @@ class LiberoEnv:
                 scene.close()
         self._scenes = [None] * self.num_envs
 
-    def _scene_for(self, env: int, task: int) -> Scene:
+    def _scene_for(self, env: int, task: int) -> LiberoScene:
         """The scene of `task` in env `env`, built if that env has another."""
-        from rlinf.envs.libero.scene import Scene  # imports MuJoCo, which asks for a renderer
+        from rlinf.envs.libero.scene import LiberoScene  # imports MuJoCo, which asks for a renderer
 
         if self._scenes[env] is None or self._task[env] != task:
             if (old := self._scenes[env]) is not None:
@@ -95,7 +95,7 @@ class LiberoEnv:
                 old.close()
             if task not in self._states:
                 self._states[task] = self._listed[task].init_states()
-            self._scenes[env] = Scene(
+            self._scenes[env] = LiberoScene(
                 self._listed[task].problem,
                 self._states[task],
                 self._protocol,

@@ -16,7 +16,7 @@ from rlinf.errors import UserError
 
 if TYPE_CHECKING:
     from rlinf.config.imitation import ImitationConfig
-    from rlinf.envs.libero.scene import Scene
+    from rlinf.envs.libero.scene import LiberoScene
 
 METRES_PER_UNIT = 0.05  # goal displacement of a translation action of 1
 GAIN = 1.2
@@ -31,7 +31,7 @@ OPEN, CLOSED = -1.0, 1.0
 class PickPlaceExpert:
     """One episode of "pick up the black bowl ... and place it on the plate"."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: LiberoScene) -> None:
         self._scene = scene
         self._bowl, self._plate = scene.objects_of_interest
         self._going_down = self._releasing = False

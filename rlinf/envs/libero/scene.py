@@ -12,7 +12,7 @@ import numpy as np
 from rlinf.envs.libero.config import Protocol
 from rlinf.envs.libero.conventions import HOLD, proprioception
 from rlinf.envs.libero.physics import one_pass
-from rlinf.envs.libero.snapshots import Snapshot
+from rlinf.envs.libero.snapshots import LiberoSnapshot
 
 if TYPE_CHECKING:
     from robosuite.environments.base import MujocoEnv
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TRIES = 50  # placements of objects that overlap are drawn anew
 
 
-class Scene:
+class LiberoScene:
     """A built scene; equal resets and actions give equal bits, whatever was simulated before.
 
     A reset keeps the compiled model and the renderer, which takes a ninth of the time that LIBERO's
@@ -49,7 +49,7 @@ class Scene:
             self._env = _build(problem, cameras, protocol.camera_size)
         if fast:
             draw_fast(self._env)
-        self._snapshot = Snapshot(self._env, cameras)
+        self._snapshot = LiberoSnapshot(self._env, cameras)
 
     def reset(self, trial: int, seed: int) -> None:
         """Puts the scene into a recorded start state and lets it settle.

@@ -35,7 +35,7 @@ _PLACES = (
 """What MuJoCo's renderer reads of its data: where bodies, shapes, marks, cameras and lights are."""
 
 
-class Snapshot:
+class LiberoSnapshot:
     """The moment of an env's latest observation.
 
     robosuite's image sensors are replaced by one that takes the snapshot, so that the moment is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlinf.registry import Expert, Hosting, Renderer, SimulatorSpec
+from rlinf.registry import ExpertSpec, Hosting, Renderer, SimulatorSpec
 
 SPEC = SimulatorSpec(
     settings="rlinf.envs.libero.config:LiberoParams",
@@ -17,5 +17,7 @@ SPEC = SimulatorSpec(
     package="libero",
     renderer=Renderer("rlinf.envs.libero.opengl:draw", ("egl", "osmesa")),
     assets="rlinf.assets.libero:assets",
-    experts={"libero_pick_place": Expert("rlinf.envs.libero.experts:pick_place", "libero_spatial")},
+    experts={
+        "libero_pick_place": ExpertSpec("rlinf.envs.libero.experts:pick_place", "libero_spatial")
+    },
 )

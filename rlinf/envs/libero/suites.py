@@ -25,7 +25,7 @@ _ARRAYS: list[Any] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SuiteTask:
     """One task of a suite."""
 
     suite: str
@@ -51,7 +51,7 @@ class Task:
         return states
 
 
-def tasks_of(params: LiberoParams) -> tuple[Task, ...]:
+def tasks_of(params: LiberoParams) -> tuple[SuiteTask, ...]:
     """The chosen tasks of a suite, in the package's order. LIBERO must have been prepared."""
     from libero.libero.benchmark import task_maps
 
@@ -61,7 +61,7 @@ def tasks_of(params: LiberoParams) -> tuple[Task, ...]:
         suite = suites[index]
         listed = list(task_maps[suite].values())[index - suites.index(suite)]
         found.append(
-            Task(
+            SuiteTask(
                 suite=suite,
                 instruction=listed.language,
                 problem=root / "bddl_files" / listed.problem_folder / listed.bddl_file,

@@ -16,24 +16,24 @@ _OF_THE_BUILD = ("_init_raw_obs", "_init_raw_state", "_last_obs")
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ManiskillSnapshot:
     """Bodies and joints, targets of the controllers, and what the task itself keeps in tensors."""
 
     state: dict[str, Any]  # as of `BaseEnv.get_state_dict`, on the CPU
     books: dict[str, Any]  # attributes of the env that are tensors, or dicts of tensors
 
 
-def take(env: BaseEnv) -> Snapshot:
+def take(env: BaseEnv) -> ManiskillSnapshot:
     """The present state of all envs of a simulator."""
     books = {
         name: common.to_cpu_tensor(value)
         for name, value in vars(env).items()
         if name not in _OF_THE_BUILD and _is_book(value)
     }
-    return Snapshot(common.to_cpu_tensor(env.get_state_dict()), _copied(books))
+    return ManiskillSnapshot(common.to_cpu_tensor(env.get_state_dict()), _copied(books))
 
 
-def restore(env: BaseEnv, kept: Snapshot) -> None:
+def restore(env: BaseEnv, kept: ManiskillSnapshot) -> None:
     """Brings a newly built env into the state of `take`.
 
     Contacts and the solver's own memory are not part of it: what follows agrees with what would

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlinf.registry import Expert, Hosting, Renderer, SimulatorSpec
+from rlinf.registry import ExpertSpec, Hosting, Renderer, SimulatorSpec
 
 SPEC = SimulatorSpec(
     settings="rlinf.envs.maniskill.config:ManiskillParams",
@@ -22,6 +22,8 @@ SPEC = SimulatorSpec(
     package="mani_skill",
     renderer=Renderer("rlinf.envs.maniskill.drawing:draw", ("gpu",)),
     assets="rlinf.assets.maniskill:assets",
-    experts={"push_cube": Expert("rlinf.envs.maniskill.demonstrators:push_cube", "PushCube-v1")},
+    experts={
+        "push_cube": ExpertSpec("rlinf.envs.maniskill.demonstrators:push_cube", "PushCube-v1")
+    },
     benchmarks={"maniskill_ood": "rlinf.envs.maniskill.put_on_plate.benchmark:ood"},
 )

@@ -16,7 +16,7 @@ _WIDOWX = "widowx250s_bridgedataset_flat_table"
 _ALL_SETS = ("train", "test", "all")
 
 
-class Task(NamedTuple):
+class RobotTask(NamedTuple):
     """A task with one robot."""
 
     robot: str
@@ -76,33 +76,33 @@ VIEWS = ("main", "wrist")
 """What models call the pictures of a task, in their order; a second one is that of a wrist."""
 
 
-def _bridge(starts: int) -> Task:
-    return Task(_WIDOWX, None, 1, _STAGED, starts, has_state=False)
+def _bridge(starts: int) -> RobotTask:
+    return RobotTask(_WIDOWX, None, 1, _STAGED, starts, has_state=False)
 
 
-def _plate(*sets: str) -> Task:
-    return Task(_WIDOWX, None, 1, _STAGED, has_state=False, object_sets=sets or _ALL_SETS)
+def _plate(*sets: str) -> RobotTask:
+    return RobotTask(_WIDOWX, None, 1, _STAGED, has_state=False, object_sets=sets or _ALL_SETS)
 
 
-TASKS: Mapping[str, Task] = {
-    "AssemblingKits-v1": Task("panda_wristcam", None, 2, _ONLY_SPARSE),
-    "LiftPegUpright-v1": Task("panda", 32),
-    "PegInsertionSide-v1": Task("panda_wristcam", 43, 2),
-    "PickClutterYCB-v1": Task("panda", None, 1, _ONLY_SPARSE),
-    "PickCube-v1": Task("panda", 42),
-    "PickCubeSO100-v1": Task("so100", 36),
-    "PickSingleYCB-v1": Task("panda_wristcam", None, 2),
-    "PlaceSphere-v1": Task("panda", 39),
-    "PlugCharger-v1": Task("panda_wristcam", 46, 2, _ONLY_SPARSE),
-    "PokeCube-v1": Task("panda", 54),
-    "PullCube-v1": Task("panda", 35),
-    "PullCubeTool-v1": Task("panda", 39),
-    "PushCube-v1": Task("panda", 35),
-    "PushT-v1": Task("panda_stick", 31),
-    "RollBall-v1": Task("panda", 44),
-    "StackCube-v1": Task("panda_wristcam", 48, 2),
-    "StackPyramid-v1": Task("panda_wristcam", 64, 2, _ONLY_SPARSE),
-    "TurnFaucet-v1": Task("panda_wristcam", None, 2, _ONLY_SPARSE),
+TASKS: Mapping[str, RobotTask] = {
+    "AssemblingKits-v1": RobotTask("panda_wristcam", None, 2, _ONLY_SPARSE),
+    "LiftPegUpright-v1": RobotTask("panda", 32),
+    "PegInsertionSide-v1": RobotTask("panda_wristcam", 43, 2),
+    "PickClutterYCB-v1": RobotTask("panda", None, 1, _ONLY_SPARSE),
+    "PickCube-v1": RobotTask("panda", 42),
+    "PickCubeSO100-v1": RobotTask("so100", 36),
+    "PickSingleYCB-v1": RobotTask("panda_wristcam", None, 2),
+    "PlaceSphere-v1": RobotTask("panda", 39),
+    "PlugCharger-v1": RobotTask("panda_wristcam", 46, 2, _ONLY_SPARSE),
+    "PokeCube-v1": RobotTask("panda", 54),
+    "PullCube-v1": RobotTask("panda", 35),
+    "PullCubeTool-v1": RobotTask("panda", 39),
+    "PushCube-v1": RobotTask("panda", 35),
+    "PushT-v1": RobotTask("panda_stick", 31),
+    "RollBall-v1": RobotTask("panda", 44),
+    "StackCube-v1": RobotTask("panda_wristcam", 48, 2),
+    "StackPyramid-v1": RobotTask("panda_wristcam", 64, 2, _ONLY_SPARSE),
+    "TurnFaucet-v1": RobotTask("panda_wristcam", None, 2, _ONLY_SPARSE),
     "PutCarrotOnPlateInScene-v1": _bridge(24),
     "PutSpoonOnTableClothInScene-v1": _bridge(24),
     "StackGreenCubeOnYellowCubeBakedTexInScene-v1": _bridge(24),

@@ -26,7 +26,7 @@ def refusal(
     return UserError(f"imitation.data = {root}: {what}", fix)
 
 
-class Folder:
+class DataSetFolder:
     """The folder of a data set. It may be a link itself, or a snapshot in the hub's cache."""
 
     def __init__(self, root: Path) -> None:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 
 from rlinf.errors import UserError
 from rlinf.imitation.lerobot import layout
-from rlinf.imitation.lerobot.paths import Folder, refusal
+from rlinf.imitation.lerobot.paths import DataSetFolder, refusal
 
 V2 = ("v2.0", "v2.1")
 V3 = ("v3.0",)
@@ -80,7 +80,7 @@ class DataSet:
     def __init__(self, root: str) -> None:
         """Reads `meta`; raises UserError where it is missing, damaged or of another version."""
         self.root = Path(root).expanduser()
-        self._folder = Folder(self.root)
+        self._folder = DataSetFolder(self.root)
         path = self._file(layout.INFO)
         if not path.is_file():
             raise self._refuse(

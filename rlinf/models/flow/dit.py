@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Memory = tuple[Tensor, Tensor]
+KvCache = tuple[Tensor, Tensor]
 """Keys and values [B, heads, L, D / heads] of the tokens looked at."""
 
 
@@ -33,7 +33,7 @@ def sine_code(steps: Tensor, width: int) -> Tensor:
     return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
 
-class Attention(nn.Module):
+class CachedAttention(nn.Module):
     """Multi-head attention whose keys and values can be computed once and used again."""
 
     def __init__(self, width: int, heads: int, memory_width: int) -> None:
@@ -44,11 +44,11 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(memory_width, width)
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def memory(self, tokens: Tensor) -> Memory:
+    def memory(self, tokens: Tensor) -> KvCache:
         """Of tokens [B, L, memory width]."""
         return self._split(self.to_k(tokens)), self._split(self.to_v(tokens))
 
-    def forward(self, tokens: Tensor, memory: Memory, mask: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, memory: KvCache, mask: Tensor | None) -> Tensor:
         """[B, S, D] to [B, S, D]; `mask` ([B, 1, 1, L] bool): what may be looked at."""
         query = self._split(self.to_q(tokens))
         mixed = functional.scaled_dot_product_attention(query, *memory, attn_mask=mask)
@@ -97,16 +97,16 @@ class DitBlock(nn.Module):
         super().__init__()
         self.crosses = memory_width is not None
         self.norm1 = AdaptiveNorm(width)
-        self.attn1 = Attention(width, heads, memory_width or width)
+        self.attn1 = CachedAttention(width, heads, memory_width or width)
         self.ff = FeedForward(width, 4 * width)
 
     def forward(
         self,
         tokens: Tensor,
         code: Tensor | None = None,
-        memory: Memory | None = None,
+        memory: KvCache | None = None,
         mask: Tensor | None = None,
-    ) -> Tensor | Memory:
+    ) -> Tensor | KvCache:
         """Of the sequence [B, S, D]; without a code, keys and values of tokens looked at.
 
         Both are this one method, as a sharded block has its weights only inside it.
@@ -148,7 +148,7 @@ class Dit(nn.Module):
         self.proj_out_1 = nn.Linear(width, 2 * width)
         self.proj_out_2 = nn.Linear(width, outputs)
 
-    def memories(self, tokens: Tensor) -> list[Memory | None]:
+    def memories(self, tokens: Tensor) -> list[KvCache | None]:
         """Keys and values of the tokens looked at [B, L, memory width], of each block.
 
         They are the same in every step of a chain.
@@ -156,7 +156,7 @@ class Dit(nn.Module):
         return [block(tokens) if block.crosses else None for block in self.transformer_blocks]
 
     def forward(
-        self, tokens: Tensor, steps: Tensor, memories: list[Memory | None], mask: Tensor | None
+        self, tokens: Tensor, steps: Tensor, memories: list[KvCache | None], mask: Tensor | None
     ) -> Tensor:
         """[B, S, D] at times [B] int64 of 1000 to [B, S, outputs]."""
         code = self.timestep_encoder(steps)
@@ -173,7 +173,7 @@ class SelfAttentionBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attn1 = Attention(width, heads, width)
+        self.attn1 = CachedAttention(width, heads, width)
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width, 4 * width)
 

@@ -14,7 +14,7 @@ from transformers import SiglipVisionModel as Siglip
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
-from rlinf.models.gr00t.folder import Folder
+from rlinf.models.gr00t.folder import Gr00tFolder
 
 Padding = Literal["masked", "flash"]
 _NOT_TAKEN = ("layer_types", "max_window_layers", "rope_scaling", "torch_dtype")
@@ -40,7 +40,7 @@ AttentionInterface.register(_ZERO_AT_PADDING, _zero_at_padding)
 class Backbone(nn.Module):
     """Pictures and a prompt in, one feature of each token out."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Gr00tFolder) -> None:
         super().__init__()
         vision, text = dict(folder.vision), dict(folder.text)
         for name in _NOT_TAKEN:

@@ -16,7 +16,7 @@ from rlinf.errors import UserError
 from rlinf.models.flow.config import FlowConfig
 from rlinf.models.gr00t import folder as folders
 from rlinf.models.gr00t.embodiments import BUILT_IN, Embodiment, embodiment
-from rlinf.models.gr00t.folder import Folder
+from rlinf.models.gr00t.folder import Gr00tFolder
 from rlinf.models.prismatic import conventions
 from rlinf.models.prismatic.conventions import ConventionName
 from rlinf.models.prismatic.weight_files import weight_files
@@ -74,7 +74,7 @@ class Gr00tConfig(FlowConfig):
             raise ValueError("keep_features needs padding: masked, as kept features are padded")
         return self
 
-    def folder(self) -> Folder:
+    def folder(self) -> Gr00tFolder:
         """What the files say."""
         processor = Path(self.processor_path).expanduser() if self.processor_path else None
         return folders.read(Path(self.model_path).expanduser(), processor)
@@ -191,7 +191,7 @@ class Gr00tConfig(FlowConfig):
         tokens = self.kept_tokens(folder)
         return tokens * folder.head.features * _BYTES[self.precision]
 
-    def kept_tokens(self, folder: Folder) -> int:
+    def kept_tokens(self, folder: Gr00tFolder) -> int:
         """L of kept features, the same for all rows: with room for an instruction."""
         views = len(self.resolved_embodiment().views)
         return views * (folder.patches + 16) + _TEMPLATE + KEPT_INSTRUCTION

@@ -18,7 +18,7 @@ from pydantic import ValidationError, model_validator
 
 from rlinf.config.base import Count, Index, Section
 from rlinf.errors import UserError
-from rlinf.models.gr00t.folder import METADATA, Folder
+from rlinf.models.gr00t.folder import METADATA, Gr00tFolder
 from rlinf.models.prismatic.conventions import ConventionName
 
 _SOURCE = re.compile(r"([^\[\]]+)(?:\[(\d+):(\d+)\])?")
@@ -119,7 +119,7 @@ _NEW_SLOT = 31
 _VIEWS = ("main", "wrist", *(f"view {number}" for number in range(3, 9)))
 
 
-def embodiment(name: str, folder: Folder) -> Embodiment:
+def embodiment(name: str, folder: Gr00tFolder) -> Embodiment:
     """The embodiment of a tag, or of a YAML file.
 
     Raises:
@@ -160,7 +160,7 @@ def read(path: Path) -> Embodiment:
         ) from error
 
 
-def _of_metadata(folder: Folder) -> Embodiment:
+def _of_metadata(folder: Gr00tFolder) -> Embodiment:
     """All views, state and actions that the model's metadata has under the tag, in its order."""
     found = folder.statistics(NEW)
     views = folder.metadata[NEW].get("modalities", {}).get("video", {})

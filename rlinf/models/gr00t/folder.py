@@ -44,7 +44,7 @@ class HeadSizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class FlowTraining:
     """How the velocity was learned."""
 
     steps: int  # N, denoising steps at inference
@@ -55,7 +55,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Folder:
+class Gr00tFolder:
     """The files of a model, read and looked at once."""
 
     path: Path
@@ -135,10 +135,10 @@ class Folder:
         )
 
     @property
-    def training(self) -> Training:
+    def training(self) -> FlowTraining:
         """How the velocity was learned."""
         given = self.settings["action_head_cfg"]
-        return Training(
+        return FlowTraining(
             steps=given["num_inference_timesteps"],
             buckets=given["num_timestep_buckets"],
             alpha=given["noise_beta_alpha"],
@@ -174,7 +174,7 @@ class Folder:
         return found
 
 
-def read(path: Path, processor: Path | None) -> Folder:
+def read(path: Path, processor: Path | None) -> Gr00tFolder:
     """Reads what says how to build the model; no weights.
 
     Raises:
@@ -187,7 +187,9 @@ def read(path: Path, processor: Path | None) -> Folder:
             "name a folder of GR00T-N1.5, such as one that NVIDIA's or LeRobot's 0.4 and 0.5 save",
         )
     found = _processor(path, processor)
-    folder = Folder(path, found, settings, _json(found / "config.json"), _json(path / METADATA))
+    folder = Gr00tFolder(
+        path, found, settings, _json(found / "config.json"), _json(path / METADATA)
+    )
     try:
         _check(folder)
         assert folder.head and folder.training and folder.text_layers and folder.patches
@@ -216,7 +218,7 @@ def _processor(path: Path, given: Path | None) -> Path:
     )
 
 
-def _check(folder: Folder) -> None:
+def _check(folder: Gr00tFolder) -> None:
     head = folder.settings["action_head_cfg"]
     unusual = {
         "backbone_cfg.project_to_dim": (

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlinf.models.flow.dit import Dit, Memory, SelfAttentionBlock, sine_code
+from rlinf.models.flow.dit import Dit, KvCache, SelfAttentionBlock, sine_code
 from rlinf.models.gr00t.folder import HeadSizes
 
 Slots = int | Tensor
@@ -25,7 +25,7 @@ class Looked:
     """What the head looks at, computed once for all steps of a chain."""
 
     features: Tensor  # [B, L, D] after the head's self-attention
-    memories: list[Memory | None]  # of the DiT's blocks
+    memories: list[KvCache | None]  # of the DiT's blocks
     mask: Tensor | None  # [B, 1, 1, L] bool, tokens that may be looked at; None: all
     state: Tensor  # [B, 1, E]
     slots: Slots

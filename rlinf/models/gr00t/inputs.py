@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlinf.errors import UserError
-from rlinf.models.gr00t.folder import Folder
+from rlinf.models.gr00t.folder import Gr00tFolder
 
 _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 _ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
@@ -24,10 +24,10 @@ _KEPT = 0.95  # side of a picture's crop
 ROWS = ("min", "max", "mean", "std", "q01", "q99")
 
 
-class Prompts:
+class Gr00tPrompts:
     """Instructions and places of pictures as the model was trained to read them."""
 
-    def __init__(self, folder: Folder, views: int) -> None:
+    def __init__(self, folder: Gr00tFolder, views: int) -> None:
         from transformers import Qwen2Tokenizer
 
         try:

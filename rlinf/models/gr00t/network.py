@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rlinf.errors import UserError
 from rlinf.models.files import read_tensors, write_shards
 from rlinf.models.gr00t.backbone import Backbone, Padding
-from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Folder
+from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Gr00tFolder
 from rlinf.models.gr00t.head import ActionHead, Looked, Slots
 from rlinf.models.gr00t.heads import PREFIXES
 from rlinf.models.prismatic.weight_files import weight_files
@@ -34,7 +34,7 @@ _AGAIN = "copy or download the model folder again"
 class Gr00t(nn.Module):
     """Backbone and action head. The logits over the vocabulary, which no action needs, are not."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Gr00tFolder) -> None:
         super().__init__()
         self.backbone = Backbone(folder)
         self.action_head = ActionHead(folder.head)
@@ -64,7 +64,7 @@ class Gr00t(nn.Module):
 
 
 def read(
-    folder: Folder, expected: Mapping[str, Tensor], dtype: torch.dtype
+    folder: Gr00tFolder, expected: Mapping[str, Tensor], dtype: torch.dtype
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The weights of a folder by our names, and what reinforcement learning added to them.
 
@@ -103,7 +103,7 @@ def read(
 
 
 def write(
-    state: Mapping[str, Tensor], folder: Path, source: Folder, tags: Mapping[str, Any]
+    state: Mapping[str, Tensor], folder: Path, source: Gr00tFolder, tags: Mapping[str, Any]
 ) -> None:
     """A folder in the published layout, with the processor in a sub-folder.
 

@@ -19,7 +19,7 @@ from rlinf.models.gr00t import network
 from rlinf.models.gr00t.config import Gr00tConfig
 from rlinf.models.gr00t.head import Looked
 from rlinf.models.gr00t.heads import Gr00tValueHead, read_heads, write_heads
-from rlinf.models.gr00t.inputs import Prompts, Scale, pixels
+from rlinf.models.gr00t.inputs import Gr00tPrompts, Scale, pixels
 from rlinf.models.gr00t.network import Gr00t
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -53,7 +53,7 @@ class Gr00tPolicy(FlowPolicy):
         self.parity_tolerance = _PARITY[config.precision]
         self.critic_reads_chain = config.critic == "chain"
         one, statistics = self.embodiment, self.folder.statistics(self.embodiment.tag)
-        self.prompts = Prompts(self.folder, len(one.views))
+        self.prompts = Gr00tPrompts(self.folder, len(one.views))
         self.columns = np.concatenate(list(one.columns().values()))
         self.state_scale = Scale(statistics["state"], list(one.state), one.normaliser)
         self.action_scale = Scale(statistics["action"], one.action, one.normaliser)

@@ -19,7 +19,7 @@ from rlinf.models.tiny_vla.network import (
     TEXT_LENGTH,
     FusedVision,
     TinyValueHead,
-    TinyVlaConfig,
+    TinyVlaSizes,
     tokenize,
 )
 from rlinf.models.tiny_vla.policy import pictures
@@ -46,7 +46,7 @@ class TinyFlowPolicy(FlowPolicy):
         self.chunk = self.horizon = config.num_action_chunks
         self.action_dim = self.width = config.action_dim
         width = config.width
-        self.vision = FusedVision(TinyVlaConfig(image_size=config.image_size, width=width))
+        self.vision = FusedVision(TinyVlaSizes(image_size=config.image_size, width=width))
         self.view_embedding = nn.Parameter(0.02 * torch.randn(config.num_views, 1, width))
         self.text_embedding = nn.Embedding(TEXT_BUCKETS, width, padding_idx=PADDING)
         self.text_position = nn.Parameter(0.02 * torch.randn(TEXT_LENGTH, width))

@@ -31,7 +31,7 @@ PADDING = 0
 
 
 @dataclass(frozen=True, slots=True)
-class TinyVlaConfig:
+class TinyVlaSizes:
     """Sizes of the network. The defaults have about 1 M parameters."""
 
     image_size: int = 64  # H = W, pixels; a multiple of 16
@@ -49,7 +49,7 @@ class TinyVlaConfig:
 class TinyVla(nn.Module):
     """Pictures and an instruction in, 256 logits for each of the C*A action tokens out."""
 
-    def __init__(self, config: TinyVlaConfig) -> None:
+    def __init__(self, config: TinyVlaSizes) -> None:
         super().__init__()
         self.config = config
         width, slots = config.width, config.chunk * config.action_dim
@@ -60,7 +60,7 @@ class TinyVla(nn.Module):
         self.action_slots = nn.Parameter(0.02 * torch.randn(slots, width))
         seen = config.views * (config.image_size // 16) ** 2 * width
         self.summary = nn.Sequential(nn.Linear(seen, 256), nn.GELU(), nn.Linear(256, width))
-        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(TinyBlock(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.action_head = nn.Linear(width, config.bins)
         self.value_head = TinyValueHead(seen + width, config.values) if config.values else None
@@ -109,7 +109,7 @@ class FusedVision(nn.Module):
     patches of a picture of half the size, good at what is there. Both give 16-pixel cells.
     """
 
-    def __init__(self, config: TinyVlaConfig) -> None:
+    def __init__(self, config: TinyVlaSizes) -> None:
         super().__init__()
         fine, coarse, width = config.width, config.width // 2, config.width
         self.fine = nn.Sequential(
@@ -134,7 +134,7 @@ class FusedVision(nn.Module):
         return self.project(joined) + self.position
 
 
-class Block(nn.Module):
+class TinyBlock(nn.Module):
     """A pre-norm transformer block without a causal mask: every token sees every other."""
 
     def __init__(self, width: int, heads: int) -> None:

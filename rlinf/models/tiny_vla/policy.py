@@ -12,8 +12,8 @@ from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
 from rlinf.models import sampling as tokens
 from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
-from rlinf.models.tiny_vla.config import TinyVlaConfig as ModelConfig
-from rlinf.models.tiny_vla.network import TinyVla, TinyVlaConfig, tokenize
+from rlinf.models.tiny_vla.config import TinyVlaConfig
+from rlinf.models.tiny_vla.network import TinyVla, TinyVlaSizes, tokenize
 
 
 class TinyVlaPolicy(TokenPolicy):
@@ -28,11 +28,11 @@ class TinyVlaPolicy(TokenPolicy):
     low: Tensor  # [A] float32, 1 % quantile of the demonstrations' actions
     high: Tensor  # [A] float32, 99 % quantile
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: TinyVlaConfig) -> None:
         super().__init__()
         self.chunk, self.action_dim = config.num_action_chunks, config.action_dim
         self.network = TinyVla(
-            TinyVlaConfig(
+            TinyVlaSizes(
                 image_size=config.image_size,
                 views=config.num_views,
                 chunk=self.chunk,

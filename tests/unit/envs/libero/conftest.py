@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from rlinf.envs.libero.suites import Task
+from rlinf.envs.libero.suites import SuiteTask
 
 SIZE = 32  # pixels
 
@@ -24,7 +24,7 @@ def installed() -> None:
 class SlowWay:
     """LIBERO as its wrapper runs it: everything is built anew, every step renders every camera."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: SuiteTask) -> None:
         from libero.libero.envs import OffScreenRenderEnv
 
         np.random.seed(4321)  # noqa: NPY002  what it begins with must not matter

@@ -15,7 +15,7 @@ from PIL import EpsImagePlugin, Image
 
 from rlinf.errors import UserError
 from rlinf.imitation.demonstrations import Demonstrations
-from rlinf.imitation.lerobot.paths import Folder
+from rlinf.imitation.lerobot.paths import DataSetFolder
 from rlinf.imitation.lerobot.write import Writer
 from tests.unit.imitation.recorded import episode
 
@@ -154,7 +154,7 @@ def test_a_folder_may_be_a_link_and_a_snapshot_in_the_cache_of_the_hub_consists_
     assert len(load(tmp_path / "link", tmp_path / "cache").images) == 3
     (snapshot / "other").symlink_to(tmp_path)
     with pytest.raises(UserError, match=r"outside its folder"):
-        Folder(snapshot).file("other")
+        DataSetFolder(snapshot).file("other")
 
 
 def test_postscript_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

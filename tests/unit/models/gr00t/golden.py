@@ -14,7 +14,7 @@ import torch
 
 from rlinf.models.gr00t import folder as folders
 from rlinf.models.gr00t import network
-from rlinf.models.gr00t.folder import Folder
+from rlinf.models.gr00t.folder import Gr00tFolder
 from rlinf.models.gr00t.network import Gr00t
 from tests.golden import ROOT
 
@@ -34,7 +34,7 @@ class Gr00tSet:
         return self.path / "eagle_processor"
 
     @cached_property
-    def folder(self) -> Folder:
+    def folder(self) -> Gr00tFolder:
         return folders.read(self.checkpoint, self.processor)
 
     def has(self, name: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlinf.models.gr00t.embodiments import BUILT_IN
-from rlinf.models.gr00t.inputs import ROWS, Prompts, Scale, pixels
+from rlinf.models.gr00t.inputs import ROWS, Gr00tPrompts, Scale, pixels
 from tests.golden import largest_difference
 from tests.unit.models.gr00t.golden import Gr00tSet, sets
 
@@ -20,7 +20,7 @@ def test_prompts_are_the_originals(golden: Gr00tSet, case: str):
     recorded = golden.inputs(case)
     texts = golden.json("texts")["tasks"][: len(recorded["eagle_input_ids"])]
     views = len(recorded["eagle_pixel_values"]) // len(texts)
-    ids, real = Prompts(golden.folder, views).batch(texts)
+    ids, real = Gr00tPrompts(golden.folder, views).batch(texts)
     assert np.array_equal(ids, recorded["eagle_input_ids"])
     assert np.array_equal(real, recorded["eagle_attention_mask"])
 
