@@ -6,8 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-bash requirements/install.sh --quiet --extra dev --extra openvla --extra libero \
-    --extra wandb --extra swanlab
+bash requirements/install.sh --quiet --extra dev --extra docs --extra openvla \
+    --extra libero --extra wandb --extra swanlab
 # Simulators with a Python of their own: without one, its tests are skipped and say why.
 for own in mjlab isaaclab; do
     bash requirements/install.sh --quiet --env "$own" || echo "tests of $own will be skipped" >&2

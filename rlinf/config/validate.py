@@ -81,17 +81,17 @@ def _section_keys(section: type[BaseModel], above: str) -> Iterator[tuple[str, s
     for name, field in section.model_fields.items():
         key = f"{above}{name}"
         yield key, " ".join((field.description or "").split())
-        for inner in _sections_in(field.annotation):
+        for inner in sections_in(field.annotation):
             yield from _section_keys(inner, f"{key}.")
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Section classes that a field holds itself, not inside a list or map."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) not in (tuple, dict):
         for argument in get_args(annotation):
-            yield from _sections_in(argument)
+            yield from sections_in(argument)
 
 
 def _key(details: ErrorDetails, plain: Tree) -> str:

@@ -21,8 +21,8 @@ from rlinf.envs.isaaclab.task import Scene, Task
 from rlinf.errors import UserError
 
 _NO_ISAAC_SIM = (
-    "install Isaac Sim into the simulator's Python: docs/isaaclab.md says how; it needs a GPU with "
-    "ray tracing (RTX)"
+    "install Isaac Sim into the simulator's Python: docs/source-en/benchmarks/isaaclab.md says "
+    "how; it needs a GPU with ray tracing (RTX)"
 )
 
 

@@ -156,7 +156,7 @@ def read(path: Path) -> Embodiment:
     except (yaml.YAMLError, ValidationError) as error:
         raise UserError(
             f"actor.model.embodiment = {path} describes no embodiment: {error}",
-            "docs/gr00t.md has an example",
+            "docs/source-en/guides/gr00t.md has an example",
         ) from error
 
 

@@ -152,7 +152,7 @@ def test_a_new_embodiment_is_what_the_metadata_says(copy: Path):
     assert found.action == BUILT_IN["libero_franka"].action
 
 
-@pytest.mark.parametrize("page", ["gr00t.md", "gr00t.zh-CN.md"])
+@pytest.mark.parametrize("page", ["source-en/guides/gr00t.md", "source-zh/guides/gr00t.md"])
 def test_the_example_of_the_docs_is_an_embodiment(page: str, tmp_path: Path, model_folder: Path):
     text = (Path(__file__).parents[4] / "docs" / page).read_text()
     (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])

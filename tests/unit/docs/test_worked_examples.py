@@ -1,4 +1,4 @@
-"""The worked example of docs/environments.md is complete and runs; both languages show it."""
+"""The worked example of the page on simulators runs; keys that the pages name exist."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("environments.md", "environments.zh-CN.md")
-MIGRATING = ("migrating.md", "migrating.zh-CN.md")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = tuple(f"source-{language}/tutorials/simulator.md" for language in ("en", "zh"))
+MIGRATING = tuple(f"source-{language}/guides/migrating.md" for language in ("en", "zh"))
 
 
 def code(page: str) -> str:
@@ -30,7 +30,7 @@ def code(page: str) -> str:
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     module = ModuleType("cart")
-    exec(compile(code(PAGES[0]), "environments.md", "exec"), module.__dict__)
+    exec(compile(code(PAGES[0]), PAGES[0], "exec"), module.__dict__)
     return module
 
 
