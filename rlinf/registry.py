@@ -74,6 +74,8 @@ class OwnPython:
     """Other packages whose versions `rlinf doctor` tells."""
     reads: tuple[str, ...] = ()
     """Environment variables of the simulator that `rlinf doctor` tells."""
+    remarks: str | None = None
+    """`module:function` from the versions of `package` and `also` to what else it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class ExpertSpec:
     """A scripted expert for one task."""
 
     make: str
-    """Function (simulator, settings, rng) that gives an expert for env 0."""
+    """Function (simulator, `envs.experts.Demonstrating`, rng) that gives an expert for env 0."""
     task: str
     """Task that it can do (`init_params.task_id()`)."""
 

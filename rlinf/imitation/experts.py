@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
-
-import numpy as np
+from typing import Any
 
 from rlinf.config.imitation import ImitationConfig
 from rlinf.config.schema import EnvConfig
 from rlinf.data.random import derive, seed31
-from rlinf.data.types import Observation, Start
-from rlinf.envs.base import Simulator
-from rlinf.envs.factory import make_simulator
+from rlinf.data.types import Start
+from rlinf.envs.factory import hosting
+from rlinf.envs.hosting.batch import START_TIMEOUT_S
 from rlinf.envs.hosting.child import quiet_process
+from rlinf.envs.hosting.interpreter import Interpreter
+from rlinf.envs.hosting.process import HostProcess, outcomes
 from rlinf.errors import WorkerFailed
 from rlinf.imitation.episode import Episode
-from rlinf.registry import experts, imported, simulator
+from rlinf.imitation.record import BUILD, recorder
+from rlinf.registry import experts, simulator
 from rlinf.signals import kept_from_children
 
 EPISODES_PER_JOB = 1  # a request to stop is heard between jobs
 _DEMONSTRATIONS = 3  # keeps these starts apart from those of training and evaluation
-
-
-class Expert(Protocol):
-    """A scripted policy for one episode; it reads the simulator's privileged state."""
-
-    def act(self) -> np.ndarray:
-        """The next action: [A] float32, env units."""
-
-    def is_done(self) -> bool:
-        """Whether it has nothing more to do and stands still."""
+_OF_THE_EXPERT = {"disturbance", "disturb_every", "sound_share", "flaw"}
 
 
 def demonstrate(
@@ -79,70 +73,49 @@ def demonstrate(
         pool.shutdown(cancel_futures=True)  # who stops early does not wait for the rest
 
 
-def record_episode(
-    simulator: Simulator,
-    expert: Expert,
-    settings: ImitationConfig,
-    chunk: int,
-    limit: int,
-    rng: np.random.Generator,
-) -> Episode:
-    """One episode in env 0, from its present state.
-
-    Every `disturb_every` steps a disturbed action is executed in place of the expert's, so that the
-    samples show how to come back (in the spirit of DART, Laskey et al. 2017). Only chunks without
-    a disturbance in them become samples.
-    """
-    only = np.zeros(1, np.int64)
-    seen: list[Observation] = []
-    actions: list[np.ndarray] = []
-    sample_start: list[bool] = []
-    solved, idle = False, 0
-    last_quiet = settings.disturb_every - chunk  # a chunk that begins later would be disturbed
-    quiet = int(rng.integers(0, last_quiet + 1))  # steps since the last disturbance
-    while len(actions) < limit and not solved and idle < 2 * chunk:
-        seen.append(simulator.observe(only))
-        wanted = executed = expert.act()
-        disturbed = quiet >= settings.disturb_every and not expert.is_done()
-        sample_start.append(not disturbed and quiet <= last_quiet)
-        if disturbed:
-            executed, quiet = _disturb(wanted, settings.disturbance, rng), -1
-        actions.append(wanted)
-        quiet += 1
-        idle += expert.is_done()
-        solved = bool(simulator.step(executed[None], np.ones(1, bool)).success[0])
-    return Episode(
-        images=np.concatenate([shown.images for shown in seen]),
-        state=np.concatenate([shown.state for shown in seen]),
-        actions=np.stack(actions),
-        sample_start=np.array(sample_start),
-        instruction=seen[0].instructions[0],
-        success=solved,
-    )
-
-
-def _disturb(action: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Uniform noise of at most `size` on the translation."""
-    disturbed = action.copy()
-    disturbed[:3] = np.clip(action[:3] + rng.uniform(-size, size, 3), -1.0, 1.0)
-    return disturbed
-
-
 class _Job:
     """What a process of the pool keeps between jobs."""
 
-    simulator: Simulator
     settings: ImitationConfig
     env: EnvConfig
     chunk: int
+    log_file: Path
 
 
 def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
-    quiet_process(log_file, simulator(env.simulator_type).hosting.environment)
+    quiet_process(log_file, hosting(env).environment)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher decides, and ends this process
     Thread(target=_end_with_owner, daemon=True).start()
-    _Job.settings, _Job.env, _Job.chunk = settings, env, chunk
-    _Job.simulator = make_simulator(env, num_envs=1)
+    _Job.settings, _Job.env, _Job.chunk, _Job.log_file = settings, env, chunk, log_file
+
+
+@cache
+def _record() -> Callable[[Start, int], Sequence[Any]]:
+    """`EpisodeRecorder.record`, in this process or under the simulator's own Python."""
+    settings, env, how = _Job.settings, _Job.env, hosting(_Job.env)
+    assert settings.expert is not None, "checked when the configuration was loaded"
+    build = simulator(env.simulator_type).build
+    rules = {"chunk": _Job.chunk, "limit": env.max_episode_steps}
+    parts = (
+        build,
+        env.init_params.model_dump(mode="json"),
+        experts()[settings.expert][1].make,
+        rules | settings.model_dump(mode="json", include=_OF_THE_EXPERT),
+    )
+    if how.interpreter is None:
+        return recorder(*parts).record
+    there = HostProcess("demonstrations", _Job.log_file, Interpreter(how, build))
+    _ask(there, "build", (BUILD, *parts), START_TIMEOUT_S)
+    timeout_s = env.step_timeout_s * math.ceil(env.max_episode_steps / _Job.chunk)
+    return lambda *of: _ask(there, "record", of, timeout_s)
+
+
+def _ask(host: HostProcess, member: str, arguments: Sequence[Any], timeout_s: float) -> Any:
+    host.request(member, arguments, timeout_s)
+    (answer,) = outcomes({0: host}, timeout_s).values()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _end_with_owner() -> None:
@@ -154,15 +127,8 @@ def _end_with_owner() -> None:
 
 
 def _run_job(episodes: Sequence[int]) -> list[Episode]:
-    settings, simulator = _Job.settings, _Job.simulator
-    assert settings.expert is not None, "checked when the configuration was loaded"
-    make_expert = imported(experts()[settings.expert][1].make)
-    recorded = []
+    seed, recorded = _Job.settings.seed, []
     for episode in episodes:
-        start = Start(0, -1, int(seed31(settings.seed, _DEMONSTRATIONS, episode)) & ~1)
-        rng = np.random.default_rng(int(derive(settings.seed, episode)))
-        simulator.reset(np.zeros(1, np.int64), [start])
-        expert = make_expert(simulator, settings, rng)
-        limit = _Job.env.max_episode_steps
-        recorded.append(record_episode(simulator, expert, settings, _Job.chunk, limit, rng))
+        start = Start(0, -1, int(seed31(seed, _DEMONSTRATIONS, episode)) & ~1)
+        recorded.append(Episode(*_record()(start, int(derive(seed, episode)))))
     return recorded

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlinf.envs.base import Simulator
+from rlinf.envs.experts import Demonstrating
 from rlinf.envs.libero.env import LiberoEnv
 from rlinf.errors import UserError
 
 if TYPE_CHECKING:
-    from rlinf.config.imitation import ImitationConfig
     from rlinf.envs.libero.scene import LiberoScene
 
 METRES_PER_UNIT = 0.05  # goal displacement of a translation action of 1
@@ -87,7 +87,7 @@ class PickPlaceExpert:
 
 
 def pick_place(
-    simulator: Simulator, settings: ImitationConfig, rng: np.random.Generator
+    simulator: Simulator, rules: Demonstrating, rng: np.random.Generator
 ) -> PickPlaceExpert:
     """The expert of one episode in env 0."""
     if not isinstance(simulator, LiberoEnv):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlinf.config.imitation import ImitationConfig
 from rlinf.envs.base import Simulator
+from rlinf.envs.experts import Demonstrating
 from rlinf.envs.maniskill.env import ManiSkillCpu
 from rlinf.envs.maniskill.experts import PushExpert, PushFlaw
 from rlinf.errors import UserError
@@ -29,7 +29,7 @@ class PushDemonstrator:
 
 
 def push_cube(
-    simulator: Simulator, settings: ImitationConfig, rng: np.random.Generator
+    simulator: Simulator, rules: Demonstrating, rng: np.random.Generator
 ) -> PushDemonstrator:
     """The expert of one episode.
 
@@ -41,4 +41,4 @@ def push_cube(
             "imitation.expert = push_cube: it reads the state of a CPU simulation",
             "set env.train.init_params.sim_backend=cpu",
         )
-    return PushDemonstrator(simulator, PushFlaw(settings.sound_share, *settings.flaw), rng)
+    return PushDemonstrator(simulator, PushFlaw(rules.sound_share, *rules.flaw), rng)

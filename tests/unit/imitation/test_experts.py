@@ -5,45 +5,38 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from rlinf.config.imitation import ImitationConfig
+from rlinf.config.load import load
 from rlinf.data.types import Start
+from rlinf.envs.experts import Demonstrating
 from rlinf.envs.toy.reach import STEP, ToyReach
+from rlinf.imitation import experts
 from rlinf.imitation.demonstrations import Demonstrations
 from rlinf.imitation.episode import Episode
-from rlinf.imitation.experts import record_episode
+from rlinf.imitation.record import record_episode
+from rlinf.registry import ExpertSpec, SimulatorSpec
+from tests.unit.imitation import straight
+from tests.unit.imitation.straight import StraightToGoal
 
 A, C, LIMIT = 3, 2, 30
 
 
-class StraightToGoal:
-    """Knows where the goal is; stops when it is there."""
-
-    def __init__(self, simulator: ToyReach) -> None:
-        self._simulator = simulator
-
-    def act(self) -> np.ndarray:
-        way = self._simulator._goal[0] - self._simulator._point[0]
-        return np.clip(way / STEP, -1, 1).astype(np.float32)
-
-    def is_done(self) -> bool:
-        return False
+def rules(**changes: Any) -> Demonstrating:
+    return Demonstrating(chunk=C, limit=LIMIT, **changes)
 
 
-def settings(**changes: object) -> ImitationConfig:
-    return ImitationConfig(expert="test", num_demonstrations=1, steps=1, **changes)
-
-
-def record(**changes: object) -> tuple[Episode, ToyReach]:
+def record(**changes: Any) -> tuple[Episode, ToyReach]:
     simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
     simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
     rng = np.random.default_rng(0)
     expert = StraightToGoal(simulator)
-    return record_episode(simulator, expert, settings(**changes), C, LIMIT, rng), simulator
+    return record_episode(simulator, expert, rules(**changes), rng), simulator
 
 
 def test_a_sample_is_what_was_seen_and_the_actions_that_followed():
@@ -75,7 +68,7 @@ def test_an_expert_that_does_nothing_gives_a_failed_episode():
     simulator = ToyReach(1, obs_dim=3 * A, action_dim=A)
     simulator.reset(np.zeros(1, np.int64), [Start(0, -1, 7)])
     rng = np.random.default_rng(0)
-    failure = record_episode(simulator, _Idle(), settings(), C, LIMIT, rng)
+    failure = record_episode(simulator, _Idle(), rules(), rng)
     assert not failure.success
     assert np.array_equal(failure.actions, np.zeros((2 * C, A)))  # two chunks of standing still
 
@@ -86,6 +79,32 @@ class _Idle:
 
     def is_done(self) -> bool:
         return True
+
+
+def test_an_expert_acts_beside_its_simulator_under_another_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    where = straight.__name__
+    spec = SimulatorSpec(settings="", build=f"{where}:ToyReach")
+    known = {"straight": ("toy_reach", ExpertSpec(f"{where}:make", "reach"))}
+    monkeypatch.setattr(experts, "simulator", lambda name: spec)
+    monkeypatch.setattr(experts, "experts", lambda: known)
+    settings = ImitationConfig(
+        expert="straight", num_demonstrations=1, steps=1, disturb_every=3, disturbance=1.0
+    )
+    env = load("toy_ppo_mlp").config.env.train
+    elsewhere = env.model_copy(update={"python": sys.executable})
+    recorded = []
+    for each in (env, elsewhere):
+        job = {"settings": settings, "env": each, "chunk": C, "log_file": tmp_path / "log"}
+        for name, value in job.items():
+            monkeypatch.setattr(experts._Job, name, value, raising=False)
+        experts._record.cache_clear()
+        recorded += experts._run_job([0])
+    experts._record.cache_clear()
+    assert recorded[0].success
+    for name in Episode.__slots__:
+        np.testing.assert_array_equal(*(getattr(episode, name) for episode in recorded))
 
 
 KILLED = """
