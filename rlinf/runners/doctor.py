@@ -13,7 +13,7 @@ from rlinf.config import pythons
 from rlinf.config.machine import Machine, this_machine
 from rlinf.config.placement import plural
 from rlinf.envs.rendering import RenderReport, check_rendering
-from rlinf.registry import OwnPython, renderers, simulators
+from rlinf.registry import OwnPython, imported, renderers, simulators
 
 SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB if nobody asks for more
 _NOT_INSTALLED = "is not installed"  # in a report, see `rendering.KNOWN_FAILURES`
@@ -135,7 +135,8 @@ def own_python_finding(simulator: str, own: OwnPython) -> Finding:
         return Finding(simulator, f"{python} has no {own.package}", pythons.fix(own))
     had = ", ".join(f"{name} {packages[name] or 'not installed'}" for name in packages)
     variables = "".join(f", {name}={os.environ[name]}" for name in own.reads if name in os.environ)
-    return Finding(simulator, f"{had}; Python {version} at {python}{variables}")
+    more = imported(own.remarks)(packages) if own.remarks else ()
+    return Finding(simulator, "; ".join([f"{had}; Python {version} at {python}{variables}", *more]))
 
 
 def _gpus_of_torch() -> int:

@@ -17,8 +17,9 @@ ISAACLAB = SimulatorSpec(
         version="3.12",
         variable="RLINF_ISAACLAB_PYTHON",
         package="isaaclab",
-        also=("isaacsim", "newton", "torch"),
+        also=("isaacsim", "isaacsim-kernel", "newton", "torch"),
         reads=("ISAAC_PATH", "ACCEPT_EULA", "OMNI_KIT_ACCEPT_EULA", "PRIVACY_CONSENT"),
+        remarks="rlinf.envs.isaaclab.examine:remarks",
     ),
 )
 MJLAB = SimulatorSpec(
