@@ -15,6 +15,7 @@ from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerFai
 from rlinf.registry import assets, benchmarks, resolve
 from rlinf.safe_path import leave_out_working_folder
 from rlinf.streams import make_patient
+from rlinf.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,8 +217,9 @@ def _convert(arguments: argparse.Namespace) -> int:
         return 0
     _write_new(Path(arguments.output).expanduser(), converted.text)
     print(
-        f"{arguments.output} sets {converted.kept} values; {converted.left_out} keys are left out, "
-        f"for reasons at its end\nnext: rlinf check {arguments.output}"
+        f"{arguments.output} sets {plural(converted.kept, 'value')} and leaves out "
+        f"{plural(converted.left_out, 'key')}, for the reasons at its end\n"
+        f"next: rlinf check {arguments.output}"
     )
     return 0
 

@@ -19,11 +19,12 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rlinf.cluster.local import LocalRay
-from rlinf.config.placement import Node, parse, plural
+from rlinf.config.placement import Node, parse
 from rlinf.config.process_environment import interpreter_of, variables_of
 from rlinf.config.schema import Config
 from rlinf.errors import NodeLost, UserError
 from rlinf.safe_path import without_working_folder
+from rlinf.wording import plural
 
 _log = logging.getLogger(__name__)
 RANK_LABEL = "rlinf-rank"

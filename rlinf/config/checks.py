@@ -12,10 +12,11 @@ from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config import derive, env_checks, imitation_checks, placement_checks, without_effect
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement
-from rlinf.config.placement import Node, parse, plural
+from rlinf.config.placement import Node, parse
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
+from rlinf.wording import plural
 
 
 def check(config: Config, nodes: Sequence[Node], purpose: str = "") -> list[Problem]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from rlinf import registry
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement, stage_processes
-from rlinf.config.placement import plural
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import differences
 from rlinf.data.types import Purpose
+from rlinf.wording import plural
 
 
 def used_parts(config: Config, purpose: str = "") -> tuple[Purpose, ...]:

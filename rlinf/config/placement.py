@@ -24,6 +24,7 @@ from typing import Literal
 
 from rlinf.config.schema import COMPONENTS, Component, GroupPlacement, NodeGroup
 from rlinf.errors import UserError
+from rlinf.wording import plural
 
 Kind = Literal["accelerator", "cpu", "node"]
 ComponentPlacement = str | int | Mapping[str, str | int | GroupPlacement]
@@ -76,12 +77,6 @@ class _Pool:
         return (
             f"{plural(count, _KIND_NAMES[self.kind])} ({ranks}) on {plural(nodes, 'node')}{where}"
         )
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 node`, `2 nodes`, `2 processes`, `2 batches`, `2 epochs`."""
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "tch")) else "s"
-    return f"{count} {noun}{ending}"
 
 
 def parse(

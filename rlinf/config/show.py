@@ -11,9 +11,9 @@ from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config import memory, show_placement
 from rlinf.config.derive import EnvPlan, Plan
 from rlinf.config.load import Loaded
-from rlinf.config.placement import plural
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import explain
+from rlinf.wording import plural
 
 
 def render(loaded: Loaded) -> RenderableType:
@@ -82,13 +82,13 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
         (
             "chunk steps T",
             f"{batch.chunk_steps}",
-            f"{train.max_steps_per_rollout_epoch} simulator steps / "
+            f"{plural(train.max_steps_per_rollout_epoch, 'simulator step')} / "
             f"{plural(chunk, 'action')} per chunk",
         ),
         (
             "samples N",
             f"{batch.samples}",
-            f"{batch.chunk_steps} chunk steps x {plan.train.total} sub-envs x "
+            f"{plural(batch.chunk_steps, 'chunk step')} x {plural(plan.train.total, 'sub-env')} x "
             f"{plural(config.algorithm.rollout_epoch, 'rollout epoch')}",
         ),
         (
@@ -98,7 +98,7 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
             f"{actor.global_batch_size}; {plural(batch.accumulation, 'micro-batch')} of "
             f"{actor.micro_batch_size} per rank",
         ),
-        ("iterations", f"{plan.iterations}", f"{updates} updates in all"),
+        ("iterations", f"{plan.iterations}", f"{plural(updates, 'update')} in all"),
         (
             "evaluation",
             f"{config.env.eval.num_trials}",

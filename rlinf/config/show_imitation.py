@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 
 from rlinf.config.load import Loaded
-from rlinf.config.placement import plural
 from rlinf.config.show import facts, messages
+from rlinf.wording import plural
 
 
 def render_sft(loaded: Loaded) -> RenderableType:
@@ -22,7 +22,7 @@ def render_sft(loaded: Loaded) -> RenderableType:
     share = -(-settings.batch_size // ranks)
     micro = min(settings.micro_batch_size or share, share)
     source = ", ".join(settings.data) or (
-        f"{settings.num_demonstrations} demonstrations of the expert {settings.expert}"
+        f"{plural(settings.num_demonstrations, 'demonstration')} of the expert {settings.expert}"
     )
     rows = [
         ("data", "", source),

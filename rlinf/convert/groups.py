@@ -104,6 +104,9 @@ _MODELS: dict[str, Content] = {
     "pi0_5": {"model_type": "openpi"},
 }
 
+_EVALUATED = {"PickCube": 32, **{name: 500 for name in _ENVS if name.startswith("libero_")}}
+"""Sub-envs of an evaluation that the file of December 2025 names itself."""
+
 _EVALUATION = {"ignore_terminations": True}
 """What the files that stand for evaluation alone add."""
 
@@ -118,6 +121,6 @@ def known(part: str) -> Content | None:
     if group == "model":
         return deepcopy(_MODELS.get(name))
     if group == "env/eval" and name in _ENVS:
-        trials = {"num_envs": 500} if name.startswith("libero_") else {}
-        return deepcopy(_ENVS[name]) | _EVALUATION | trials
+        envs = {"num_envs": _EVALUATED[name]} if name in _EVALUATED else {}
+        return deepcopy(_ENVS[name]) | _EVALUATION | envs
     return deepcopy(_ENVS.get(name)) if group in ("env", "env/train") else None

@@ -6,6 +6,7 @@ from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config import aliases, tree
 from rlinf.convert.draft import Draft
 from rlinf.convert.tasks import chunk_size
+from rlinf.wording import plural
 
 _SAMPLING = ("temperature_train", "temperature_eval", "top_k", "top_p", "do_sample")
 _TOP_K = "as there; a bin left out now may be one of them later, 0 leaves none out"
@@ -131,7 +132,7 @@ def _convert_optimizer(draft: Draft, critic: bool) -> None:
             draft.put(
                 f"{optim}.{key}",
                 steps * updates,
-                f"{steps} iterations there, of {updates} update{'s' * (updates > 1)} each",
+                f"{plural(steps, 'iteration')} there, of {plural(updates, 'update')} each",
             )
     if draft.look(f"{optim}.num_cycles") not in (None, 0.5):
         draft.lose(

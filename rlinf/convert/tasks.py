@@ -12,6 +12,7 @@ from rlinf.convert.draft import Draft
 from rlinf.data.types import Purpose
 from rlinf.envs.libero.config import TASKS, TRIALS
 from rlinf.registry import simulators
+from rlinf.wording import plural
 
 _ENVS = 16  # sub-envs where their file gives no number
 _PARTS: tuple[Purpose, Purpose] = ("train", "eval")
@@ -281,6 +282,6 @@ def _convert_trials(draft: Draft, envs: int, each: int) -> None:
     draft.put(
         "env.eval.num_trials",
         min(trials, TRIALS) if suite else trials,
-        f"{envs} sub-envs x {each} episode{'s' * (each > 1)} there"
-        + (f", over {tasks} tasks" if suite else ""),
+        f"{plural(envs, 'sub-env')} x {plural(each, 'episode')} there"
+        + (f", over {plural(tasks, 'task')}" if suite else ""),
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlinf.metrics.outcome import Outcome, difference_interval
+from rlinf.wording import plural
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_STEPS = 24
@@ -70,7 +71,7 @@ def evaluation_line(step: int, outcome: Outcome) -> str:
     """An evaluation in one line."""
     return (
         f"evaluation after step {step}: success {percent(outcome.success, 1)} "
-        f"{interval(outcome.low, outcome.high)} of {outcome.episodes} episodes"
+        f"{interval(outcome.low, outcome.high)} of {plural(outcome.episodes, 'episode')}"
     )
 
 
@@ -121,7 +122,7 @@ def live_view(
         rows.add_row(
             "evaluation",
             f"{percent(last.success)} {interval(last.low, last.high)} {last.label}, "
-            f"{last.episodes} episodes",
+            f"{plural(last.episodes, 'episode')}",
         )
     if numbers := _numbers(state.metrics):
         rows.add_row("rollout", "  ".join(numbers))

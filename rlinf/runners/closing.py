@@ -20,16 +20,20 @@ def close_run(config: Config, run: Run, workers: Workers) -> None:
     """Exports the policy of the last checkpoint, writes `report.html`, prints the comparison and
     where everything is.
     """
-    workers.export(checkpoint.follow(run.checkpoints / checkpoint.LATEST), run.folder / "export")
+    newest = checkpoint.follow(run.checkpoints / checkpoint.LATEST)
+    workers.export(newest, run.folder / "export")
     report = run.folder / "report.html"
     records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
     again = "the run is complete: make room, and runner.resume_dir=auto writes its report"
     with refusals_told("the report", report, again):
         write_report(report, config.runner.logger.run_name, records, config.to_yaml())
-    history = read_history(run.folder)
+    names = {0: "before", checkpoint.number_of(newest): "after"}
+    history = [
+        replace(outcome, label=names.get(step, f"after step {step}"))
+        for step, outcome in read_history(run.folder)
+    ]
     if len(history) > 1:
-        first, last = history[0][1], history[-1][1]
-        run.console.table(replace(first, label="before"), replace(last, label="after"))
+        run.console.table(history[0], history[-1])
     run.console.paths({**results(config, run.folder), "report": report})
 
 

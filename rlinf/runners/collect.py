@@ -23,6 +23,7 @@ from rlinf.runners.demonstrations import expert_episodes, write_episodes
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import given_weights
+from rlinf.wording import plural
 from rlinf.workers.process import prepare_torch
 
 _COLLECT = 1 << 20  # stands where training has its iteration: these starts are no other's
@@ -49,7 +50,9 @@ def collect(config: Config, plan: Plan) -> int:
         try:
             write_episodes(writer, _kept(config, plan, count, run), count, run)
         except Stopped as stopped:
-            run.console.note(f"stopped by {stopped}: {len(writer)} of {count} episodes are kept")
+            run.console.note(
+                f"stopped by {stopped}: {len(writer)} of {plural(count, 'episode')} kept"
+            )
             code = stopped.exit_code
             if not len(writer):
                 writer.discard()
@@ -74,9 +77,9 @@ def _kept(config: Config, plan: Plan, count: int, run: Run) -> Iterator[Episode]
             kept += 1
             yield episode
         if kept == count:
-            run.console.note(f"{kept} of {number} episodes kept")
+            run.console.note(f"{kept} of {plural(number, 'episode')} kept")
             return
-    run.console.warn(f"only {kept} of {tries} episodes succeeded; {count} were asked for")
+    run.console.warn(f"only {kept} of {plural(tries, 'episode')} succeeded; {count} were asked for")
 
 
 def _expert_episodes(config: Config, plan: Plan, count: int, run: Run) -> Iterator[Episode]:

@@ -19,6 +19,7 @@ from rlinf.imitation.episode import Episode
 from rlinf.imitation.experts import demonstrate
 from rlinf.imitation.lerobot.write import Writer
 from rlinf.runners.run import Run
+from rlinf.wording import plural
 
 FORMAT = 2  # raise it when the same settings would give other demonstrations or weights
 _OF_DEMONSTRATIONS = {
@@ -130,7 +131,8 @@ def write_episodes(writer: Writer, episodes: Iterable[Episode], total: int, run:
             samples += int(episode.sample_start.sum())
     share = solved / max(1, len(writer))
     run.console.note(
-        f"{len(writer)} demonstrations, {share:.0%} successful, {steps} steps, {samples} samples"
+        f"{plural(len(writer), 'demonstration')}, {share:.0%} successful, "
+        f"{plural(steps, 'step')}, {plural(samples, 'sample')}"
     )
 
 

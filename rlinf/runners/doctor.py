@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from rlinf.config import pythons
 from rlinf.config.machine import Machine, this_machine
-from rlinf.config.placement import plural
 from rlinf.envs.rendering import RenderReport, check_rendering
 from rlinf.registry import OwnPython, imported, renderers, simulators
+from rlinf.wording import plural
 
 SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB if nobody asks for more
 _NOT_INSTALLED = "is not installed"  # in a report, see `rendering.KNOWN_FAILURES`

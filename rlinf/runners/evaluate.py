@@ -24,6 +24,7 @@ from rlinf.runners.run import Run, open_run
 from rlinf.runners.shutdown import Stopped
 from rlinf.runners.warmup import initial_weights
 from rlinf.runners.workers import Workers
+from rlinf.wording import plural
 
 JOURNAL = Path("eval", "episodes")
 """Folder of the finished episodes, in that of a run."""
@@ -120,9 +121,8 @@ def evaluate(config: Config, plan: Plan) -> int:
 
 
 def _kept(journal: Path) -> str:
-    return (
-        f"{len(read(journal))} episodes are kept; runner.resume_dir=auto continues this evaluation"
-    )
+    kept = plural(len(read(journal)), "episode")
+    return f"{kept} kept; runner.resume_dir=auto continues this evaluation"
 
 
 def open_journal(config: Config, journal: Path) -> bool:

@@ -10,6 +10,7 @@ from rlinf.data.types import EpisodeResult
 from rlinf.envs.recorder import MEMORY_PERCENT
 from rlinf.errors import EnvironmentFailure
 from rlinf.logging.console import Console
+from rlinf.wording import plural
 
 CLIP_FRACTION = 0.3  # beyond it an update mostly pushes against the clip; it often precedes decay
 IDLE_ITERATIONS = 3  # in a row in which nothing could be learnt
@@ -84,8 +85,8 @@ class HealthCheck:
         dropped = sum(episode.dropped for episode in episodes)
         if dropped:
             self._console.warn(
-                f"{dropped} running episodes were dropped: their simulator began anew and cannot "
-                "replay them; they are not trained on"
+                f"dropped {plural(dropped, 'running episode')}, which nothing is trained on: the "
+                "simulator began anew and cannot replay them"
             )
         episodes = [episode for episode in episodes if not episode.dropped]
         bad = [episode for episode in episodes if not isfinite(episode.episode_return)]
@@ -95,7 +96,8 @@ class HealthCheck:
             return
         last = bad[-1]
         where = f"env {last.env} at step {last.length} from {last.start}"
-        told = f"{self._bad} of {self._episodes} episodes so far had a reward that is not finite"
+        seen = plural(self._episodes, "episode")
+        told = f"{self._bad} of {seen} so far had a reward that is not finite"
         if self._bad >= BAD_AT_LEAST and self._bad > BAD_SHARE * self._episodes:
             raise EnvironmentFailure(
                 f"{told}, more than {BAD_SHARE:.0%}; the last one was in {where}"

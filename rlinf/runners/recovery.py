@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from rlinf.config.derive import Plan
-from rlinf.config.placement import plural
 from rlinf.config.schema import Config
 from rlinf.errors import EnvironmentFailure, NodeLost, OutOfMemory, WorkerFailed
 from rlinf.runners.collector import Collector
 from rlinf.runners.run import Run
 from rlinf.runners.saving import Saver
 from rlinf.runners.workers import Workers
+from rlinf.wording import plural
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -20,6 +20,7 @@ from rlinf.runners.schedules import settle_imitation
 from rlinf.runners.shutdown import Stopped
 from rlinf.runners.train import due
 from rlinf.runners.warmup import given_weights
+from rlinf.wording import plural
 
 
 def sft(config: Config, plan: Plan) -> int:
@@ -56,7 +57,7 @@ def sft(config: Config, plan: Plan) -> int:
 
 def _run(config: Config, settings: ImitationConfig, learners: Learners, run: Run) -> None:
     learned, held_out = learners.sizes()
-    run.console.note(f"{learned} samples to learn from, {held_out} held out")
+    run.console.note(f"{plural(learned, 'sample')} to learn from, {held_out} held out")
     saver = _Saver(config, learners, run)
     first = saver.resume()
     run.open_writers(first or None)

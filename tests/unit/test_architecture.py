@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlinf"
 LINE = re.compile(r"`(errors, [^`]* <- [^`]*cli)`")
-BELOW = {"registry", "devices", "signals", "streams", "safe_path", "control_groups"}
+BELOW = {"registry", "devices", "signals", "streams", "safe_path", "control_groups", "wording"}
 VERSION = {"__init__", "__version__"}
 """Modules beside the folders: they import `errors` at most, and every folder may use them."""
 BESIDE = {"assets": "data", "convert": "envs", "logging": "metrics"}

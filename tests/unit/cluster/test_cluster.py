@@ -79,6 +79,21 @@ def test_a_ray_whose_processes_ended_is_not_called_slow(monkeypatch):
     assert tried == ["local"]
 
 
+def test_a_raylet_that_gave_up_waiting_for_its_helpers_was_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    logs = tmp_path / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("Check failed: Timed out waiting for file metrics_agent_port")
+    monkeypatch.setattr(local.folders, "OPEN_TO_ALL", str(tmp_path))
+    tried = start_with(monkeypatch, SLOW)
+    loaded = load("toy_ppo_mlp", [])
+    told = pytest.raises(WorkerFailed, match="this machine is overloaded")
+    with told, start(loaded.config, loaded.plan.nodes):
+        pass
+    assert tried == ["local"] * START_ATTEMPTS
+
+
 def test_a_folder_in_which_ray_left_nothing_is_removed_where_it_does_not_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

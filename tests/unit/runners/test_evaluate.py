@@ -28,4 +28,4 @@ def test_an_evaluation_whose_workers_or_ray_end_says_how_it_goes_on(
     with pytest.raises(WorkerFailed):
         evaluate.evaluate(loaded.config, loaded.plan)
     said = (tmp_path / "run.log").read_text()
-    assert "1 episodes are kept; runner.resume_dir=auto continues this evaluation" in said
+    assert "1 episode kept; runner.resume_dir=auto continues this evaluation" in said

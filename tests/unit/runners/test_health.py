@@ -72,7 +72,7 @@ def test_dropped_episodes_are_told_and_do_not_count_as_broken() -> None:
     health, said = checked()
     health.look(LEARNT, [replace(episode, dropped=True) for episode in episodes(9, NAN)])
     (line,) = said
-    assert "9 running episodes were dropped" in line
+    assert "dropped 9 running episodes" in line
 
 
 def test_memory_that_runs_short_is_told_once_until_there_was_more(monkeypatch) -> None:
