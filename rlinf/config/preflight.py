@@ -17,7 +17,8 @@ from rlinf.config.machine import Machine
 from rlinf.config.paths import exists, expanded
 from rlinf.config.problems import Problem
 from rlinf.config.schema import Config, EnvConfig
-from rlinf.registry import models, simulator
+from rlinf.errors import UserError
+from rlinf.registry import OwnPython, models, simulator
 
 _WEIGHTS = {
     "runner.resume_dir": ("actor",),
@@ -98,20 +99,34 @@ def _packages(config: Config, purpose: str) -> Iterator[Problem]:
 
 def _pythons(config: Config, purpose: str) -> Iterator[Problem]:
     """Interpreters of simulators that need one of their own, on this machine."""
-    found: dict[str, Problem] = {}
+    found: dict[Problem, None] = {}
     for part in used_parts(config, purpose):
         env: EnvConfig = getattr(config.env, part)
         own = simulator(env.simulator_type).python
-        if own is None:
-            continue
-        python, source = pythons.chosen(own, env.python)
-        if not os.access(python, os.X_OK):
-            found[str(python)] = Problem(
-                f"env.*.simulator_type = {env.simulator_type}: it needs a Python of its own; "
-                f"{python} ({source}) does not exist, or is not executable",
-                pythons.fix(own),
-            )
-    yield from found.values()
+        if own is not None:
+            found.update(dict.fromkeys(_own_python(env, own)))
+    yield from found
+
+
+def _own_python(env: EnvConfig, own: OwnPython) -> Iterator[Problem]:
+    """It starts, and has what the simulator needs."""
+    python, source = pythons.chosen(own, env.python)
+    key, needed = f"env.*.simulator_type = {env.simulator_type}", env.init_params.packages()
+    if not os.access(python, os.X_OK):
+        yield Problem(
+            f"{key}: it needs a Python of its own; {python} ({source}) does not exist, or is not "
+            "executable",
+            pythons.fix(own),
+        )
+        return
+    try:
+        _, installed = pythons.ask(own, python, [own.package, *needed])
+    except UserError as error:
+        yield Problem(f"{key}: {error.message}", error.fix)
+        return
+    for package, bring in {own.package: pythons.fix(own), **needed}.items():
+        if installed[package] is None:
+            yield Problem(f"{key}: {python} ({source}) has no {package}", bring)
 
 
 def warnings(plan: Plan, machine: Machine) -> list[str]:

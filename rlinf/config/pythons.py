@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rlinf.errors import UserError
 from rlinf.registry import Hosting, OwnPython, SimulatorSpec
 
 
@@ -36,6 +40,43 @@ def fix(own: OwnPython) -> str:
         f"run: bash requirements/install.sh --env {own.name}; or name a Python {own.version} that "
         f"has {own.package} in env.*.python or in {own.variable}"
     )
+
+
+_ASK = """
+import importlib.metadata, json, sys
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+names = json.loads(sys.argv[1])
+print(json.dumps(["{}.{}.{}".format(*sys.version_info), {name: version(name) for name in names}]))
+"""
+
+
+def ask(own: OwnPython, python: Path, names: Sequence[str]) -> tuple[str, dict[str, str | None]]:
+    """The version of a Python, and those of packages there; None: not installed.
+
+    Args:
+        own: of the simulator that needs it.
+        python: the executable.
+        names: of packages.
+
+    Raises:
+        UserError: it does not start.
+    """
+    asked = subprocess.run(
+        [python, "-c", _ASK, json.dumps(names)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode != 0:
+        words = asked.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"{python} does not start: {words[-1]}", fix(own))
+    version, packages = json.loads(asked.stdout)
+    return version, packages
 
 
 def hosting(spec: SimulatorSpec, given: str | None) -> Hosting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from rlinf.config.base import Section, Spaces
@@ -71,6 +71,10 @@ class SimulatorParams(Section):
     def missing_assets(self) -> tuple[str, str] | None:
         """Files this machine lacks for the task: message and fix; None if nothing is missing."""
         return None
+
+    def packages(self) -> Mapping[str, str]:
+        """What the simulator's own Python has to have for these settings, and how to get it."""
+        return {}
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Fields that nothing reads with the other settings, and what takes their effect."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -12,6 +10,7 @@ from typing import NamedTuple
 from rlinf.config import pythons
 from rlinf.config.machine import Machine, this_machine
 from rlinf.envs.rendering import RenderReport, check_rendering
+from rlinf.errors import UserError
 from rlinf.registry import OwnPython, imported, renderers, simulators
 from rlinf.wording import plural
 
@@ -103,34 +102,15 @@ def _rendering(simulator: str, reports: Mapping[str, RenderReport]) -> Iterator[
         )
 
 
-_ASK = """
-import importlib.metadata, json, sys
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-names = json.loads(sys.argv[1])
-print(json.dumps(["{}.{}.{}".format(*sys.version_info), {name: version(name) for name in names}]))
-"""
-
-
 def own_python_finding(simulator: str, own: OwnPython) -> Finding:
     """The interpreter of a simulator and what is installed there; the simulator is not started."""
     python, source = pythons.chosen(own, None)
     if not os.access(python, os.X_OK):
         return Finding(simulator, f"not installed ({python}, {source})")
-    asked = subprocess.run(
-        [python, "-c", _ASK, json.dumps([own.package, *own.also])],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if asked.returncode != 0:
-        words = asked.stderr.strip().splitlines() or ["no message"]
-        return Finding(simulator, f"{python} does not start: {words[-1]}", pythons.fix(own))
-    version, packages = json.loads(asked.stdout)
+    try:
+        version, packages = pythons.ask(own, python, [own.package, *own.also])
+    except UserError as error:
+        return Finding(simulator, error.message, error.fix)
     if packages[own.package] is None:
         return Finding(simulator, f"{python} has no {own.package}", pythons.fix(own))
     had = ", ".join(f"{name} {packages[name] or 'not installed'}" for name in packages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -12,6 +13,7 @@ from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
 from rlinf.envs.isaaclab import arm
 from rlinf.envs.isaaclab.catalog import ISAACLAB, MJLAB, find
+from rlinf.envs.isaaclab.examine import INSTALL
 from rlinf.envs.isaaclab.task import Backend, Reward, Task
 from rlinf.errors import UserError
 
@@ -102,6 +104,9 @@ class IsaacLabParams(ManagerParams):
         if self.physics == "isaacsim" or not self.task.needs_robot:
             return None
         return arm.missing(self.robot)
+
+    def packages(self) -> Mapping[str, str]:
+        return {"isaacsim": INSTALL} if self.physics == "isaacsim" else {}
 
     def process_bytes(self) -> int:
         """Measured: 1.1 GB with cameras, 1.2 GB while kernels are compiled."""

@@ -7,6 +7,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+INSTALL = (
+    "install Isaac Sim there (isaacsim 6 for IsaacLab 3.0; 5.1, from NVIDIA's own index, for 2.3), "
+    "export ACCEPT_EULA=Y PRIVACY_CONSENT=Y OMNI_KIT_ACCEPT_EULA=YES, and use a GPU with ray "
+    "tracing (RTX): docs/source-en/benchmarks/isaaclab.md. IsaacLab 3.0 runs without it with "
+    "env.*.init_params.physics=newton"
+)
+"""What to do where Isaac Sim is missing in the simulator's Python."""
 _STUB = "isaacsim {} is a stub without isaacsim-kernel: it runs nothing"
 _INDEX = "on the package index 5.1 and older are stubs that fetch from NVIDIA's own index"
 # Compute capabilities of GPUs that have no units for ray tracing: V100, A100, H100, B200 and such.

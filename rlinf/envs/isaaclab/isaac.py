@@ -8,6 +8,7 @@ Isaac Sim's modules may be imported only once its application runs; hence the im
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -16,14 +17,10 @@ from typing import Any
 import numpy as np
 
 from rlinf.envs.isaaclab.dialect import ENDLESS_S, JUDGED
+from rlinf.envs.isaaclab.examine import INSTALL
 from rlinf.envs.isaaclab.rotations import Order
 from rlinf.envs.isaaclab.task import Scene, Task
 from rlinf.errors import UserError
-
-_NO_ISAAC_SIM = (
-    "install Isaac Sim into the simulator's Python: docs/source-en/benchmarks/isaaclab.md says "
-    "how; it needs a GPU with ray tracing (RTX)"
-)
 
 
 def uses_newton(physics: str) -> bool:
@@ -45,8 +42,9 @@ class _Isaac:
             self._env = self._make(task, scene)
         except SystemExit as end:  # IsaacLab's launcher, where it finds no Isaac Sim
             raise UserError(
-                f"IsaacLab did not start: its launcher ended with exit code {end.code}",
-                _NO_ISAAC_SIM,
+                f"IsaacLab did not start in {sys.executable}: its launcher ended with exit code "
+                f"{end.code}",
+                INSTALL,
             ) from end
         self.action_dim = int(self._env.action_manager.total_action_dim)
 
@@ -122,7 +120,9 @@ class IsaacLab2(_Isaac):
         try:
             from isaaclab.app import AppLauncher
         except ImportError as error:
-            raise UserError(f"IsaacLab 2.3 did not start: {error}", _NO_ISAAC_SIM) from error
+            raise UserError(
+                f"IsaacLab 2.3 did not start in {sys.executable}: {error}", INSTALL
+            ) from error
         device = _device()
         launcher = AppLauncher(headless=True, enable_cameras=bool(task.views), device=device)
         self._running.callback(launcher.app.close)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rlinf.config import preflight
+from rlinf.config.load import load
 from rlinf.config.pythons import chosen, hosting
 from rlinf.envs.hosting.interpreter import Interpreter
 from rlinf.errors import UserError
@@ -41,6 +43,24 @@ def test_where_it_is_missing_three_ways_are_named(monkeypatch):
         Interpreter(hosting(SPEC, None), SPEC.build)
     assert "install.sh --env far" in caught.value.fix
     assert "env.*.python" in caught.value.fix and OWN.variable in caught.value.fix
+
+
+def test_a_run_is_refused_where_the_simulator_s_python_lacks_what_it_needs(tmp_path, monkeypatch):
+    """And the missing Isaac Sim is said before anything starts: what to install, and where."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("RLINF_ISAACLAB_PYTHON", str(python))
+    asked = [f"env.{part}.init_params.physics=isaacsim" for part in ("train", "eval")]
+    for settings, packages in (([], ["isaaclab"]), (asked, ["isaaclab", "isaacsim"])):
+        problems = preflight.lacking(load("isaaclab_ppo_mlp", settings).config)
+        where = f"env.*.simulator_type = isaaclab: {python} (RLINF_ISAACLAB_PYTHON) has no "
+        assert [problem.message for problem in problems] == [where + name for name in packages]
+    for words in ("ACCEPT_EULA=Y", "isaacsim 6 for IsaacLab 3.0", "RTX", "physics=newton"):
+        assert words in problems[1].fix
+    python.write_text("#!/bin/sh\necho no libc >&2; exit 1\n")
+    (problem,) = preflight.lacking(load("isaaclab_ppo_mlp", []).config)
+    assert problem.message.endswith("/python does not start: no libc")
 
 
 def test_the_installer_makes_the_python_that_each_spec_names():
