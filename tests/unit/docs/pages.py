@@ -35,7 +35,14 @@ def prose(text: str) -> str:
 def without_remarks(block: Block) -> list[str]:
     """The lines of a block without what is translated: comments, and captions of a table."""
     lines = (re.sub(r"(^|\s+)#( .*|$)", "", line).rstrip() for line in block.lines)
+    if block.kind == "text":
+        lines = map(what_is_named, lines)
     return [line for line in lines if not line.startswith(":caption:")]
+
+
+def what_is_named(line: str) -> str:
+    """A line without the remark that two spaces set apart."""
+    return re.match(r"\s*\S*(?: \S+)*", line)[0]
 
 
 def structure(text: str) -> list[str]:
@@ -48,7 +55,8 @@ def structure(text: str) -> list[str]:
 
 
 def picture(mark: str) -> str:
-    return re.sub(r"!\[.*?\]", "!", mark)
+    """A picture without its alternative text; a drawing with words is one for each language."""
+    return re.sub(r"-(en|zh)(?=\.\w+\)$)", "", re.sub(r"!\[.*?\]", "!", mark))
 
 
 def commands(text: str) -> Iterator[list[str]]:
