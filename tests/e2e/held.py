@@ -73,6 +73,6 @@ class HeldActorWorker(ActorWorker):
     def update(self, batch: TrainBatch, step: int) -> Metrics:
         gate = Gate(Path(os.environ[FOLDER]))
         (gate.folder / f"begun_{step}").touch()
-        while not (gate.is_open_for(step) or self.passes.given_up.wait(0.05)):
+        while not (gate.is_open_for(step) or self.micro_batches.given_up.wait(0.05)):
             pass
         return super().update(batch, step)
