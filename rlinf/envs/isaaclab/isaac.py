@@ -22,6 +22,12 @@ from rlinf.envs.isaaclab.rotations import Order
 from rlinf.envs.isaaclab.task import Scene, Task
 from rlinf.errors import UserError
 
+_FETCH = (
+    "tasks fetch their USD files from NVIDIA's server: copy this one, with the files beside it, "
+    "from a machine that reaches it, and name it in the task's `prepare`, for example "
+    "cfg.scene.robot.spawn.usd_path"
+)
+
 
 def uses_newton(physics: str) -> bool:
     """Whether IsaacLab 3.0 runs without Isaac Sim: asked for, or there is none."""
@@ -101,7 +107,10 @@ class _Isaac:
         """The env itself, without the wrappers of gymnasium."""
         import gymnasium
 
-        made = gymnasium.make(name, cfg=cfg)
+        try:
+            made = gymnasium.make(name, cfg=cfg)
+        except FileNotFoundError as error:
+            raise UserError(f"IsaacLab did not find a file of {name}: {error}", _FETCH) from error
         self._running.callback(made.close)
         return made.unwrapped
 

@@ -149,6 +149,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str, isaac_sim: bool) -> None:
         self.backend, self.isaac_sim, self.launched = backend, isaac_sim, False
         self.closed = 0
+        self.missing = ""  # file of the task
         self.envs: list[Env] = []
         self.asked: list[dict[str, Any]] = []
         self._put(monkeypatch, "isaaclab", __path__=[])
@@ -195,6 +196,8 @@ class Machine:
 
     def _make(self, task: str, cfg: Any) -> Env:
         assert self.launched
+        if self.missing:
+            raise FileNotFoundError(f"Unable to find the file: {self.missing}")
         self.envs.append(Env(cfg))
         return self.envs[-1]
 

@@ -133,6 +133,13 @@ def test_a_launcher_that_ends_the_interpreter_becomes_an_error_with_a_fix(backen
     assert "GPU with ray tracing" in caught.value.fix
 
 
+def test_a_file_that_nvidias_server_did_not_give_is_told_with_what_to_do(machine: Machine):
+    machine.missing = "https://server/Props/table.usd"
+    with pytest.raises(UserError, match=r"Stack-Cube.*https://server/Props/table\.usd") as caught:
+        make()
+    assert "usd_path" in caught.value.fix and "prepare" in caught.value.fix
+
+
 def test_a_version_that_is_not_supported_is_told(monkeypatch):
     monkeypatch.setattr(build, "version", lambda package: "1.4.1")
     with pytest.raises(UserError, match=r"IsaacLab 1\.4\.1 .*: 2\.3 and 3\.0 are supported"):
