@@ -72,7 +72,7 @@ def read_heads(
 
 def write_heads(state: Mapping[str, Tensor], folder: Path) -> None:
     """Writes critic and noise, if there are any; names begin with `value_head.`, `noise_head.`."""
-    named = {_theirs(name): tensor for name, tensor in state.items()}
+    named = {published_name(name): tensor for name, tensor in state.items()}
     if named:
         write_tensors(named, folder / FILE)
 
@@ -83,7 +83,8 @@ def _ours(name: str) -> str:
     return f"mlp.{2 * int(layer)}.{part}"
 
 
-def _theirs(name: str) -> str:
+def published_name(name: str) -> str:
+    """Of a parameter of critic or noise, in the file."""
     if name.startswith("value_head."):
         return _VALUE + name.removeprefix("value_head.")
     match = re.fullmatch(r"noise_head\.mlp\.(\d+)\.(\w+)", name)

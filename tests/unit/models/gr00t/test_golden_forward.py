@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlinf.models.flow import steps
-from rlinf.models.flow.density import interpolate
+from rlinf.models.flow.density import interpolate, training_time
 from rlinf.models.gr00t.head import Looked
 from tests.golden import largest_difference
 from tests.unit.models.gr00t.golden import Gr00tSet, network_of, sets
@@ -69,7 +69,10 @@ def test_the_parts_in_between_are_the_originals(golden: Gr00tSet, case: str):
         assert largest_difference(normed, recorded["after_vlln"]) < FEATURES
         for step, time in enumerate(recorded["t_discrete"][0].tolist()):
             x = torch.from_numpy(recorded["x_t"][:, step])
-            _, hidden = network.action_head(looked, x, torch.full((len(x),), time))
+            times = torch.full((len(x),), time)
+            encoded = network.action_head.action_encoder(x, times, slots_of(golden, case))
+            assert largest_difference(encoded, recorded["action_features"][:, step]) < FEATURES
+            _, hidden = network.action_head(looked, x, times)
             wanted = recorded["dit_output"][:, step, -x.shape[1] :]
             assert largest_difference(hidden, wanted) < FEATURES
 
@@ -93,6 +96,38 @@ def test_the_loss_of_flow_matching_is_the_originals(golden: Gr00tSet):
     for name, gradient in gradients.items():
         norm = wanted[f"action_head.{name}"]
         assert gradient.norm().item() == pytest.approx(norm, rel=1e-4, abs=1e-7), name
+    whole = {name for name in recorded if name.startswith("grad/action_head.")}
+    assert whole
+    for name in whole:
+        found = gradients[name.removeprefix("grad/action_head.")]
+        assert largest_difference(found, recorded[name]) < 1e-4 * np.abs(recorded[name]).max(), name
+
+
+def test_features_and_actions_are_as_near_to_exact_numbers_as_the_originals(golden: Gr00tSet):
+    exact, head = golden.arrays("sample_single_float64"), network_of(golden).action_head
+    count, buckets = golden.folder.training.steps, golden.folder.training.buckets
+    with torch.inference_mode():
+        features, looked = look(golden, "single", slots_of(golden, "single"))
+        assert largest_difference(features, exact["backbone_features"]) < FEATURES
+        assert largest_difference(looked.features, exact["vl_embeddings"]) < FEATURES
+        x = torch.from_numpy(exact["noise"]).float()
+        for step in range(count):
+            velocity, _ = head(looked, x, torch.full((len(x),), step * buckets // count))
+            assert largest_difference(velocity, exact["velocity"][:, step]) < ACTIONS
+            x = steps.euler(x, velocity, count)
+    assert largest_difference(x, exact["action_pred"]) < ACTIONS
+
+
+def test_times_of_training_are_distributed_as_the_originals(golden: Gr00tSet):
+    recorded = np.sort(golden.arrays("train_time_samples")["t"])[::-1]
+    learned, count = golden.folder.training, len(recorded)
+    uniform = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    ours = training_time(uniform, learned.alpha, learned.beta, learned.scale).numpy()
+    # `ours` falls as `uniform` rises. Share of the recorded times above each of ours, against it:
+    # Kolmogorov's distance, which 1.63 / root(n) exceeds once in a hundred sets.
+    above = np.searchsorted(-recorded, -ours) / count
+    assert np.abs(above - uniform.numpy()).max() < 1.63 / np.sqrt(count)
+    assert recorded[0] <= ours[0] and recorded[-1] >= ours[-1] - 1e-6
 
 
 def _gradients(module: torch.nn.Module, loss: torch.Tensor) -> tuple[list[str], Any]:

@@ -23,6 +23,13 @@ def test_prompts_are_the_originals(golden: Gr00tSet, case: str):
     ids, real = Gr00tPrompts(golden.folder, views).batch(texts)
     assert np.array_equal(ids, recorded["eagle_input_ids"])
     assert np.array_equal(real, recorded["eagle_attention_mask"])
+    image = golden.folder.image_token
+    assert golden.json("texts")["special_ids"]["<IMG_CONTEXT>"] == image
+    for row, wanted in zip(
+        ids.tolist(), golden.json("texts")["token_ids_without_images"], strict=False
+    ):
+        kept = [token for token in row if token != image]
+        assert kept[-len(wanted) :] == wanted
 
 
 def test_pictures_are_the_originals_to_the_last_level(golden: Gr00tSet):

@@ -17,7 +17,7 @@ from rlinf.models.base import Sampling
 from rlinf.models.flow import density, steps
 from rlinf.models.flow.policy import FIRST, LEVEL, STATES
 from rlinf.models.gr00t.config import Gr00tConfig
-from rlinf.models.gr00t.heads import PREFIXES, read_heads
+from rlinf.models.gr00t.heads import PREFIXES, published_name, read_heads
 from rlinf.models.gr00t.policy import Gr00tPolicy
 from rlinf.registry import imported
 from tests.golden import largest_difference
@@ -175,21 +175,27 @@ def test_the_state_of_a_widowx_is_sines_and_cosines(golden: Gr00tSet):
     assert policy.embodiment.slot == recorded["embodiment_id"][0]
 
 
-def test_the_gradient_of_log_probs_and_values_is_the_recorded_one(golden: Gr00tSet):
-    recorded, policy = golden.arrays("rl_flow_sde_k1"), policy_of(golden, noise_method="flow_sde")
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_the_gradient_of_log_probs_and_values_is_the_recorded_one(
+    golden: Gr00tSet, name: str, method: str
+):
+    recorded, policy = golden.arrays(f"rl_{name}"), policy_of(golden, noise_method=method)
     sampled = sampled_of(recorded, policy.settings.noise_level)
     found = policy.evaluate(observation(golden), sampled, Sampling())
     (found.logprobs.sum(dim=(1, 2)).mean() + found.values.mean()).backward()
-    wanted = golden.json("rl_flow_sde_k1_grad_norms")
-    seen = 0
-    for name, parameter in policy.named_parameters():
-        norm = wanted.get(
-            name.removeprefix("network.").replace("value_head", "action_head.value_head")
-        )
-        if norm is not None and parameter.grad is not None:
-            assert parameter.grad.norm().item() == pytest.approx(norm, rel=2e-3, abs=1e-5), name
-            seen += 1
-    assert seen > 50
+    wanted = dict(golden.json(f"rl_{name}_grad_norms"))
+    for parameter_name, parameter in policy.named_parameters():
+        if parameter.grad is None:
+            continue
+        published = _published(parameter_name)
+        norm = wanted.pop(published, 0.0)  # 0 is not recorded
+        assert parameter.grad.norm().item() == pytest.approx(norm, rel=2e-3, abs=1e-4), published
+    assert not any(wanted.values()), "gradients that only the original has"
+
+
+def _published(name: str) -> str:
+    """A parameter's name in the original."""
+    return name.removeprefix("network.") if name.startswith("network.") else published_name(name)
 
 
 def test_what_training_leaves_alone_is_what_the_original_freezes(golden: Gr00tSet):
