@@ -61,6 +61,10 @@ class Evaluated(Protocol):
     def values(self) -> Tensor:
         """[N, K] float32."""
 
+    @property
+    def without_noise(self) -> Tensor | None:
+        """[N] share of a chunk's transitions that are deterministic; None where there are none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -179,6 +183,10 @@ def minibatch_loss(
         entropy, entropy_metrics = _entropy_part(new.entropy, old, live, settings, over)
         loss = loss - settings.entropy_bonus * entropy
         metrics |= entropy_metrics
+    if new.without_noise is not None:
+        chunks = old.mask.any(dim=1)
+        share_without = Mean(_sum(new.without_noise, chunks), _sum(chunks))
+        metrics["train/actor/steps_without_noise"] = share_without
     if settings.kl_beta:
         assert reference_logprobs is not None, "kl_beta needs the reference policy's log-probs"
         kl, kl_metrics = _reference_part(new, old, live, settings, over, reference_logprobs)

@@ -44,6 +44,11 @@ METRICS: tuple[MetricName, ...] = (
     MetricName(
         "train/actor/dual_clipped_ratio", "share of entries whose loss the dual clip bounds"
     ),
+    MetricName(
+        "train/actor/steps_without_noise",
+        "flow policies: share of the stochastic denoising steps whose deviation is 0, so that they "
+        "have no gradient, over chunks",
+    ),
     MetricName("train/actor/kl_stops", "times that target_kl ended the update epochs early", "sum"),
     MetricName(
         "train/actor/idle_updates",

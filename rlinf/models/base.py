@@ -59,6 +59,9 @@ class Evaluation:
     logprobs: Tensor  # [N, C, A] of the given actions, at the rollout's temperature
     entropy: Tensor | None  # [N, C, A]; None where no update can change it
     values: Tensor  # [N, C] action level, [N, 1] chunk level, [N, 0] without a value head
+    without_noise: Tensor | None = None
+    """[N] share of a chunk's transitions whose standard deviation is 0: they have log-prob 0 and no
+    gradient. None where a policy draws no transitions."""
 
 
 pytree.register_dataclass(Evaluation)  # so that sharding finds the tensors it must watch

@@ -21,6 +21,8 @@ from rlinf.models.flow import density, steps
 from rlinf.models.flow.config import FlowConfig
 from rlinf.models.flow.steps import Transition
 
+SMALLEST_STD = 1e-4
+"""Rounding of a mean in float32 is about 1e-7: of smaller deviations, log-probs would be noise."""
 BUCKETS = 1000
 """A network sees times as whole numbers of so many."""
 STATES, FIRST, LEVEL = "states", "step", "noise_level"
@@ -169,19 +171,22 @@ class FlowPolicy(ImitablePolicy):
         )
         joint = self.settings.joint_logprob
         terms = [self._cut(density.log_prob_of_start(states[:, 0]))] if joint else []
-        entropies, values = [], []
+        entropies, values, without_noise = [], [], []
         for index in range(states.shape[1] - 1):
             x, step = states[:, index], first + index
             velocity, hidden = self.velocity(prepared, x, self._times(step))
             here = self._transition(x, velocity, hidden, step, level, sampling)
             terms.append(self._cut(density.log_prob(states[:, index + 1], here)))
-            entropies.append(self._cut(density.entropy(here.std.expand_as(x))))
+            std = self._cut(here.std.expand_as(x))
+            entropies.append(density.entropy(std))
+            without_noise.append((std == 0).flatten(1).all(dim=1).float())
             if self.critic_reads_chain or not index:
                 values.append(self.values(prepared, hidden))
         return Evaluation(
             logprobs=density.joint(terms),
             entropy=density.joint(entropies) if self.settings.has_entropy else None,
             values=torch.stack(values).mean(dim=0),
+            without_noise=torch.stack(without_noise).mean(dim=0),
         )
 
     def imitate(
@@ -246,7 +251,10 @@ class FlowPolicy(ImitablePolicy):
         level: Tensor,
         sampling: Sampling,
     ) -> Transition:
-        """The Gaussian of the next state; temperature scales its variance."""
+        """The Gaussian of the next state; temperature scales its variance.
+
+        A deviation below `SMALLEST_STD` is none, neither here nor in the log-prob.
+        """
         if self.noise_head is not None:
             std = steps.learned_std(self.noise_head(hidden), *self.settings.noise_range)
             found = steps.learned(x, velocity, self._count, std)
@@ -254,7 +262,8 @@ class FlowPolicy(ImitablePolicy):
             kinds = {"flow_sde": steps.flow_sde, "flow_cps": steps.flow_cps}
             kind = kinds[self.settings.noise_method]
             found = kind(x, velocity, step, self._count, level)
-        return Transition(found.mean, found.std * math.sqrt(sampling.temperature))
+        std = found.std * math.sqrt(sampling.temperature)
+        return Transition(found.mean, torch.where(std < SMALLEST_STD, 0.0, std))
 
     def _deterministic(self, prepared: Any, x: Tensor) -> Tensor:
         """The state at time 1 of a chain that starts at x."""

@@ -26,7 +26,7 @@ from rlinf.algorithms.losses import (
     value_loss,
 )
 from rlinf.data.types import TrainBatch
-from rlinf.metrics.types import Metrics
+from rlinf.metrics.types import Mean, Metrics
 
 
 def tensor(*numbers: float) -> Tensor:
@@ -114,6 +114,7 @@ class Evaluated:
     logprobs: Tensor
     entropy: Tensor
     values: Tensor
+    without_noise: Tensor | None = None
 
 
 SETTINGS = LossSettings(
@@ -273,6 +274,18 @@ def test_entropy_is_summed_up_to_its_level_and_averaged_over_it(level, expected)
     assert metrics["train/entropy_loss"] == pytest.approx(expected)  # also without a bonus
     with_bonus, _ = whole(new, batch(), replace(settings, entropy_bonus=0.1))
     assert with_bonus == pytest.approx(without - 0.1 * expected)
+
+
+def test_steps_without_noise_are_averaged_over_chunks_that_count():
+    assert "train/actor/steps_without_noise" not in whole(evaluated(), batch())[1]
+    new = replace(evaluated(), without_noise=torch.tensor([1.0, 0.5]))
+    loss, metrics = whole(new, batch())
+    assert metrics["train/actor/steps_without_noise"] == 0.75
+    assert loss == whole(evaluated(), batch())[0]
+    nothing = Samples.take(batch(), np.arange(2), "cpu").without_weight()
+    over = denominators(batch(), np.arange(2), LIVE, SETTINGS)
+    share = minibatch_loss(new, nothing, LIVE, SETTINGS, over)[1]["train/actor/steps_without_noise"]
+    assert share == Mean(0.0, 0.0)
 
 
 def test_critic_metrics_count_values_of_executed_actions():

@@ -138,6 +138,7 @@ def emitted() -> Metrics:
 
     class Unchanged:
         logprobs, entropy, values = samples.logprobs, samples.logprobs, samples.values
+        without_noise = torch.zeros(1)
 
     _, losses = minibatch_loss(
         Unchanged(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,34 @@ def test_the_last_step_of_cps_is_never_drawn_unless_it_is_asked_for():
     drawn = asked.sampled[FIRST] == 3
     assert drawn.any() and (asked.logprobs[drawn] == 0).all()
     assert np.isfinite(asked.logprobs).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"noise_method": "flow_sde"}, lambda first: first < 0),
+        ({"noise_method": "flow_cps", "ignore_last": False}, lambda first: first == N - 1),
+        ({"noise_method": "flow_cps", "joint_logprob": True}, lambda first: 0 * first + 1 / N),
+        # as small as this, and below what float32 can resolve: all of it counts as none
+        ({"noise_method": "flow_sde", "noise_level": 1e-5}, lambda first: first >= 0),
+        ({"noise_method": "reinflow", "noise_range": (1e-9, 1e-8)}, lambda first: first >= 0),
+    ],
+)
+def test_steps_without_noise_are_counted_and_have_a_gradient_of_zero(
+    settings: dict[str, Any], share: Callable[[np.ndarray], np.ndarray]
+):
+    policy = build(**settings)
+    many, noise = OBSERVATION.take(np.arange(24) % B), Noise(derive(3, np.arange(24)))
+    chunk = policy.act(many, Sampling(), noise)
+    found = policy.evaluate(many, chunk.sampled, Sampling())
+    assert found.without_noise is not None
+    wanted = share(chunk.sampled[FIRST])
+    assert found.without_noise.tolist() == pytest.approx(wanted.astype(float).tolist())
+    fixed = torch.from_numpy(wanted == 1)
+    found.logprobs[fixed].sum().backward()
+    assert (found.logprobs[fixed] == 0).all()
+    gradients = [p.grad for p in policy.action_head.parameters() if p.grad is not None]
+    assert all((gradient == 0).all() for gradient in gradients)
 
 
 def test_the_level_of_the_noise_is_that_of_the_rollout():
