@@ -1,8 +1,8 @@
-"""What it saves that an env which is through with its episode does not wait for the slowest.
+"""What it saves that an env whose episode is complete does not wait for the slowest.
 
 The same rollout epochs of fixed episodes are collected one after the other, and together as the
 framework does it. The stage and the policy are real; the simulator shows images, costs nothing, and
-ends each episode where it is told.
+ends each episode at a step given beforehand.
 """
 
 from __future__ import annotations

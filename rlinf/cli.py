@@ -69,7 +69,7 @@ def _settle_process() -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments; overrides may stand before and behind an option."""
+    """The arguments; overrides may stand before and after an option."""
     parser = _parser()
     arguments, more = parser.parse_known_args(argv)
     if more and (not hasattr(arguments, "overrides") or any(w.startswith("-") for w in more)):

@@ -71,11 +71,11 @@ class OwnPython:
     package: str
     """What that Python has to have."""
     also: tuple[str, ...] = ()
-    """Other packages whose versions `rlinf doctor` tells."""
+    """Other packages whose versions `rlinf doctor` reports."""
     reads: tuple[str, ...] = ()
-    """Environment variables of the simulator that `rlinf doctor` tells."""
+    """Environment variables of the simulator that `rlinf doctor` reports."""
     remarks: str | None = None
-    """`module:function` from the versions of `package` and `also` to what else it tells."""
+    """`module:function` from the versions of `package` and `also` to what else it reports."""
 
 
 @dataclass(frozen=True, slots=True)

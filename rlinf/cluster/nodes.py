@@ -295,7 +295,7 @@ _QUESTION = (
 
 
 def _ask(python: str, variables: Mapping[str, str]) -> tuple[str, list[int]] | str:
-    """Versions of Ray and Python behind an interpreter, or what it answered instead."""
+    """Versions of Ray and Python of an interpreter, or what it answered instead."""
     try:
         answer = subprocess.run(
             [python, "-c", _QUESTION],

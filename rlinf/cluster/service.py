@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from rlinf.errors import OWN_ERRORS, WorkerFailed
 
-APART_BYTES = 64 * 1024  # larger arrays travel behind their message, with one copy less
+APART_BYTES = 64 * 1024  # larger arrays follow their message, with one copy less
 SILENCE_S = 30  # after which the machine at the other end counts as gone
 
 

@@ -1,7 +1,7 @@
 """Other spellings of keys and values, in one place.
 
 Recipes in circulation spell several keys in two ways. One spelling is ours; the others are read
-as it, with a note. Both at once with different values is an error, unless one of them was told on
+as it, with a note. Both at once with different values is an error, unless one of them was given on
 the command line: then that one counts.
 """
 

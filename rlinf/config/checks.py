@@ -208,7 +208,7 @@ def _sampling(config: Config) -> Iterator[Problem]:
 
 
 def _rollout_model(config: Config) -> Iterator[Problem]:
-    """The rollout has the actor's very weights; it cannot be told otherwise."""
+    """The rollout has the actor's weights; its own model section cannot change that."""
     for name in ("model_path", "precision"):
         wanted, actual = getattr(config.rollout.model, name), getattr(config.actor.model, name)
         if wanted is not None and wanted != actual:

@@ -59,7 +59,7 @@ def load(
         name_or_path: a name in `examples/embodiment/config`, or a YAML file.
         overrides: `key=value`, in Hydra's grammar.
         machine: what to check against; None for this machine.
-        purpose: stands behind the name of a new run's folder where it is no training.
+        purpose: suffix of a new run's folder name where it is no training.
         take: whether a new folder is this run's; see `run_folder.Reservation.take`.
 
     Raises:

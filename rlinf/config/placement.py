@@ -189,7 +189,7 @@ def _range(text: str, key: str, whole: str) -> range:
     if match is None:
         raise UserError(
             f"{key} = {whole}: cannot read '{text.strip()}'",
-            "write ranks as 3, 0-3 or 0-1,4 and processes behind a colon, in quotes: '0-1:0-3'",
+            "write ranks as 3, 0-3 or 0-1,4 and processes after a colon, in quotes: '0-1:0-3'",
         )
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:

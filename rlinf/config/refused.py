@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("actor.model.rl_head_config.noise_params", "actor.model.rl_head_config.noise_anneal"),
         (
-            "the noise anneals where it is told where to",
+            "the noise level changes only where an end value is given",
             "remove it; for [a,b,n] write actor.model.noise_level=a, noise_level_end=b and "
             "noise_anneal_updates=n, where n counts optimizer steps",
         ),

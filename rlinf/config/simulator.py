@@ -19,7 +19,7 @@ class SimulatorParams(Section):
 
     @abstractmethod
     def spaces(self) -> Spaces:
-        """Observations and actions, as far as the configuration tells."""
+        """Observations and actions, as far as the configuration says."""
 
     def takes(self) -> ActionConvention | None:
         """What the numbers of an action mean; None where it is not declared."""

@@ -1,6 +1,6 @@
 """Demonstrations as training data: what was seen, and the chunk of actions that followed.
 
-F steps of all episodes lie one behind the other; N of them begin a sample. Pictures are usually a
+F steps of all episodes lie one after the other; N of them begin a sample. Pictures are usually a
 file mapped into memory, so that only what a batch needs is ever read.
 """
 
@@ -34,7 +34,7 @@ class Demonstrations:
     actions: np.ndarray  # [F, A] float32, env units
     task: np.ndarray  # [F] int64, index into `instructions`
     episode: np.ndarray  # [F] int64, index of the episode
-    ends: np.ndarray  # [F] int64, step behind the last one of the same episode
+    ends: np.ndarray  # [F] int64, the step after the last one of the same episode
     success: np.ndarray  # [E] bool
     starts: np.ndarray  # [N] int64, step that each sample begins at
     instructions: tuple[str, ...]
@@ -109,7 +109,7 @@ class Demonstrations:
         cache_dir: Path,
         on_episode: Callable[[int, int], None],
     ) -> Demonstrations:
-        """Data sets in the LeRobot layout, one behind the other.
+        """Data sets in the LeRobot layout, one after the other.
 
         Args:
             image_keys: the features that are the views, in their order; empty takes all.

@@ -24,15 +24,15 @@ class PatientStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream behind."""
+        """Of the stream that is wrapped."""
         return self._stream.encoding or "utf-8"
 
     def isatty(self) -> bool:
-        """Of the stream behind."""
+        """Of the stream that is wrapped."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Of the stream behind."""
+        """Of the stream that is wrapped."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
@@ -47,7 +47,7 @@ class PatientStream(io.TextIOBase):
             self._stream.flush()
 
     def close(self) -> None:
-        """Close the stream behind."""
+        """Close the stream that is wrapped."""
         super().close()  # flushes
         with suppress(OSError):
             self._stream.close()

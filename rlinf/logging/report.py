@@ -1,4 +1,4 @@
-"""`report.html`: one page that tells a run, without scripts, network or other files."""
+"""`report.html`: one page about a run, without scripts, network or other files."""
 
 from __future__ import annotations
 

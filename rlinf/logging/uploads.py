@@ -150,7 +150,7 @@ class Uploader:
             stdin.write(line + "\n")
             stdin.flush()
         except BrokenPipeError:
-            logger.debug("%s ended before it could be told: %s", self._job.service, line[:40])
+            logger.debug("%s ended before it got this message: %s", self._job.service, line[:40])
 
     def _release(self) -> None:
         """Give back the pipes of an ended child."""

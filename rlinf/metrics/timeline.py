@@ -46,7 +46,7 @@ class Spans:
             self._spans.append(Span(self._worker, lane, name, began, time.time(), busy))
 
     def take(self) -> list[Span]:
-        """The spans so far; the next call begins behind them."""
+        """The spans so far; the next call begins after them."""
         spans, self._spans = self._spans, []
         return spans
 

@@ -163,7 +163,7 @@ class Imitation:
     """
 
     losses: dict[str, Tensor]  # with gradient; the mean of each counts alike
-    metrics: dict[str, Tensor]  # what else tells how well the policy imitates
+    metrics: dict[str, Tensor]  # what else says how well the policy imitates
 
 
 pytree.register_dataclass(Imitation)  # so that sharding finds the tensors it must watch

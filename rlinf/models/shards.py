@@ -83,7 +83,7 @@ def is_written(checkpoint: Path) -> bool:
 def problem_of(writing: Future[Any]) -> str | None:
     """Waits for the writing to end: None if all is on the disk, else what kept it from that.
 
-    Torch reports a full disk as an error of its own, with the disk's somewhere behind it.
+    Torch reports a full disk as an error of its own, which has the disk's as a cause.
     """
     from torch.distributed.checkpoint.api import CheckpointException
 

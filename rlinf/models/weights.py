@@ -107,7 +107,7 @@ def write(
 
     Args:
         buffer: None on ranks that only give their shares.
-        whole: the full tensor behind a parameter; where it is shared out all ranks take part.
+        whole: the full tensor of a parameter; where it is sharded all ranks take part.
     """
     parameters = dict(policy.named_parameters())
     for slot in layout.slots:

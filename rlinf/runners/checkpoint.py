@@ -146,7 +146,7 @@ def _files_in(manifest: Path) -> dict[str, tuple[int, str]] | None:
 
 
 def verified(folder: Path, key: str) -> Path:
-    """A folder that somebody named as a checkpoint, by the key `key`.
+    """A folder that the key `key` names as a checkpoint.
 
     Raises:
         UserError: it is none, or it is damaged.

@@ -2,7 +2,7 @@
 
 Synchronous (`runner.mode: sync`): rollout and training take turns, and the weights that act are
 those that are trained. Asynchronous: iteration k + 1 is collected while iteration k trains, with
-the weights from before that training. It is always one iteration behind, never more or less, so
+the weights from before that training. It is always one iteration old, never more or less, so
 that a run does not depend on what was faster; the log-probs of the weights that acted are in the
 ratio of the loss as always.
 """
@@ -68,7 +68,7 @@ class Collector:
         """Waits until nothing is being collected, for those who need the rollout workers."""
         if self._ahead is not None:
             with self.run.phase("rollout"):
-                self._ahead[1].exception()  # whoever takes the trajectories gets it
+                self._ahead[1].exception()  # re-raised in `take`
 
     def drop(self) -> None:
         """Forgets what was collected ahead; the env workers must have been interrupted."""

@@ -14,7 +14,7 @@ from rlinf.errors import UserError
 from rlinf.registry import OwnPython, imported, renderers, simulators
 from rlinf.wording import plural
 
-SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB if nobody asks for more
+SMALL_SHARED_BYTES = 1_000_000_000  # of /dev/shm; containers get 64 MB by default
 _NOT_INSTALLED = "is not installed"  # in a report, see `rendering.KNOWN_FAILURES`
 
 
@@ -84,7 +84,7 @@ def _torch(present: int, seen: int) -> Finding:
     return Finding(
         "torch",
         f"{text} of {present}",
-        "install a build of torch for CUDA that the driver supports (nvidia-smi tells which)",
+        "install a build of torch for CUDA that the driver supports (nvidia-smi shows which)",
     )
 
 

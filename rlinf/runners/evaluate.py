@@ -169,7 +169,7 @@ def write_result(
     tasks: Sequence[str],
     episodes: Sequence[EpisodeResult],
 ) -> Path:
-    """Writes overall and per-task success, and every episode behind them, as JSON."""
+    """Writes overall and per-task success, and every episode, as JSON."""
     path = folder / "eval" / f"step_{step}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {

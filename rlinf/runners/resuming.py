@@ -55,7 +55,7 @@ def configuration_to_continue(config: Config) -> tuple[Path, Tree] | None:
         return None
     try:
         old: Tree = json.loads((folder / CONFIG_FILE).read_text())
-    except ValueError:  # damaged: whoever reads the checkpoint says so
+    except ValueError:  # damaged: reading the checkpoint reports it
         return None
     return folder, old
 

@@ -48,7 +48,7 @@ class Run:
         return self.folder / "checkpoints"
 
     def open_writers(self, resume_step: int | None) -> None:
-        """Starts the metric writers; a resumed run goes on behind `resume_step`."""
+        """Starts the metric writers; a resumed run goes on after `resume_step`."""
         self.logged = resume_step or 0
         self._logged_at = time.time()
         logger = self.config.runner.logger

@@ -58,7 +58,7 @@ class Saver:
             The number of iterations that were complete: 0 for a new run.
 
         Raises:
-            UserError: the folder holds a run that nobody asked to continue, or the checkpoint
+            UserError: the folder holds a run and `resume_dir` is not set, or the checkpoint
                 asked for is damaged.
         """
         folder = checkpoint_to_continue(self.run, self.config.runner.resume_dir)

@@ -28,7 +28,7 @@ def sft(config: Config, plan: Plan) -> int:
     settings = config.imitation
     if settings is None:
         raise UserError(
-            "the configuration has no section imitation: nobody demonstrates",
+            "the configuration has no section imitation: there are no demonstrations",
             "add imitation=lerobot 'imitation.data=[FOLDER]' with the folder of a LeRobot data set",
         )
     config = given_weights(config)

@@ -83,7 +83,7 @@ def _imitate(config: Config, plan: Plan, settings: ImitationConfig, run: Run, fo
 
 
 def _alone(config: Config) -> Config:
-    """For one process on the CPU, which has nobody to share weights with."""
+    """For one process on the CPU: weights are neither sharded nor offloaded."""
     actor = config.actor.model_copy(update={"fsdp_config": FsdpConfig(), "enable_offload": False})
     return config.model_copy(update={"actor": actor})
 

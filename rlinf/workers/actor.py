@@ -290,7 +290,7 @@ class ActorWorker(HostCopyWorker):
         told = f"its samples are in {path}"
         if self.ranks.rank == 0:
             told = keep_batch(path, batch, table, minibatch)
-        self.ranks.all_reduce([torch.zeros(1)])  # nobody ends the run before the file is complete
+        self.ranks.all_reduce([torch.zeros(1)])  # no rank ends the run before the file is complete
         return told
 
     def _too_far(self, metrics: Metrics) -> bool:

@@ -1,4 +1,4 @@
-"""A batch that could not be trained on, kept for whoever looks for the reason."""
+"""A batch that could not be trained on, written so that the reason can be found."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class MicroBatchRunner:
             try:
                 done.append(work(self._micro_batches(rows)))
             except torch.OutOfMemoryError:
-                table = self.table()  # behind this block the pass and its tensors are gone
+                table = self.table()  # after this block the pass and its tensors are gone
             except UpdateGivenUp:
                 if self.parallel.in_step:
                     raise

@@ -137,7 +137,7 @@ class RolloutWorker:
         return self.spans.take()
 
     def _next_batch(self) -> list[_Request]:
-        """The oldest request, and those behind it that fit into one batch with it."""
+        """The oldest request, and those after it that fit into one batch with it."""
         batch = [self.waiting.popleft()]
         rows = len(batch[0].observation)
         while (

@@ -84,13 +84,13 @@ class TrainingWorker:
         return self.ranks.open_rendezvous(host)
 
     def connect(self, address: str) -> None:
-        """Joins the other ranks at the address that rank 0 opened, and shares the policy out."""
+        """Joins the other ranks at the address that rank 0 opened, and shards the policy."""
         self.ranks.connect(address, self.config.runner.worker_timeout_s)
         self._saving_ranks = dist.new_group(backend="gloo")  # writes while the others train
         self._prepare()
 
     def save(self, folder: str) -> None:
-        """Begins to write policy, optimizer and counters; `saved` tells when it is done.
+        """Begins to write policy, optimizer and counters; `saved` says when it is done.
 
         The state is copied first, so training may go on.
         """
@@ -129,7 +129,7 @@ class TrainingWorker:
         }
 
     def _prepare(self) -> None:
-        """Shares the policy out over the ranks and makes its optimizer."""
+        """Shards or replicates the policy over the ranks and makes its optimizer."""
         self.parallel = parallelize(
             self.policy,
             self.layout,

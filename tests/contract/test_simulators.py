@@ -84,7 +84,7 @@ def test_a_step_has_the_shapes_and_types_of_the_contract(case: Case) -> None:
 
 
 def test_equal_starts_and_actions_give_equal_episodes_whatever_came_before(case: Case) -> None:
-    """The members of a group, and an episode that a resumed run simulates again."""
+    """The members of a group, and an episode that a resumed run replays."""
     actions = moves(case, 22, seed=1001)
     rewards = play(case, 0, case.a, actions)
     play(case, 1, case.c, moves(case, 12, seed=1052))

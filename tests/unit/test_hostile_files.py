@@ -1,7 +1,7 @@
 """Files from strangers are data: no reader runs code that one of them names.
 
 Each reader gets a file that would leave a mark where its pickle is loaded. Checkpoints come with a
-manifest that agrees with the hostile file, as whoever made it would see to.
+manifest that agrees with the hostile file, as its author would see to.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 from rlinf.envs.hosting.wire import decode, encode
 from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 
-GRACE_S = 5.0  # what a sub-process that exceeded its time, or was told to end, may still take
+GRACE_S = 5.0  # what a sub-process may still take after it exceeded its time, or was asked to end
 
 
 class Process(Protocol):

@@ -2,7 +2,7 @@
 
 The simulator's own resets are taken out. Its termination terms become observation terms
 (`Dialect.judge`), which say the same but reset nothing; so an ended env shows its last state until
-our `reset`, cameras included, and no row of a chunk drives an episode that nobody asked for.
+our `reset`, cameras included, and no row of a chunk drives an episode that `reset` did not begin.
 
 Nothing is drawn in a step: cameras are read in `observe` alone. Envs that are not to move get an
 action of zeros, and are put back where they were.

@@ -34,7 +34,7 @@ def of_pictures(pictures: np.ndarray) -> Statistics:
 
 
 def pooled(parts: Sequence[Statistics]) -> Statistics:
-    """Of everything behind the parts. Quantiles are means of the parts', weighted by count."""
+    """Of the union of the parts. Quantiles are means of the parts', weighted by count."""
     count = np.array([part["count"][0] for part in parts], np.float64)
     weights = (count / count.sum()).reshape(-1, *[1] * parts[0]["mean"].ndim)
 

@@ -1,4 +1,4 @@
-"""What all flow policies are told: how a chunk is drawn and what its log-prob is."""
+"""Settings of every flow policy: how a chunk is drawn and what its log-prob is."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _ORIGINAL = "proprio_projector--*_checkpoint.pt"  # as OpenVLA-OFT's training le
 
 
 class ProprioProjector(nn.Module):
-    """State [B, S] in the simulator's units to one token [B, 1, H] behind the image tokens."""
+    """State [B, S] in the simulator's units to one token [B, 1, H] after the image tokens."""
 
     low: Tensor  # [S] float32, 1 % quantile
     high: Tensor  # [S] float32, 99 % quantile

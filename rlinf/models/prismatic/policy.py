@@ -197,7 +197,7 @@ class PrismaticPolicy(TokenPolicy):
         return self.value_head(hidden)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        """[B, K] for action tokens `labels` [B, k] and `</s>` behind them, if there are more.
+        """[B, K] for action tokens `labels` [B, k] and `</s>` after them, if there are more.
 
         `smoothing` spreads a label over the bins around it; it is a standard deviation in bins.
         """

@@ -53,7 +53,7 @@ class Prompts:
     def batch(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids [B, L] int64 and which are real [B, L] bool.
 
-        Shorter rows are padded behind `<s>`, so that all prompts end in the same column.
+        Shorter rows are padded after `<s>`, so that all prompts end in the same column.
         """
         for text in set(instructions) - self._known.keys():
             self._known[text] = self.ids(text)

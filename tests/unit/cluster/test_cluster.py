@@ -23,7 +23,7 @@ from rlinf.errors import RayFailed, UserError, WorkerFailed
 
 
 def test_an_address_where_no_cluster_is_ends_at_once_with_what_to_do(tmp_path: Path):
-    with socket.socket() as taken:  # bound, but nobody listens
+    with socket.socket() as taken:  # bound, without a listener
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         loaded = load("toy_ppo_mlp", [f"cluster.ray_address={address}"])

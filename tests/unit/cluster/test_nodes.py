@@ -103,7 +103,7 @@ def test_a_lost_node_ends_the_run_unless_another_one_joins_in_time(
     joined.pop()
     with pytest.raises(NodeLost, match=r"(?s)node 1 \(10\.0\.0\.2\) was lost.*resume_dir=auto"):
         cluster.replace_lost(lambda: polls.append(1))
-    assert polls  # whoever waits can be stopped
+    assert polls  # the wait can be stopped
     joined.append(member(3))
     assert cluster.replace_lost(lambda: None) == [1]
     assert cluster.addresses == ["10.0.0.1", "10.0.0.3"]

@@ -83,7 +83,7 @@ def test_silence_ends_after_the_timeout():
         caller.answer(0.2)
 
 
-def test_nobody_gets_in_without_the_key():
+def test_no_caller_gets_in_without_the_key():
     address = serve(Target(), host=None)
     with pytest.raises(WorkerFailed, match="digest"):
         Caller(address._replace(key=b"another"))

@@ -1,4 +1,4 @@
-"""Data sets that do not fit together, or not the policy, are told by the check."""
+"""Data sets that do not fit together, or not the policy, are reported by `check`."""
 
 from __future__ import annotations
 

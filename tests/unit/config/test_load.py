@@ -1,4 +1,4 @@
-"""Every shipped configuration loads; what is wrong is told with key, value, rule and fix."""
+"""Every shipped configuration loads; what is wrong is reported with key, value, rule and fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths that cannot be meant are told by the check, with what to name instead."""
+"""Paths that cannot be meant are reported by `check`, with what to name instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No key is accepted and does nothing: a value without an effect is told with the reason."""
+"""No key is accepted and does nothing: a value without an effect is reported with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written appears whole, and a disk that refuses it is told in a sentence."""
+"""What is written appears whole, and a disk that refuses it is reported in a sentence."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 
 
 def paths_of_the_tree(tree: Path) -> list[str]:
-    """The paths of the block that shows the repository, folders with a slash behind."""
+    """The paths of the block that shows the repository, folders with a slash at the end."""
     (block,) = blocks((tree / "project" / "code.md").read_text())
     paths, parents = [], [""]
     for line in map(what_is_named, block.lines):

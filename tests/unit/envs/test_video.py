@@ -61,7 +61,7 @@ def decode(path: Path) -> tuple[dict, np.ndarray]:
 
 
 def still(env: int, step: int, success: bool = False, ended: bool = False, size: int = 64) -> Frame:
-    """A grey picture whose brightness tells which one it is."""
+    """A grey picture whose brightness says which one it is."""
     picture = np.full((size, size, 3), 40 * env + step, np.uint8)
     return Frame(env, step, 0.5, success, ended or success, "push the cube", picture)
 
@@ -181,7 +181,7 @@ def test_the_last_picture_has_a_frame_that_a_success_on_the_way_has_not() -> Non
     solved, ended = draw_grids(
         [still(0, 3, success=True)._replace(ended=False), still(0, 4, ended=True)], info=True
     )
-    corner = slice(4, 7), slice(4, 7)  # the tile's, behind the gap around it
+    corner = slice(4, 7), slice(4, 7)  # the tile's, inside the gap around it
     assert (ended[corner] == video._RED).all() and not has_colour(solved[corner], video._GREEN)
     assert has_colour(solved, video._GREEN)
 

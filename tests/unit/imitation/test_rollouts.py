@@ -1,4 +1,4 @@
-"""Episodes of a policy in the toy, where the state tells which step of which episode it is."""
+"""Episodes of a policy in the toy, where the state says which step of which episode it is."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_spans_are_taken_once_and_keep_what_failed():
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """As a viewer does: the array has no end, and a comma behind its last event."""
+    """As a viewer does: the array has no end, and a comma after its last event."""
     events: list[dict[str, Any]] = json.loads(path.read_text().rstrip().rstrip(",") + "]")
     return events
 

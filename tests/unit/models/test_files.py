@@ -22,7 +22,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def test_whoever_the_umask_allows_reads_an_export(tmp_path: Path, umask: int):
+def test_an_export_has_the_permissions_that_the_umask_allows(tmp_path: Path, umask: int):
     path = tmp_path / "out/policy.safetensors"
     write_tensors(TENSORS, path)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask

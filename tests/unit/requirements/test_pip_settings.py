@@ -1,4 +1,4 @@
-"""uv is told what pip is configured with."""
+"""uv gets the settings that pip is configured with."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_a_mistake_is_told_with_key_and_fix(tmp_path, data, capsys, override, wo
     assert words in capsys.readouterr().err
 
 
-def test_nobody_to_collect_from_is_told_with_a_fix(tmp_path, capsys):
+def test_without_data_and_expert_the_error_names_a_fix(tmp_path, capsys):
     log = f"runner.logger.log_path={tmp_path}/run"
     assert main(["collect", "toy_ppo_mlp", log, "collect.episodes=2"]) == 2
     assert "collect.source=policy and runner.ckpt_path" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def hangups_arrive() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )
-def test_a_signal_is_remembered_until_somebody_asks(number: signal.Signals, code: int):
+def test_a_signal_is_remembered_until_it_is_asked_for(number: signal.Signals, code: int):
     with StopRequest() as stop:
         stop.check()
         os.kill(os.getpid(), number)

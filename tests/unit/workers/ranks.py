@@ -19,7 +19,7 @@ def in_ranks(world: int, work: Callable[[int, Tell], Result]) -> list[Result]:
     """What `work` returns in each of `world` processes.
 
     The processes are forks, so that each need not import torch again. `work` gets its rank, and a
-    function that is given the address of the rendezvous by rank 0 and tells it to the others.
+    function that is given the address of the rendezvous by rank 0 and gives it to the others.
     """
     context = multiprocessing.get_context("fork")
     results, addresses = context.Queue(), context.Queue()

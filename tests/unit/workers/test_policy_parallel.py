@@ -104,7 +104,7 @@ def update_in_ranks(configs: list[Config], folder: Path, world: int) -> list[lis
             actor.optimizer.follow()
         if world > 1:
             actor.write_host_copy()
-            if rank == 1:  # all ranks hear of it from the one that was told first
+            if rank == 1:  # all ranks learn of it from rank 1
                 give_up_after_a_pass(actor)
             with pytest.raises(UpdateGivenUp):
                 actor.update(batch, 3)

@@ -1,4 +1,4 @@
-"""A simulator for another Python: it needs NumPy alone, and tells about where it runs."""
+"""A simulator for another Python: it needs NumPy alone, and reports where it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sub-processes that begin as copies of a process which has imported what they need."""
+"""Sub-processes forked from a process that has imported what they need."""
 
 from __future__ import annotations
 

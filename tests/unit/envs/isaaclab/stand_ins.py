@@ -64,7 +64,7 @@ def configuration(backend: str) -> SimpleNamespace:
 
 
 class Env:
-    """The hand moves by half of what it is told; its start is drawn from torch's global state."""
+    """The hand moves by half of its action; its start is drawn from torch's global state."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg, self.num_envs, self.device = cfg, cfg.scene.num_envs, "cpu"

@@ -56,7 +56,7 @@ class Counters:
         return self._shown()
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
-        self.count += actions[:, 0] + 0.25  # whoever waits drifts
+        self.count += actions[:, 0] + 0.25  # rows that wait drift
         return self._shown(), np.full(3, 0.5)
 
     def keep(self) -> Any:

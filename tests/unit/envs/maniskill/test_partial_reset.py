@@ -21,7 +21,7 @@ from rlinf.envs.maniskill.gpu import ManiSkillGpu
 from rlinf.envs.maniskill.partial_reset import GLOBAL_RANDOM, targets_kept
 
 TARGET = torch.tensor([[0.5, 0.6], [0.7, 0.8], [0.9, 1.0]])  # of the arm's joints, in three envs
-LAG = 0.1  # of the arm behind it
+LAG = 0.1  # distance of the arm from its target
 SCENE = SimpleNamespace(_reset_mask=torch.ones(3, dtype=torch.bool))  # as `BaseEnv.reset` leaves it
 
 

@@ -78,7 +78,7 @@ def test_controllers_and_sizes_of_a_robot_are_those_of_its_simulator(name: str) 
     simulator.close()
 
 
-def test_a_text_that_nobody_knows_is_asked_for() -> None:
+def test_a_missing_task_text_is_an_error() -> None:
     with pytest.raises(UserError, match=r"init_params\.instruction='open the drawer'"):
         instruction_of("MyTask-v1")
 

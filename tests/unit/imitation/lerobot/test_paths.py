@@ -103,7 +103,7 @@ def by_a_link_of_the_metadata(root: Path) -> None:
 
 def a_pipe(root: Path) -> None:
     moved(root, DATA)
-    os.mkfifo(root / DATA)  # which whoever opens it would wait for
+    os.mkfifo(root / DATA)  # opening it would wait for a writer
 
 
 def a_picture_upwards(root: Path) -> None:

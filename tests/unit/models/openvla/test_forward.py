@@ -180,7 +180,7 @@ def test_a_constant_dimension_is_not_live_where_tokens_are_parallel(build: Build
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_the_last_layer_leaves_out_only_what_nobody_reads(
+def test_the_last_layer_leaves_out_only_what_is_never_read(
     model: str, attention: str, build: Build, observation: Observation
 ):
     policy = build(model, attn_implementation=attention)

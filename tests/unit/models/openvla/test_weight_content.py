@@ -1,4 +1,4 @@
-"""Weights are told apart, and adapters recognised in them, by what the files hold."""
+"""Weights are distinguished, and adapters recognised in them, by what the files hold."""
 
 from __future__ import annotations
 

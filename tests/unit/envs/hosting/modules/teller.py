@@ -1,4 +1,4 @@
-"""What a sub-process hosts here: it tells about itself."""
+"""What a sub-process hosts here: it reports about itself."""
 
 from __future__ import annotations
 
