@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -115,23 +115,35 @@ class Pending:
             raise self._kept
         if self._kept is not None:
             return self._kept
-        ranks = {ref: rank for rank, ref in self._calls}
-        waiting = list(ranks)
         results: dict[int, Any] = {}
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for late in self._looks(results):
+            if on_poll is not None:
+                on_poll()
+            if deadline is not None and late and time.monotonic() > deadline:
+                raise WorkerFailed(
+                    f"{self.group} ranks {late}: {self._method}() timed out after {timeout_s:.0f} s"
+                )
+        return [results[rank] for rank, _ in self._calls]
+
+    def result_unless(self, moot: Callable[[], bool]) -> list[Any] | None:
+        """As `result`; None as soon as `moot()` is true while a rank has not answered."""
+        results: dict[int, Any] = {}
+        for late in self._looks(results):
+            if late and moot():
+                return None
+        return [results[rank] for rank, _ in self._calls]
+
+    def _looks(self, results: dict[int, Any]) -> Iterator[list[int]]:
+        """Fills `results` as ranks answer; yields the ranks that have not, after each look."""
+        ranks = {ref: rank for rank, ref in self._calls}
+        waiting = list(ranks)
         while waiting:
             health.check()
             done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_S)
             for ref in done:
                 results[ranks[ref]] = self._get(ranks[ref], ref)
-            if on_poll is not None:
-                on_poll()
-            if deadline is not None and waiting and time.monotonic() > deadline:
-                late = sorted(ranks[ref] for ref in waiting)
-                raise WorkerFailed(
-                    f"{self.group} ranks {late}: {self._method}() timed out after {timeout_s:.0f} s"
-                )
-        return [results[rank] for rank, _ in self._calls]
+            yield sorted(ranks[ref] for ref in waiting)
 
     def settle(self, timeout_s: float) -> None:
         """Waits until every rank has answered or failed, whichever it is."""
@@ -387,7 +399,7 @@ def publish(value: Any) -> Any:
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:
-    """The values behind references, without a copy on the node that holds them.
+    """The values that references stand for, without a copy on the node that holds them.
 
     What is no reference is a value already; see `RemotePolicy.act`.
     """

@@ -1,4 +1,7 @@
-"""The three worker groups of a run, and the messages between them."""
+"""The messages between the launcher and the workers of a run; waits end when the run stops.
+
+The processes themselves are in `worker_groups.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rlinf.cluster import health
-from rlinf.cluster.group import Pending, RemotePolicy, WorkerGroup, fetch, publish
+from rlinf.cluster.group import Pending, WorkerGroup, publish
 from rlinf.cluster.nodes import Cluster
-from rlinf.config.derive import Plan, answering, weight_sources
-from rlinf.config.memory import neighbours
-from rlinf.config.placement import ProcessPlacement
-from rlinf.config.process_environment import runtime_environment
+from rlinf.config.derive import Plan
 from rlinf.config.schema import Component, Config, EvalEnv
 from rlinf.data.types import EpisodeResult, Start, TrainBatch, Trajectory
 from rlinf.envs.starts import share
@@ -23,14 +23,10 @@ from rlinf.metrics.journal import read
 from rlinf.metrics.timeline import Span
 from rlinf.metrics.types import Metrics
 from rlinf.models import shards
-from rlinf.runners.host_copy import MEMORY_OWNER, HostCopy
+from rlinf.runners.host_copy import HostCopy
 from rlinf.runners.run import Run
+from rlinf.runners.worker_groups import WorkerGroups
 
-WORKERS: dict[Component, str] = {
-    "env": "rlinf.workers.env:EnvWorker",
-    "rollout": "rlinf.workers.rollout:RolloutWorker",
-    "actor": "rlinf.workers.actor:ActorWorker",
-}
 SAVE_POLL_S = 0.05  # how often to ask whether a checkpoint is written
 
 
@@ -41,7 +37,6 @@ class Workers:
         self, config: Config, plan: Plan, cluster: Cluster, run: Run, training: bool = True
     ) -> None:
         self.config, self.plan, self.cluster, self.stop = config, plan, cluster, run.stop
-        self.log_dir = str(run.folder / "workers")
         self.version = -1 if training else 0  # of the weights the rollout workers have
         self.updating = False  # the actor's state is that of no complete iteration
         self._prepared = False  # all actor ranks found each other and their memory
@@ -49,17 +44,14 @@ class Workers:
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
         self._asked_to_give_up = False  # the update under way
-        askers = len(plan.placement["env"]) * config.rollout.pipeline_stage_num
-        merges = config.rollout.max_batch_size is not None
-        self.rollout = self._launch("rollout", self._rollout_arguments, askers if merges else 1)
-        # The second thread of an env worker answers while the first waits for the stages.
-        self.env = self._launch("env", self._env_arguments, threads=2)
-        self.actor = self._launch("actor", self._actor_arguments) if training else None
+        self._groups = WorkerGroups(config, plan, cluster, str(run.folder / "workers"), training)
+        self.env, self.rollout = self._groups.env, self._groups.rollout
+        self.actor = self._groups.actor
         self.host_copy: HostCopy | None = None  # of the actor's state
         if self.actor is not None and plan.host_copy_bytes:
             # A cluster that was there before may have the launcher on any machine.
             own_ray = config.cluster.num_nodes == 1 and config.cluster.ray_address is None
-            launch = None if own_ray else self._launch_memory_owners
+            launch = None if own_ray else self._groups.launch_memory_owners
             self.host_copy = HostCopy(self.actor, plan.placement["actor"], launch)
 
     def start(self) -> None:
@@ -104,23 +96,13 @@ class Workers:
             NodeLost: no other machine joined in time.
         """
         limit = self.config.runner.worker_timeout_s
-        groups = self._groups()
-        lost: dict[Component, list[int]] = {
-            name: [] if name == "actor" and self.updating else group.dead(limit)
-            for name, group in groups.items()
-        }
-        nodes = self.cluster.replace_lost(self.stop.check)
-        for name, group in groups.items():
-            lost[name] = sorted({*lost[name], *group.on(nodes)})
-        if simulators_failed:
-            lost["env"] = list(range(len(self.env)))
-        if self.actor is not None and (self.updating or lost["actor"]):
-            lost["actor"] = list(range(len(self.actor)))
-        for name, group in groups.items():
-            group.restart(lost[name])
+        broken: list[Component] = ["env"] if simulators_failed else []
+        if self.updating:
+            broken.append("actor")
+        nodes, replaced = self._groups.replace_failed(broken, limit, self.stop.check)
         moved = self.host_copy is not None and self.host_copy.repair(nodes, limit)
-        self._begin_again(lost, moved)
-        return {"node": len(nodes), **{name: len(ranks) for name, ranks in lost.items()}}
+        self._begin_again(replaced, moved)
+        return {"node": len(nodes), **{name: len(ranks) for name, ranks in replaced.items()}}
 
     @property
     def ray_failed(self) -> bool:
@@ -145,17 +127,15 @@ class Workers:
         self.cluster.restart()
         self._under_way.clear()
         self._episodes = None
-        groups = self._groups()
-        for group in groups.values():  # in order: env workers get the rollout workers' handles
-            group.launch_anew()
-        self._begin_again({name: range(len(group)) for name, group in groups.items()}, moved=False)
-        return {"ray": 1, **{name: len(group) for name, group in groups.items()}}
+        replaced = self._groups.launch_anew()
+        self._begin_again(replaced, moved=False)
+        return {"ray": 1, **{name: len(ranks) for name, ranks in replaced.items()}}
 
     def sync_weights(self) -> int:
         """Brings the actor's weights to the rollout workers; returns their version."""
         version: int = self._wait(self._actor.call_first("version"))[0]
         if version != self.version:
-            sources = self._weight_sources
+            sources = self._groups.weight_sources
             far = publish if None in sources else None  # rank 0 sends them over the network
             given = [(far if rank == 0 else None,) for rank in range(len(self._actor))]
             sent = self._wait(self._actor.call_each("weights", given))
@@ -238,18 +218,17 @@ class Workers:
 
     def timeline(self) -> list[Span]:
         """What every worker did since the last call."""
-        groups = [group for group in (self.env, self.rollout, self.actor) if group is not None]
-        asked = [group.call("timeline") for group in groups]
+        asked = [group.call("timeline") for _, group in self._groups]
         return [span for pending in asked for spans in self._wait(pending) for span in spans]
 
     def use_evaluation(self, env: EvalEnv) -> None:
         """From now on evaluations are those of this section; the policy stays as it is."""
-        self.config = self.config.with_evaluation(env)  # also that of workers that are replaced
+        self._groups.config = self._groups.config.with_evaluation(env)
         self._wait(self.env.call("use_evaluation", env))
 
     def use_micro_batches(self, size: int) -> None:
         """Actor ranks that are launched from now on compute at most so many samples at a time."""
-        self.config = self.config.with_micro_batches(size)
+        self._groups.config = self._groups.config.with_micro_batches(size)
 
     def request_episodes(self) -> Pending:
         """Asks the env workers for their running episodes, for a checkpoint; does not wait."""
@@ -314,15 +293,9 @@ class Workers:
         Raises:
             OSError: a disk is full or not writable.
         """
-
-        def look() -> None:  # a rank that trains answers only afterwards
-            if shards.is_written(folder):
-                raise _Written
-
-        while True:
-            try:
-                per_rank = self._actor.call("saved").result(look)
-            except _Written:
+        while True:  # a rank that trains answers only afterwards
+            per_rank = self._actor.call("saved").result_unless(lambda: shards.is_written(folder))
+            if per_rank is None:
                 return
             problem = next((problem for _, problem in per_rank if problem is not None), None)
             if problem is not None:
@@ -347,9 +320,7 @@ class Workers:
 
     def close(self) -> None:
         """Ends all processes; simulators end with the env worker that owns them."""
-        for group in (self.env, self.rollout, self.actor):
-            if group is not None:
-                group.kill()
+        self._groups.kill()
         if self.host_copy is not None:
             self.host_copy.close()
 
@@ -357,11 +328,6 @@ class Workers:
     def _actor(self) -> WorkerGroup:
         assert self.actor is not None, "an evaluation has no actor"
         return self.actor
-
-    def _groups(self) -> dict[Component, WorkerGroup]:
-        """All, in the order in which they are launched."""
-        groups: dict[Component, WorkerGroup] = {"rollout": self.rollout, "env": self.env}
-        return groups if self.actor is None else {**groups, "actor": self.actor}
 
     def _begin_again(self, replaced: Mapping[Component, Sequence[int]], moved: bool) -> None:
         """Brings new workers as far as `start` does, and lets the others go on.
@@ -375,7 +341,7 @@ class Workers:
         self._wait(self.rollout.call("ready"), limit)
         if replaced["rollout"]:
             self.version = min(self.version, -1 if self.actor is not None else 0)
-        policies = [(self._policy_for(rank),) for rank in range(len(self.env))]
+        policies = [(self._groups.policy_for(rank),) for rank in range(len(self.env))]
         self._wait(self.env.call_each("go_on", policies), limit)
         if self.actor is not None:
             self._wait(self.env.call_some(replaced["env"], "start"), limit)
@@ -411,81 +377,3 @@ class Workers:
         results = pending.result(on_poll, timeout_s)
         self._under_way.remove(pending)
         return results
-
-    def _launch(
-        self,
-        name: Component,
-        arguments: Callable[[int], dict[str, Any]],
-        threads: int = 1,
-    ) -> WorkerGroup:
-        return WorkerGroup(
-            name,
-            WORKERS[name],
-            self.plan.placement[name],
-            lambda rank: {
-                "config": self.config,
-                "rank": rank,
-                "log_dir": self.log_dir,
-                **arguments(rank),
-            },
-            lambda placement: runtime_environment(
-                placement, self.plan.cores[name], self.config.cluster.node_groups
-            ),
-            self.cluster.node_ids,
-            threads,
-        )
-
-    def _launch_memory_owners(self, placements: Sequence[ProcessPlacement]) -> WorkerGroup:
-        return WorkerGroup(
-            "host_copy",
-            MEMORY_OWNER,
-            placements,
-            lambda rank: {"rank": rank, "log_dir": self.log_dir},
-            lambda placement: runtime_environment(placement, 1, self.config.cluster.node_groups),
-            self.cluster.node_ids,
-        )
-
-    def _rollout_arguments(self, rank: int) -> dict[str, Any]:
-        return {"threads": self.plan.cores["rollout"]}
-
-    def _env_arguments(self, rank: int) -> dict[str, Any]:
-        return {
-            "world": len(self.plan.placement["env"]),
-            "plan": self.plan,
-            "policy": self._policy_for(rank),
-        }
-
-    def _policy_for(self, rank: int) -> RemotePolicy:
-        """The rollout workers as env worker `rank` sees them."""
-        addresses = self.cluster.addresses
-        placed, env = self.plan.placement["rollout"], self.plan.placement["env"]
-        asked = answering(rank, env, placed)
-        hosts = {one: addresses[placed[one].node] for one in asked}
-        neighbours = sum(process.node == env[rank].node for process in env[:rank])
-        before = neighbours if len(asked) < len(placed) else rank  # who ask the same ranks
-        return RemotePolicy(
-            {one: self.rollout.handles[one] for one in asked},
-            before * self.config.rollout.pipeline_stage_num,
-            self.config.runner.worker_timeout_s,
-            hosts if self.cluster.several else None,
-        )
-
-    @property
-    def _weight_sources(self) -> list[int | None]:
-        return weight_sources(self.plan.placement["actor"], self.plan.placement["rollout"])
-
-    def _actor_arguments(self, rank: int) -> dict[str, Any]:
-        return {
-            "world": len(self.plan.placement["actor"]),
-            "threads": self.plan.cores["actor"],
-            "updates": self.plan.iterations * self.plan.batch.updates,
-            "fetch": fetch,
-            "shard_size": self.plan.shard_size,
-            "writes_weights": rank in self._weight_sources
-            or (rank == 0 and None in self._weight_sources),
-            "shares_gpu": bool({"env", "rollout"} & neighbours(self.plan.placement, "actor")),
-        }
-
-
-class _Written(Exception):
-    """Ends a wait: what it was for has happened."""

@@ -56,3 +56,18 @@ def test_an_actor_that_nothing_waits_for_is_left_alone(monkeypatch: pytest.Monke
     workers._under_way = [Pending("env", "rollout", [(0, "a")])]
     workers.interrupt()
     assert not killed
+
+
+def test_a_wait_ends_once_what_it_is_for_has_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def wait(refs: list[str], **_: Any) -> tuple[list[str], list[str]]:
+        looks.append(len(refs))
+        return refs[:1], refs[1:]  # one answers at each look
+
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "get", lambda ref, **_: ref)
+    pending = Pending("actor", "saved", [(0, "a"), (1, "b"), (2, "c")])
+    assert pending.result_unless(lambda: len(looks) == 2) is None
+    assert looks == [3, 2]
+    assert pending.result_unless(lambda: False) == ["a", "b", "c"]
