@@ -19,7 +19,7 @@ from rlinf.models.gr00t.embodiments import BUILT_IN, Embodiment, embodiment
 from rlinf.models.gr00t.folder import Gr00tFolder
 from rlinf.models.prismatic import conventions
 from rlinf.models.prismatic.conventions import ConventionName
-from rlinf.models.prismatic.weight_files import weight_files
+from rlinf.models.weight_files import weight_files
 
 PACKAGES = ("transformers", "tokenizers", "yaml")
 PARAMETERS, HEAD_PARAMETERS = 2_413_500_000, 1_068_800_000

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlinf.errors import UserError
-from rlinf.models.prismatic.weight_files import read_header, weight_files
+from rlinf.models.weight_files import read_header, weight_files
 
 METADATA = Path("experiment_cfg") / "metadata.json"
 PROCESSOR = "processor"

@@ -21,7 +21,7 @@ from rlinf.models.gr00t.backbone import Backbone, Padding
 from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Gr00tFolder
 from rlinf.models.gr00t.head import ActionHead, Looked, Slots
 from rlinf.models.gr00t.heads import PREFIXES
-from rlinf.models.prismatic.weight_files import weight_files
+from rlinf.models.weight_files import weight_files
 
 _VISION = "backbone.eagle_model.vision_model."
 _PUBLISHED_VISION = f"{_VISION}vision_model."

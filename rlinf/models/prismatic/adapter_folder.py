@@ -20,7 +20,7 @@ from rlinf.models.prismatic.weight_content import (
     folded_share,
     model_fingerprint,
 )
-from rlinf.models.prismatic.weight_files import weight_files
+from rlinf.models.weight_files import weight_files
 
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 RECORD_FILE = "rlinf_adapter.json"

@@ -23,6 +23,7 @@ from rlinf.models.prismatic.adapter_folder import (
     read_adapter,
 )
 from rlinf.models.prismatic.conventions import ConventionName
+from rlinf.models.prismatic.file_checks import check_files
 from rlinf.models.prismatic.model_folder import (
     ADAPTER_FILE,
     ARCHITECTURE_7B,
@@ -32,7 +33,6 @@ from rlinf.models.prismatic.model_folder import (
     read_folder,
 )
 from rlinf.models.prismatic.recipes import NOTED, ImagePath, Recipe, resolve
-from rlinf.models.prismatic.weight_files import check_files
 
 PACKAGES = ("transformers", "tokenizers", "peft", "simplejpeg")
 
@@ -159,13 +159,10 @@ class PrismaticConfig(ModelConfig):
         """The given convention, or else that of the data set the model was trained on."""
         if self.action_convention != "auto":
             return self.action_convention
-        key, lowest = self.unnorm_key, 0.0
         try:
-            key, statistics = self.folder().statistics_of(self.unnorm_key)
-            action = statistics["action"]
-            lowest = float(action.get("min", action["q01"])[-1])
-        except (UserError, KeyError, TypeError, IndexError):  # reported by `problems`
-            pass
+            key, lowest = self.folder().lowest_gripper(self.unnorm_key)
+        except UserError:  # raised again by `_check_actions`
+            key, lowest = self.unnorm_key, 0.0
         return conventions.of_data_set(key, lowest, self.action_dim)
 
     def notes(self) -> list[str]:
@@ -229,6 +226,7 @@ class PrismaticConfig(ModelConfig):
                 f"in {self.model_path} have {dimensions} dimensions",
                 f"set actor.model.action_dim={dimensions}, or another unnorm_key",
             )
+        self.folder().lowest_gripper(self.unnorm_key)
 
     def _check_files(self) -> None:
         check_files(self.folder())

@@ -20,7 +20,7 @@ from rlinf.models.prismatic.adapter_folder import FOLDED
 from rlinf.models.prismatic.model_folder import SETTINGS_FILE, STATISTICS_FILE, ModelFolder
 from rlinf.models.prismatic.network import Prismatic
 from rlinf.models.prismatic.recipes import NOTED, Recipe
-from rlinf.models.prismatic.weight_files import weight_files
+from rlinf.models.weight_files import weight_files
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 _VALUE_HEAD = "value_head."

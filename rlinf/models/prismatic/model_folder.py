@@ -244,6 +244,18 @@ class ModelFolder:
                 "take config.json or dataset_statistics.json from the original folder",
             ) from error
 
+    def lowest_gripper(self, name: str) -> tuple[str, float]:
+        """The full name of a data set, and the smallest number of its gripper."""
+        key, found = self.statistics_of(name)
+        try:
+            action = found["action"]
+            return key, float(action.get("min", action["q01"])[-1])
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise UserError(
+                f"{self.path}: the statistics of {key} have no numbers in action.min or action.q01",
+                "take config.json or dataset_statistics.json from the original folder",
+            ) from error
+
     def proprio_of(self, name: str) -> Mapping[str, Any]:
         """The statistics of the robot's state in a data set."""
         key, found = self.statistics_of(name)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlinf.models.prismatic.weight_files import read_header, weight_files
+from rlinf.models.weight_files import read_header, weight_files
 
 _SAMPLED = 256  # values of each tensor of a model: those of another one differ in all of them
 _FORMATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}

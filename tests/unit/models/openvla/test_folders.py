@@ -137,6 +137,9 @@ def test_missing_statistics_are_named(copy: Path):
     assert "dataset_statistics.json" in problems(copy)
     change_settings(copy, norm_stats={"tiny_data": {"action": {"mean": [0.0]}}})
     assert "have no action.q01" in problems(copy)
+    action = {"q01": [0.0] * 7, "min": "none"}
+    change_settings(copy, norm_stats={"tiny_data": {"action": action}})
+    assert "have no numbers in action.min" in problems(copy)
 
 
 def test_another_action_dimension_is_refused(folder: Path, build: Build):
