@@ -37,7 +37,13 @@ def main() -> None:
             continue
         folder = _FOLDER / version
         building = folder.with_name(f".{version}")
-        pip = [building / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
+        pip: list[str | Path] = [
+            building / "bin/python",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+        ]
         try:
             subprocess.run([python, "-m", "venv", "--clear", building], check=True)
             subprocess.run([*pip, "--quiet", "--require-hashes", "-r", _REQUIREMENTS], check=True)

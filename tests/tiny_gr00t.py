@@ -96,7 +96,7 @@ def statistics(sizes: dict[str, int]) -> dict[str, Any]:
 
 def metadata(state: dict[str, int], action: dict[str, int]) -> dict[str, Any]:
     """Of one tag."""
-    video = {"image": {}, "wrist_image": {}}
+    video: dict[str, dict[str, Any]] = {"image": {}, "wrist_image": {}}
     return {
         "statistics": {"state": statistics(state), "action": statistics(action)},
         "modalities": {"video": video},

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import ray
 
 from rlinf.cluster import joining
-from rlinf.cluster.local import LocalRay, SafeJob
+from rlinf.cluster.local import LocalRay, SafeJob, take_back_sigterm
 from rlinf.cluster.nodes import Cluster
 from rlinf.config.placement import Node
 from rlinf.config.schema import Config
@@ -61,6 +61,7 @@ def _connect(address: str) -> None:
             logging_level=logging.ERROR,
             job_config=SafeJob(),
         )
+        take_back_sigterm()
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"cluster.ray_address = {address}: Ray does not connect: {error}",

@@ -172,6 +172,14 @@ def _own_handler_stays() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = before
+        take_back_sigterm()
+
+
+def take_back_sigterm() -> None:
+    """Puts Python's handler in the place of that of Ray's native part, which calls it but aborts
+    the process three seconds later, whatever is being saved then.
+    """
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _end() -> None:

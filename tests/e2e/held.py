@@ -29,8 +29,8 @@ sys.exit(main())
 class Gate:
     """The iterations of a run whose updates may begin."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, process: subprocess.Popen[str] | None = None) -> None:
+        self.folder, self.process = folder, process
 
     def open(self, count: int) -> None:
         """Lets the updates of the first `count` iterations begin; that of the next one waits."""
@@ -39,7 +39,15 @@ class Gate:
 
     def wait_for_update(self, index: int) -> None:
         """Waits until the update of iteration `index`, counted from 0, is under way."""
-        runs.wait_for((self.folder / f"begun_{index}").exists, f"the update of iteration {index}")
+        begun = self.folder / f"begun_{index}"
+        runs.wait_for(lambda: begun.exists() or self._ended(), f"the update of iteration {index}")
+        assert begun.exists(), (self.process and self.process.returncode, self._output())
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def _output(self) -> str:
+        return runs.output_of(self.process) if self.process else ""
 
     def is_open_for(self, index: int) -> bool:
         """Whether the update of iteration `index` may begin."""
@@ -64,6 +72,7 @@ def start(
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
     )
+    gate.process = process
     return process, gate
 
 

@@ -124,7 +124,8 @@ def end(process: subprocess.Popen[str]) -> None:
     """Kills a process and all it has started."""
     if process.poll() is None:
         victims = psutil.Process(process.pid).children(recursive=True)
-        for victim in [*victims, process]:
+        for victim in victims:
             victim.kill()
+        process.kill()
         process.wait()
         psutil.wait_procs(victims, timeout=10)
