@@ -14,6 +14,7 @@ import yaml
 from rlinf.config.schema import Config
 from rlinf.config.validate import schema_keys
 from rlinf.metrics.names import METRICS
+from rlinf.metrics.results import wilson
 from tests.unit.docs.pages import (
     EVERY_PAGE,
     PAGES,
@@ -29,6 +30,8 @@ of_each_page = pytest.mark.parametrize("page", PAGES)
 of_every_page = pytest.mark.parametrize(
     "path", EVERY_PAGE, ids=lambda path: str(path.relative_to(ROOT / "docs"))
 )
+WHO_RAN_IT = "run by us|published by others|computed|我们运行|他人发表|计算"
+DOWNLOADED = {"rlinf/envs/maniskill/assets"}
 KINDS = {"bash", "yaml", "text", "python", "toml"}
 
 
@@ -62,7 +65,30 @@ def test_every_code_block_says_what_it_holds(path: Path):
 def test_every_file_that_a_page_names_exists(path: Path):
     folders = "rlinf|tests|examples|requirements|benchmarks|docs|docker"
     for named in re.findall(rf"`((?:{folders})/[\w/.-]+)`", prose(path.read_text())):
-        assert (ROOT / named).exists(), named
+        assert named in DOWNLOADED or (ROOT / named).exists(), named
+
+
+@of_every_page
+def test_every_table_of_percentages_says_where_they_are_from_and_whether_we_ran_it(path: Path):
+    """A result file, a link or a command: behind the table, after pictures at most."""
+    text = prose(path.read_text())
+    for table in re.finditer(r"(?:^\|.*\|\n)+", text, re.M):
+        if re.search(r"\d %", table[0]):
+            source = re.search(r"^(?:Source:|来源：)(?:.*\n)+", text[table.end() :], re.M)
+            assert source and re.search(WHO_RAN_IT, source[0]), table[0]
+            for file in re.findall(r"`(benchmarks/results/[^`]+)`", source[0]):
+                assert (ROOT / file).is_file(), file
+
+
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+def test_the_table_of_intervals_is_what_the_code_computes(tree: Path):
+    text = (tree / "evaluation" / "intervals.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \D+ (\d+) \| (\d+) \D+ (\d+) \|$", text, re.M)
+    assert [int(row[0]) for row in rows] == [50, 256, 500]
+    for row in rows:
+        episodes, *ends = map(int, row)
+        half, most = wilson(episodes // 2, episodes), wilson(round(0.9 * episodes), episodes)
+        assert ends == [round(100 * end) for end in (*half, *most)]
 
 
 # The page on migrating names keys of others; `test_worked_examples.py` looks at ours.
