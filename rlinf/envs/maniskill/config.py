@@ -162,6 +162,14 @@ class ManiskillParams(SimulatorParams):
             yield Problem(
                 f"{key}.obs_mode = state: {self.id} shows pictures only", f"set {key}.obs_mode=rgb"
             )
+        if self.obs_mode == "rgb" and self.camera is not None and self.image_size is None:
+            main, other = (self.camera.height, self.camera.width), task.picture_size
+            if task.cameras > 1 and main != other:
+                yield Problem(
+                    f"{key}.camera: {self.id} has a second camera, whose pictures are "
+                    f"{other[0]} x {other[1]}, and this one's are {main[0]} x {main[1]}",
+                    f"set {key}.image_size=[{min(main, other)[0]},{min(main, other)[1]}]",
+                )
         if self.obj_set is not None and task.object_sets and self.obj_set not in task.object_sets:
             yield Problem(
                 f"{key}.obj_set = {self.obj_set}: {self.id} has {', '.join(task.object_sets)}",
@@ -176,7 +184,7 @@ class ManiskillParams(SimulatorParams):
             return self.image_size
         if self.camera is not None:
             return self.camera.height, self.camera.width
-        return (480, 640) if self._of_the_plate else None
+        return TASKS[self.id].picture_size if self.id in TASKS else None
 
     @property
     def _of_the_plate(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +12,12 @@ from rich.console import Console
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.config.show import render
+from rlinf.envs.isaaclab.catalog import tasks
+from rlinf.envs.isaaclab.config import IsaacLabParams, ManagerParams, MjlabParams
+from rlinf.envs.libero.config import TASKS as SUITES
+from rlinf.envs.libero.config import LiberoParams
+from rlinf.envs.maniskill.config import ManiskillParams
+from rlinf.envs.maniskill.tasks import CONTROLLERS, TASKS
 from rlinf.errors import UserError
 from tests.tiny_openvla import UNNORM_KEY, write_folder
 
@@ -57,6 +63,41 @@ def test_what_a_table_task_does_not_have_is_told_with_what_it_has(
     message = refusal("maniskill_ppo_mlp", override)
     for word in words:
         assert word in message
+
+
+def maniskill() -> Iterator[ManiskillParams]:
+    for name, task in TASKS.items():
+        objects = next(iter(task.object_sets), None)
+        for mode in ("state", "rgb") if task.has_state else ("rgb",):
+            for control in (None, *CONTROLLERS[task.robot]):
+                yield ManiskillParams(id=name, obs_mode=mode, control_mode=control, obj_set=objects)
+
+
+def managers() -> Iterator[ManagerParams]:
+    for params in (IsaacLabParams, MjlabParams):
+        for name, task in tasks().items():
+            if set(params.backends) & task.ids.keys():
+                yield params(id=name)
+                yield params(id=name, cameras=())
+
+
+def test_the_sizes_of_every_shipped_task_and_controller_are_known() -> None:
+    shipped = [*maniskill(), *managers(), *(LiberoParams(task_suite_name=s) for s in SUITES)]
+    assert len(shipped) > 200
+    for params in shipped:
+        spaces = params.spaces()
+        size = spaces.obs_dim if spaces.shows == "state" else spaces.image_size
+        assert size is not None and spaces.action_dim is not None, params
+
+
+def test_cameras_of_different_sizes_are_reported_with_the_size_that_fits_both() -> None:
+    camera = {"eye": (0.3, 0.0, 0.6), "target": (0.0, 0.0, 0.1), "width": 32, "height": 64}
+    params = ManiskillParams(id="StackCube-v1", camera=camera)
+    (problem,) = params.problems("env.train.init_params", on_accelerator=False, num_envs=1)
+    assert "second camera, whose pictures are 128 x 128, and this one's are 64 x 32" in str(problem)
+    assert problem.fix == "set env.train.init_params.image_size=[64,32]"
+    fits = params.model_copy(update={"image_size": (64, 32)})
+    assert not list(fits.problems("env.train.init_params", False, 1))
 
 
 @pytest.mark.parametrize("value", ["null", "None"])

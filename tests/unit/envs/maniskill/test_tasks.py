@@ -70,6 +70,8 @@ def test_controllers_and_sizes_of_a_robot_are_those_of_its_simulator(name: str) 
     env = simulator._envs[0]
     assert env.control_mode == next(iter(CONTROLLERS[TASKS[name].robot]))
     assert len(env.scene.sensors) == TASKS[name].cameras
+    for sensor in env.scene.sensors.values():
+        assert (sensor.config.height, sensor.config.width) == TASKS[name].picture_size
     sizes = {}
     for mode in env.agent.supported_control_modes:
         env.agent.set_control_mode(mode)
