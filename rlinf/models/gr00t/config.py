@@ -126,6 +126,22 @@ class Gr00tConfig(FlowConfig):
         except UserError as error:
             yield Problem(error.message, error.fix)
 
+    def warnings(self) -> Iterator[str]:
+        if not exists(self.model_path):
+            return
+        one = self.resolved_embodiment()
+        statistics = self.folder().statistics(one.tag)
+        effects = {"state": "the model does not see it", "action": "the policy never changes it"}
+        for part, keys in (("state", one.state), ("action", one.action)):
+            for key in keys if one.normaliser == "min_max" else ():
+                numbers = statistics[part][key]
+                same = [i for i, low in enumerate(numbers["min"]) if low == numbers["max"][i]]
+                if same and (part == "action" or one.state_form == "normalised"):
+                    yield (
+                        f"{self.model_path}: the statistics of {one.tag} have min = max for "
+                        f"number {', '.join(map(str, same))} of {part}.{key}: {effects[part]}"
+                    )
+
     def _check(self) -> None:
         folder = self.folder()
         weight_files(folder.path)
@@ -152,6 +168,15 @@ class Gr00tConfig(FlowConfig):
                 f"actor.model.num_action_chunks = {self.num_action_chunks}: the model gives "
                 f"{folder.horizon} actions",
                 f"set actor.model.num_action_chunks={folder.horizon} or fewer",
+            )
+        if all(
+            statistics["action"][key]["min"] == statistics["action"][key]["max"]
+            for key in one.action
+        ):
+            raise UserError(
+                f"{self.model_path}: the statistics of {one.tag} have min = max for all of its "
+                "action: the policy would never move",
+                "take a model whose data moves, or fine-tune with imitation.statistics=data",
             )
         slots = folder.head.slots
         if one.slot >= slots:

@@ -7,6 +7,7 @@ the sizes of the backbone are not in it: they come from a processor folder.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from typing import Any
 from rlinf.errors import UserError
 from rlinf.models.weight_files import read_header, weight_files
 
+ROWS = ("min", "max", "mean", "std", "q01", "q99")
+"""Statistics of each number of a key."""
 METADATA = Path("experiment_cfg") / "metadata.json"
 PROCESSOR = "processor"
 """Sub-folder in which our own saves keep the processor."""
@@ -171,7 +174,26 @@ class Gr00tFolder:
                     f"{self.path / METADATA}: {tag} has no statistics of its {part}",
                     "fine-tune with imitation.statistics=data, or add them to the file",
                 )
+            for key, numbers in found[part].items():
+                self._check_statistics(f"{tag}: {part}.{key}", numbers)
         return found
+
+    def _check_statistics(self, name: str, numbers: Any) -> None:
+        """Raises UserError unless there are all rows, of the same length, of finite numbers."""
+        wrong = ""
+        if not isinstance(numbers, dict) or any(row not in numbers for row in ROWS):
+            wrong = f"lacks one of {', '.join(ROWS)}"
+        elif not all(_finite(numbers[row]) for row in ROWS):
+            wrong = "has statistics that are not lists of finite numbers"
+        elif len({len(numbers[row]) for row in ROWS}) > 1:
+            wrong = "has statistics of different lengths"
+        elif any(low > high for low, high in zip(numbers["min"], numbers["max"], strict=True)):
+            wrong = "has a min above its max"
+        if wrong:
+            raise UserError(
+                f"{self.path / METADATA}: {name} {wrong}",
+                "correct the file, or make it anew from data with imitation.statistics=data",
+            )
 
 
 def read(path: Path, processor: Path | None) -> Gr00tFolder:
@@ -235,6 +257,13 @@ def _check(folder: Gr00tFolder) -> None:
         "use_pixel_shuffle": (folder.backbone.get("use_pixel_shuffle", False), False),
         "mlp_connector_layers": (folder.backbone.get("mlp_connector_layers", 1), 1),
     }
+    whole, horizon = folder.settings.get("action_horizon"), head["action_horizon"]
+    if whole not in (None, horizon):
+        raise UserError(
+            f"{folder.path / 'config.json'}: action_horizon = {whole}, but that of "
+            f"action_head_cfg is {horizon}",
+            "write the horizon that the weights were trained with into both",
+        )
     for name, (found, known) in unusual.items():
         if found != known:
             raise UserError(
@@ -254,6 +283,12 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no JSON object", _AGAIN)
     return found
+
+
+def _finite(numbers: Any) -> bool:
+    return isinstance(numbers, list) and all(
+        isinstance(number, int | float) and math.isfinite(number) for number in numbers
+    )
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlinf.errors import UserError
-from rlinf.models.gr00t.folder import Gr00tFolder
+from rlinf.models.gr00t.folder import ROWS, Gr00tFolder
 
 _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 _ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
 _PADDING = "<|endoftext|>"
 _KEPT = 0.95  # side of a picture's crop
-ROWS = ("min", "max", "mean", "std", "q01", "q99")
 
 
 class Gr00tPrompts:
