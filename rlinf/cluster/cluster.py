@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import ray
 
 from rlinf.cluster import joining
-from rlinf.cluster.local import LocalRay, SafeJob, take_back_sigterm
+from rlinf.cluster.local import LocalRay, SafeJob, shut_down, take_back_sigterm
 from rlinf.cluster.nodes import Cluster
 from rlinf.config.placement import Node
 from rlinf.config.schema import Config
@@ -48,7 +48,7 @@ def start(config: Config, nodes: Sequence[Node]) -> Iterator[Cluster]:
         if local is not None:
             local.stop()
         else:
-            ray.shutdown()
+            shut_down()
 
 
 def _connect(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shlex
@@ -81,7 +82,7 @@ class LocalRay:
 
     def stop(self) -> None:
         """Ends it, and has its folder removed unless log files there say why it did not start."""
-        ray.shutdown()
+        shut_down()
         if self._folder is not None:
             logs = _newest_logs(self._folder.path / folders.OPEN_TO_ALL)
             self._folder.close(keep=self._refused and logs.exists())
@@ -175,6 +176,21 @@ def _own_handler_stays() -> Iterator[None]:
         take_back_sigterm()
 
 
+def shut_down() -> None:
+    """`ray.shutdown`, without garbage collection meanwhile.
+
+    If a reference to an object of Ray ends in another thread while Ray's native part does, that
+    part ends the process: without a word, with exit code 1. A collection does so in any thread.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if collects:
+            gc.enable()
+
+
 def take_back_sigterm() -> None:
     """Puts Python's handler in the place of that of Ray's native part, which calls it but aborts
     the process three seconds later, whatever is being saved then.
@@ -185,7 +201,7 @@ def take_back_sigterm() -> None:
 def _end() -> None:
     """Ends what is left of Ray, whose native part takes away the handler of SIGTERM with it."""
     handler = signal.getsignal(signal.SIGTERM)
-    ray.shutdown()
+    shut_down()
     signal.signal(signal.SIGTERM, handler)
 
 

@@ -7,8 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -143,6 +147,7 @@ def test_ray_on_one_machine_is_reached_by_no_other_and_starts_again_when_it_ende
             assert ray.get(answer.remote()) != str(Path.cwd())
             assert {address for _, address in listening()} <= {"127.0.0.1", "::ffff:127.0.0.1"}
             health.check()
+            refs = [ray.put(0) for _ in range(3000)]
 
             (raylet,) = [child for child in children() if child.name() == "raylet"]
             raylet.kill()
@@ -151,7 +156,8 @@ def test_ray_on_one_machine_is_reached_by_no_other_and_starts_again_when_it_ende
             with pytest.raises(RayFailed, match=r"raylet.*exited with code -9"):
                 health.check()
             (lost,) = cluster.node_ids
-            cluster.restart()
+            with garbage_of(refs):
+                cluster.restart()
             health.check()
             assert cluster.node_ids != [lost]
             assert ray.get(answer.remote()) != str(Path.cwd())
@@ -162,6 +168,27 @@ def test_ray_on_one_machine_is_reached_by_no_other_and_starts_again_when_it_ende
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not health.is_good() and "RAY_AUTH_TOKEN" not in os.environ
+
+
+@contextmanager
+def garbage_of(refs: list[ray.ObjectRef]) -> Iterator[None]:
+    """Another thread makes some all the time, which Python then collects in that thread."""
+    enough = threading.Event()
+
+    def make() -> None:
+        while refs and not enough.wait(1e-3):
+            cycle: list[Any] = [refs.pop()]
+            for _ in range(1000):
+                cycle = [cycle]
+                cycle.append(cycle)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 def children() -> list[psutil.Process]:
