@@ -42,7 +42,7 @@ class BatchedEnv:
     ) -> None:
         self._dialect, self._task, self._reward = dialect, task, reward
         self._views = tuple(task.views[view] for view in views)
-        self.num_envs = dialect.num_envs
+        self.num_envs, self.quaternion = dialect.num_envs, dialect.quaternion
         self.action_dim = dialect.action_dim
         if self.action_dim != len(task.actions.dimensions):
             raise EnvironmentFailure(
@@ -93,6 +93,10 @@ class BatchedEnv:
     def frames(self, ids: np.ndarray) -> np.ndarray:
         return self._dialect.pictures(next(iter(self._task.views.values())))[ids]
 
+    def term(self, name: str) -> np.ndarray:
+        """[B, ...] an observation term `group/term` as of now; for experts."""
+        return self._dialect.numpy(self._term(name))
+
     def offload(self) -> None:
         """The simulator keeps its memory: none of the three can give it back and go on."""
 
@@ -107,7 +111,7 @@ class BatchedEnv:
         verdicts: Mapping[str, Any] = self._shown[JUDGED]
         found = {name: self._dialect.numpy(term) for name, term in verdicts.items()}
         for term in self._task.subtasks:
-            found[f"subtask/{term}"] = self._dialect.numpy(self._term(term))
+            found[f"subtask/{term}"] = self.term(term)
         return {name: values.reshape(self.num_envs).astype(bool) for name, values in found.items()}
 
     def _rewards(self, judged: Mapping[str, np.ndarray], own: np.ndarray) -> np.ndarray:
@@ -122,7 +126,7 @@ class BatchedEnv:
         """[B, S] float32."""
         parts = [np.zeros((self.num_envs, 0), np.float32)]
         for piece in self._task.state:
-            values = self._dialect.numpy(self._term(piece.term))
+            values = self.term(piece.term)
             if piece.rotation:
                 values = axis_angle(values, self._dialect.quaternion)
             parts.append(values.reshape(self.num_envs, piece.size).astype(np.float32))

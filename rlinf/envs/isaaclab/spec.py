@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlinf.registry import Hosting, OwnPython, SimulatorSpec
+from rlinf.registry import ExpertSpec, Hosting, OwnPython, SimulatorSpec
 
 # One process steps all sub-envs of a stage; Warp compiles for the machine and keeps the result.
 _HOSTING = Hosting(environment={"OMP_NUM_THREADS": "1"})
@@ -21,6 +21,9 @@ ISAACLAB = SimulatorSpec(
         reads=("ISAAC_PATH", "ACCEPT_EULA", "OMNI_KIT_ACCEPT_EULA", "PRIVACY_CONSENT"),
         remarks="rlinf.envs.isaaclab.examine:remarks",
     ),
+    experts={
+        "isaaclab_stack_cube": ExpertSpec("rlinf.envs.isaaclab.experts:stack_cube", "stack_cube")
+    },
 )
 MJLAB = SimulatorSpec(
     settings="rlinf.envs.isaaclab.config:MjlabParams",

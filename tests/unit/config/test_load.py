@@ -48,7 +48,7 @@ def test_every_shipped_configuration_loads_with_and_without_accelerators(
     for machine in (laptop, gpu_machine):
         loaded = load(name, [f"runner.logger.log_path={tmp_path}", *given], machine)
         others = [note for note in loaded.notes if not note.startswith("model ")]
-        shortened = name.startswith("libero") and name.endswith(("tiny", "gr00t"))
+        shortened = name.startswith(("libero", "isaaclab")) and name.endswith(("tiny", "gr00t"))
         assert [note for note in others if not ("max_episode_steps" in note and shortened)] == []
         if machine is gpu_machine or not given:  # 128 Bridge scenes are no task for a laptop
             assert [warning for warning in loaded.warnings if "temperature" not in warning] == []
