@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from rlinf.config.machine import DEFAULT_CACHE, cache_folder
 from rlinf.errors import UserError
 
 _NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where Python looks for the name of the user
@@ -52,6 +54,45 @@ def settle(environment: MutableMapping[str, str], temporary: Path | None = None)
             "export RLINF_CACHE to choose another folder"
         ]
     return []
+
+
+def private_cache(part: str, temporary: Path | None = None) -> Path:
+    """A folder of the cache that no other user can write, made where there is none.
+
+    For what a library executes when it finds it there: numba's and Mesa's compiled code. A cache
+    that several users share does not serve for that, then it is one of this user's own.
+
+    Args:
+        part: its path below the cache.
+        temporary: folder of temporary files; None for the one of the system.
+    """
+    for cache in (cache_folder(), Path(DEFAULT_CACHE).expanduser()):
+        folder = cache / part
+        if _can_make(folder) and not _others_write(cache):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not _others_write(folder):
+                return folder
+    folder = _own_folder(temporary) / "cache" / part
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _others_write(folder: Path) -> bool:
+    """Whether another user can write a folder, or put one of his in its place.
+
+    In a folder with the sticky bit, as `/tmp` has it, only its owner can replace an entry. A group
+    with the number of the user is that user's own.
+    """
+    for each in {folder, *folder.absolute().parents, *folder.resolve().parents}:
+        if not each.exists():
+            continue
+        status = each.stat()
+        groups = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getuid())
+        open_to_others = groups or status.st_mode & stat.S_IWOTH
+        sticky = status.st_mode & stat.S_ISVTX and each != folder
+        if status.st_uid not in (0, os.getuid()) or (open_to_others and not sticky):
+            return True
+    return False
 
 
 def _entry() -> str | None:

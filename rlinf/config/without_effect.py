@@ -105,7 +105,13 @@ def _env(config: Config, part: str, placement: Placement) -> Rules:
 
 
 def _elsewhere(config: Config) -> Rules:
-    logger, cluster = config.runner.logger, config.cluster
+    runner, logger, cluster = config.runner, config.runner.logger, config.cluster
+    smaller = runner.max_epochs if 0 < runner.max_epochs < runner.max_steps else None
+    because = f"runner.max_epochs = {smaller}, which is smaller; -1 there lifts it"
+    yield runner, "runner: max_steps", smaller is None, because
+    smaller = runner.max_steps if 0 < runner.max_steps < runner.max_epochs else None
+    because = f"runner.max_steps = {smaller}, which is smaller; -1 there lifts it"
+    yield runner, "runner: max_epochs", smaller is None, because
     uploads = any(name in ("wandb", "swanlab") for name in logger.logger_backends)
     because = "neither wandb nor swanlab in logger_backends"
     yield logger, "runner.logger: project_name", uploads, because

@@ -20,7 +20,7 @@ import yaml
 
 from rlinf.assets.base import require
 from rlinf.assets.libero import GROUP, assets
-from rlinf.config.machine import cache_folder
+from rlinf.config.home import private_cache
 from rlinf.envs.libero import opengl
 from rlinf.envs.libero.compiled import compile_controllers
 from rlinf.errors import UserError
@@ -74,14 +74,17 @@ def check_mujoco(found: str) -> None:
 
 
 def keep_caches_together() -> None:
-    """Says where the libraries that LIBERO uses keep their caches; before they are imported."""
+    """Says where the libraries that LIBERO uses keep their caches; before they are imported.
+
+    numba's and Mesa's hold machine code, numba's as pickles: no other user may write them.
+    """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache() / "numba"))
     os.environ.setdefault("MPLCONFIGDIR", str(_cache() / "matplotlib"))
     os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(_cache() / "mesa"))
 
 
 def _cache() -> Path:
-    return cache_folder() / "libero"
+    return private_cache("libero")
 
 
 def package_folder() -> Path:

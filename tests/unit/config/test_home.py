@@ -78,3 +78,55 @@ def test_a_folder_that_another_user_could_have_made_is_not_taken(tmp_path: Path)
     (tmp_path / f"rlinf-{os.getuid()}").chmod(0o777)
     with pytest.raises(UserError, match="not yours alone"):
         home.settle({"HOME": "/no/such/home"}, tmp_path)
+
+
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The cache that is named, and the one in the home of the user."""
+    monkeypatch.setenv("RLINF_CACHE", str(tmp_path / "named"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "named").mkdir()
+    (tmp_path / "home").mkdir()
+    return tmp_path / "named", tmp_path / "home/.cache/rlinf"
+
+
+def test_compiled_code_is_kept_in_the_cache(caches: tuple[Path, Path], tmp_path: Path):
+    assert home.private_cache("code", tmp_path) == caches[0] / "code"
+    assert (caches[0] / "code").is_dir()
+
+
+def test_compiled_code_is_not_taken_from_a_cache_that_others_write(
+    caches: tuple[Path, Path], tmp_path: Path
+):
+    named, own = caches
+    named.chmod(0o777)
+    assert home.private_cache("code", tmp_path) == own / "code"
+    assert not (named / "code").exists()
+    named.chmod(0o755)
+    (named / "code").mkdir()
+    (named / "code").chmod(0o757)
+    assert home.private_cache("code", tmp_path) == own / "code"
+
+
+def test_compiled_code_lies_apart_where_others_write_every_cache(
+    caches: tuple[Path, Path], tmp_path: Path
+):
+    named, own = caches
+    own.mkdir(parents=True)
+    for folder in (named, own):
+        folder.chmod(0o777)
+    apart = tmp_path / f"rlinf-{os.getuid()}"
+    assert home.private_cache("code", tmp_path) == apart / "cache/code"
+    assert apart.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_that_others_can_replace_does_not_lead_to_compiled_code(
+    caches: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "link").symlink_to(caches[0])
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("RLINF_CACHE", str(tmp_path / "open" / "link"))
+    assert home.private_cache("code", tmp_path) == caches[1] / "code"
+    (tmp_path / "open").chmod(0o1777)  # as /tmp: an entry is its owner's
+    assert home.private_cache("code", tmp_path) == tmp_path / "open/link/code"

@@ -52,6 +52,14 @@ TOY_GRPO = (*GRPO, "actor.micro_batch_size=1600", "actor.global_batch_size=1600"
             "env.eval.video_cfg.max_videos = 3 has no effect with save_video = false",
         ),
         (("env.train.num_processes=2",), "env.train.num_processes = 2 has no effect with sub-envs"),
+        (
+            ("runner.max_steps=4000",),
+            "runner.max_steps = 4000 has no effect with runner.max_epochs = 1000, which is smaller",
+        ),
+        (
+            ("runner.max_epochs=50",),  # the file says max_steps: 20
+            "runner.max_epochs = 50 has no effect with runner.max_steps = 20, which is smaller",
+        ),
         (("runner.logger.project_name=mine",), "project_name = mine has no effect with neither"),
         (
             ("cluster.ray_port=6400", "cluster.ray_address=10.0.0.1:6379"),
@@ -67,6 +75,8 @@ def test_a_value_that_nothing_reads_is_told(
 
 def test_the_same_values_are_not_told_where_they_count(load_toy: Load) -> None:
     loaded = load_toy(
+        "runner.max_steps=4000",
+        "runner.max_epochs=-1",
         "actor.optim.value_lr=1e-4",
         "algorithm.value_clip=0.3",
         "actor.optim.warmup_style=cosine",
