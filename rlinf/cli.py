@@ -33,6 +33,7 @@ _EXIT_CODES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code."""
     if argv is None:  # this process is the command
+        _keep_assertions()
         make_patient()
     try:
         arguments = _parse(argv)
@@ -47,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # before or after the part of a run that stops in good order
         return 130
+
+
+def _keep_assertions() -> None:
+    """Begins anew with `assert`, which PYTHONOPTIMIZE leaves out: Hydra's parser works in them."""
+    if sys.flags.optimize and os.environ.pop("PYTHONOPTIMIZE", ""):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _check_working_folder() -> None:

@@ -150,7 +150,8 @@ def _unreadable(text: str, error: HydraException) -> UserError:
 def _spelt(value: str) -> str | None:
     """A value that Hydra's grammar cannot read, quoted: it is a text, or a list of texts.
 
-    The grammar wants quotes around parentheses, `=`, `#`, umlauts and much else that paths have.
+    The grammar wants quotes around parentheses, `=`, `#`, umlauts and much else that paths have,
+    and around what goes on after a bracket, such as `[::1]:6379`.
     None for a broken list, dictionary or quotation.
     """
     if value.startswith("[") and value.endswith("]"):
@@ -161,7 +162,8 @@ def _spelt(value: str) -> str | None:
 
 
 def _spelt_text(value: str) -> str | None:
-    return None if value.startswith(("[", "{", "'", '"')) else _quoted(value)
+    goes_on = re.match(r"\[[^\[\],]*\][^\]]", value)
+    return None if value.startswith(("[", "{", "'", '"')) and not goes_on else _quoted(value)
 
 
 def _is_readable(value: str) -> bool:

@@ -22,7 +22,7 @@ def render_sft(loaded: Loaded) -> RenderableType:
     share = -(-settings.batch_size // ranks)
     micro = min(settings.micro_batch_size or share, share)
     source = ", ".join(settings.data) or (
-        f"{plural(settings.num_demonstrations, 'demonstration')} of the expert {settings.expert}"
+        f"{plural(settings.num_demonstrations or 0, 'demonstration')} of the expert {settings.expert}"
     )
     rows = [
         ("data", "", source),

@@ -108,7 +108,7 @@ def evaluate(config: Config, plan: Plan) -> int:
             workers = open_evaluation(config, plan, run, stack, continues)
             result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
         except Stopped as stopped:
-            run.console.note(f"stopped by {stopped}: {_kept(journal)}")
+            run.console.note(f"stopped by {stopped}; {_kept(journal)}")
             return stopped.exit_code
         except (WorkerFailed, EnvironmentFailure):
             run.console.note(_kept(journal))
@@ -121,8 +121,10 @@ def evaluate(config: Config, plan: Plan) -> int:
 
 
 def _kept(journal: Path) -> str:
-    kept = plural(len(read(journal)), "episode")
-    return f"{kept} kept; runner.resume_dir=auto continues this evaluation"
+    kept = len(read(journal))
+    if not kept:
+        return "no episode was finished"
+    return f"{plural(kept, 'episode')} kept; runner.resume_dir=auto continues this evaluation"
 
 
 def open_journal(config: Config, journal: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,17 @@ def test_a_resume_that_is_refused_leaves_the_folder_as_it_was(
     assert main(["train", "toy_ppo_mlp", *own, "actor.model.hidden_dim=16"]) == 2
     assert "its weights do not fit" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_python_that_leaves_assertions_out_is_started_again_with_them():
+    """Hydra's parser does a part of its work inside them; dictionaries end in an error without."""
+    code = "import sys; from rlinf.cli import main; sys.exit(main())"
+    override = "cluster.component_placement={env: 0, rollout: 0, actor: 0}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", "toy_ppo_mlp", override],
+        env={**os.environ, "PYTHONOPTIMIZE": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The configuration is valid" in done.stdout

@@ -52,6 +52,12 @@ def test_a_text_with_a_comma_or_quotes_around_it_is_one_text(tmp_path: Path) -> 
     assert found == {"base": "x", "a": "it's,(b)", "b": "[c", "c": "x/ü(d)", "d": "choice(1)"}
 
 
+def test_an_address_in_brackets_is_one_text(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("base: x\n")
+    found = composed(tmp_path / "my.yaml", "a=[::1]:6379", "b=[fe80::1]:80", "c=[x]/y", "d=[x]")
+    assert found == {"base": "x", "a": "[::1]:6379", "b": "[fe80::1]:80", "c": "[x]/y", "d": ["x"]}
+
+
 def test_a_file_that_hydra_does_not_find_by_its_name_is_refused_with_the_command(tmp_path: Path):
     (tmp_path / "my own.yml").write_text("defaults: [toy_ppo_mlp]\n")
     with pytest.raises(UserError, match=r"names end in \.yaml") as error:
