@@ -21,9 +21,8 @@ def render_sft(loaded: Loaded) -> RenderableType:
     ranks = len(loaded.plan.placement["actor"])
     share = -(-settings.batch_size // ranks)
     micro = min(settings.micro_batch_size or share, share)
-    source = ", ".join(settings.data) or (
-        f"{plural(settings.num_demonstrations or 0, 'demonstration')} of the expert {settings.expert}"
-    )
+    shown = plural(settings.num_demonstrations or 0, "demonstration")
+    source = ", ".join(settings.data) or f"{shown} of the expert {settings.expert}"
     rows = [
         ("data", "", source),
         ("start", "", config.runner.ckpt_path or model.model_path or "random weights"),
