@@ -4,7 +4,7 @@ From an iteration to a step of the simulator, each calling the next::
 
     iterate                            runners/train.py
       Collector.take                   runners/collector.py     weights to the policy, then rollout
-        collect                        runners/samples.py       all rollout epochs, refills
+        collect_trajectories           runners/samples.py       all rollout epochs, refills
           Workers.collect              runners/workers.py       a message to every env worker
             EnvWorker.rollout          workers/env.py           a thread for each stage
               TrainStage.collect       workers/partial_reset.py or fixed_episodes.py
