@@ -49,7 +49,9 @@ def test_the_stock_tasks_need_nothing(empty: Path) -> None:
 
 def test_a_complete_folder_is_complete(empty: Path) -> None:
     fill(empty)
-    require("maniskill", maniskill.needed_by("PutOnPlateInScene25Main-v3"), "a task")
+    needed = maniskill.needed_by("PutOnPlateInScene25Main-v3")
+    require("maniskill", needed, "a task")
+    assert not [path for asset in needed for path in asset.missing()]
 
 
 @pytest.mark.parametrize(

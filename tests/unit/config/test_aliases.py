@@ -245,7 +245,8 @@ runner: {logger: {log_path: logs}}
     for key, value in _leaves(fragment):
         put(tree, key, value)
     (tmp_path / "fragment.yaml").write_text(yaml.safe_dump(tree))
-    load(str(tmp_path / "fragment.yaml"), [], gpu_machine)
+    loaded = load(str(tmp_path / "fragment.yaml"), [], gpu_machine)
+    assert loaded.config.actor.micro_batch_size and loaded.plan.iterations > 0
 
 
 def _leaves(tree: dict, above: str = "") -> list[tuple[str, object]]:

@@ -172,13 +172,15 @@ def test_what_is_said_of_a_node_group_has_to_make_sense(
 
 
 def test_proposed_values_are_accepted(load_toy: Load) -> None:
-    load_toy("actor.micro_batch_size=1600", "cluster.component_placement.actor=all")
-    load_toy(
+    spread = load_toy("actor.micro_batch_size=1600", "cluster.component_placement.actor=all")
+    assert spread.config.actor.micro_batch_size == 1600
+    groups = load_toy(
         *GRPO,
         "env.train.total_num_envs=96",
         "actor.micro_batch_size=1600",
         "actor.global_batch_size=1600",
     )
+    assert groups.config.env.train.total_num_envs == 96
 
 
 def test_batches_of_updates_matter_only_where_there_are_updates(load_toy: Load) -> None:

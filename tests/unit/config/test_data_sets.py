@@ -49,4 +49,5 @@ def test_what_fits_or_says_nothing_is_accepted(laptop: Machine, tmp_path: Path) 
     (tmp_path / "damaged/meta/info.json").write_text("{")
     data = f"imitation.data=[{','.join(map(str, [*folders, tmp_path / 'damaged']))}]"
     overrides = [f"runner.logger.log_path={tmp_path}/run", "imitation=lerobot", data]
-    load("quickstart", overrides, laptop, "sft")
+    settings = load("quickstart", overrides, laptop, "sft").config.imitation
+    assert settings is not None and len(settings.data) == 3

@@ -185,7 +185,7 @@ def test_both_cameras_of_libero_are_two_views(
     tmp_path: Path, gpu_machine: Machine, openvla: list[str]
 ) -> None:
     cameras = "[agentview,robot0_eye_in_hand]"
-    load(
+    loaded = load(
         "libero_10_grpo_openvlaoft",
         [
             f"runner.logger.log_path={tmp_path}",
@@ -195,6 +195,7 @@ def test_both_cameras_of_libero_are_two_views(
         ],
         gpu_machine,
     )
+    assert loaded.config.env.train.init_params.spaces().views == ("main", "wrist")
 
 
 def test_the_tasks_of_the_plate_have_their_own_object_sets(
@@ -234,9 +235,10 @@ def test_an_evaluation_that_is_not_asked_for_refuses_nothing(
 
 
 def test_an_evaluation_alone_asks_nothing_of_training(load_toy: Load) -> None:
-    load_toy(
+    loaded = load_toy(
         "runner.only_eval=true",
         "env.train.total_num_envs=7",
         "env.train.max_steps_per_rollout_epoch=13",
         "cluster.component_placement.env=all",
     )
+    assert loaded.config.env.train.total_num_envs == 7

@@ -95,7 +95,8 @@ def test_checkpoints_and_their_pointers_are_accepted(load_toy: Load, tmp_path: P
     (folder.parent / "latest").write_text("global_step_1\n")
     for path in (folder, folder.parent / "latest"):
         for key in ("runner.ckpt_path", "runner.resume_dir"):
-            load_toy(f"{key}={path}")
+            runner = load_toy(f"{key}={path}").config.runner
+            assert str(path) in (runner.ckpt_path, runner.resume_dir)
 
 
 def test_a_model_folder_without_its_files_is_told_once(laptop: Machine, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_the_sets_of_a_benchmark_run_with_them(secret: Loaded) -> None:
 
 def test_a_checkpoint_with_hidden_values_is_read(secret: Loaded, tmp_path: Path) -> None:
     write_config(secret.config, tmp_path)
-    Config.model_validate_json((tmp_path / "config.json").read_text())
+    found = Config.model_validate_json((tmp_path / "config.json").read_text())
+    assert found.actor == secret.config.actor
 
 
 def test_a_hidden_value_is_not_used_as_one(secret: Loaded, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_no_row_has_no_shape():
         Observation(np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ()), IDS[:0]
     )
     check(GOOD, IDS)
+    other = replace(GOOD, images=np.zeros((2, 1, 8, 8, 3), np.uint8))
+    assert "not ((1, 4, 4, 3), (3,)) as before" in refusal(lambda: check(other, IDS))[1]
 
 
 @pytest.mark.parametrize(

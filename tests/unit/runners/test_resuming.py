@@ -115,9 +115,12 @@ def test_a_new_kl_term_needs_the_policy_that_training_started_from(
 
 
 def test_without_a_checkpoint_there_is_nothing_to_compare(tmp_path: Path):
-    run: Any = SimpleNamespace(checkpoints=tmp_path / "checkpoints")
+    notes: list[str] = []
+    console = SimpleNamespace(note=notes.append, warn=notes.append)
+    run: Any = SimpleNamespace(checkpoints=tmp_path / "checkpoints", console=console)
     config = load("toy_ppo_mlp", ["runner.resume_dir=auto"]).config
     compare_with_checkpoint(config, run)
+    assert not notes
 
 
 def test_a_model_whose_name_gives_it_another_recipe_is_another_task(

@@ -64,6 +64,7 @@ def test_a_run_under_nohup_goes_on_where_the_terminal_goes_away():
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             stop.check()
+            assert stop.number is None
     finally:
         signal.signal(signal.SIGHUP, before)
 

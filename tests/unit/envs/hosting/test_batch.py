@@ -377,9 +377,11 @@ def test_close_leaves_no_process_and_no_open_file(tmp_path):
 
 def test_ctrl_c_does_not_end_sub_processes(processes):
     batch = processes()
+    before = {child.pid for child in children()}
     for child in children():
         child.send_signal(signal.SIGINT)
     fail(batch)
+    assert {child.pid for child in children()} == before
 
 
 OWNER = """
