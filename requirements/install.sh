@@ -11,8 +11,9 @@
 #                      .venv-isaaclab or .venv-mjlab, with the Python that they need
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
-#   --venv DIR         where the environment goes (default: .venv)
-#   --use-mirror       take packages from the mirror in RLINF_MIRROR (or pip's, or uv's setting)
+#   --venv DIR         where the environment goes (default: $RLINF_VENV, else .venv)
+#   --use-mirror       take packages from the mirror in requirements/mirrors.conf or RLINF_MIRROR
+#                      (or pip's, or uv's setting); nothing is configured beyond this run
 #   --dry-run          say what would be done, change nothing
 #   --quiet            say nothing when there is nothing to do
 #
@@ -84,7 +85,7 @@ require_available() { # EXTRA...
     done
 }
 
-model=tiny_vla env=maniskill venv="$repo/.venv" mirror=no dry_run=no quiet=no
+model=tiny_vla env=maniskill venv="${RLINF_VENV:-$repo/.venv}" mirror=no dry_run=no quiet=no
 extras=()
 
 while [ $# -gt 0 ]; do
@@ -133,8 +134,9 @@ has_nvidia_gpu() { [ -e /proc/driver/nvidia/version ]; }
 fingerprint() {
     local gpu=no
     has_nvidia_gpu && gpu=yes
+    gpu="${UV_TORCH_BACKEND:-$gpu}" # an image is made where there is none
     # Settings of development tools, at the end of pyproject.toml, do not count.
-    { sed '/^\[tool\./,$d' pyproject.toml && cat requirements/{constraints,torch-cpu}.txt && echo "$repo $gpu"; } |
+    { sed '/^\[tool\./,$d' pyproject.toml && cat requirements/{constraints,pip,torch-cpu}.txt && echo "$repo $gpu"; } |
         sha256sum | cut -d ' ' -f 1
 }
 
@@ -162,8 +164,18 @@ keep_installed_extras() {
 
 # ---- steps ------------------------------------------------------------------------------------
 
+# Values of the file where the variable has none yet, for this run alone.
+read_mirrors() {
+    local name value
+    while IFS='=' read -r name value; do
+        case "$name" in \#* | '') continue ;; esac
+        [ -z "$value" ] || [ -n "${!name:-}" ] || export "$name=$value"
+    done < requirements/mirrors.conf
+}
+
 use_package_settings() {
     local settings
+    [ "$mirror" = no ] || read_mirrors
     settings="$(python3 requirements/pip_settings.py)"
     if [ -n "${RLINF_MIRROR:-}" ] && [ "$mirror" = yes ]; then
         export UV_DEFAULT_INDEX="$RLINF_MIRROR" PIP_INDEX_URL="$RLINF_MIRROR"
@@ -171,7 +183,7 @@ use_package_settings() {
     eval "$settings"
     if [ "$mirror" = yes ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         die "--use-mirror: no mirror is configured" \
-            "export RLINF_MIRROR=<address of your mirror's simple index>, or set index-url in pip.conf"
+            "write its address into requirements/mirrors.conf, or export RLINF_MIRROR=<its simple index>"
     fi
 }
 
@@ -221,7 +233,7 @@ pip_install() { # ARGUMENT...
     local quietly=()
     [ -t 2 ] || quietly=(--quiet)
     "$uv" pip install --python "$venv/bin/python" ${quietly[@]+"${quietly[@]}"} "$@" \
-        --editable ".${extras[*]:+[$(IFS=, && echo "${extras[*]}")]}"
+        -r requirements/pip.txt --editable ".${extras[*]:+[$(IFS=, && echo "${extras[*]}")]}"
 }
 
 # Python compiles a file when it is first used, unless PYTHONDONTWRITEBYTECODE tells it to leave no
@@ -277,8 +289,7 @@ install_packages() {
             pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt \
                 --torch-backend cpu || {
                 say "PyTorch's index of CPU builds failed; trying the package index (large download)"
-                unset UV_TORCH_BACKEND
-                pip_install -c requirements/constraints.txt
+                (unset UV_TORCH_BACKEND && pip_install -c requirements/constraints.txt)
             }
             ;;
         *) pip_install -c <(constraints_without_torch_hashes) --torch-backend "$source" ;;

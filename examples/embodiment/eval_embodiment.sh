@@ -16,4 +16,4 @@ fi
 config="$1"
 shift
 bash "$repo/requirements/install.sh" --quiet --config "$config"
-exec "$repo/.venv/bin/rlinf" eval "$config" "$@"
+exec "${RLINF_VENV:-$repo/.venv}/bin/rlinf" eval "$config" "$@"

@@ -19,5 +19,5 @@ config="$1" checkpoint="$2"
 shift 2
 bash "$repo/requirements/install.sh" --quiet --config "$config"
 # 256 episodes of 80 steps in each of 16 sets: success at some step, and at the last one.
-exec "$repo/.venv/bin/rlinf" eval "$config" --benchmark maniskill_ood \
+exec "${RLINF_VENV:-$repo/.venv}/bin/rlinf" eval "$config" --benchmark maniskill_ood \
     "runner.ckpt_path=$checkpoint" env.eval.num_trials=256 env.eval.ignore_terminations=true "$@"

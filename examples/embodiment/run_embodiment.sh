@@ -16,4 +16,4 @@ if [ $# -gt 0 ] && { [[ "$1" != *=* ]] || [ -e "$1" ]; }; then
 fi
 bash "$repo/requirements/install.sh" --quiet --config "$config"
 # exec: signals such as Ctrl-C and SIGTERM reach the run itself, which then stops in good order.
-exec "$repo/.venv/bin/rlinf" train "$config" "$@"
+exec "${RLINF_VENV:-$repo/.venv}/bin/rlinf" train "$config" "$@"

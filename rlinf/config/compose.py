@@ -26,8 +26,10 @@ from rlinf.config import tree
 from rlinf.config.tree import Tree
 from rlinf.errors import UserError
 
-CONFIG_DIR = Path(rlinf.__file__).parents[1] / "examples" / "embodiment" / "config"
-"""The shipped configurations."""
+_INSTALLED = Path(__file__).parent / "shipped"
+_CHECKOUT = Path(rlinf.__file__).parents[1] / "examples" / "embodiment" / "config"
+CONFIG_DIR = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+"""The shipped configurations: those of a wheel, or of a checkout."""
 
 _RESOLVERS: dict[str, Callable[[int, int], int]] = {
     "multiply": operator.mul,

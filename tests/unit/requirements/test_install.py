@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -163,6 +164,30 @@ def test_the_mirror_comes_from_the_users_own_setting(machine):
         "--use-mirror", "--dry-run", RLINF_MIRROR="https://mirror.example/simple"
     )
     assert done.returncode == 0
+
+
+def test_the_mirror_of_the_file_is_taken_where_no_variable_has_one(machine, tmp_path):
+    copy = tmp_path / "clone"
+    shutil.copytree(REPO / "requirements", copy / "requirements")
+    shutil.copy(REPO / "pyproject.toml", copy)
+    mirrors = copy / "requirements" / "mirrors.conf"
+    mirrors.write_text(
+        mirrors.read_text().replace("MIRROR=\n", "MIRROR=https://mirror.example\n", 1)
+    )
+    uv = 'echo "$UV_DEFAULT_INDEX" >> "$UV_CALLS"\n' + UV.partition("\n")[2]
+    (tmp_path / "bin" / "uv").write_text("#!/usr/bin/env bash\n" + uv)
+    command = ["bash", str(copy / "requirements" / "install.sh"), "--venv", str(machine.venv)]
+    for given in ({}, {"RLINF_MIRROR": "https://other.example"}):
+        machine.calls.unlink(missing_ok=True)
+        subprocess.run(
+            [*command, "--use-mirror", "--extra", "wandb" if given else "dev"],
+            env=machine.environment | given,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        )
+        asked = given.get("RLINF_MIRROR", "https://mirror.example")
+        assert asked in machine.uv_calls()
 
 
 def test_a_wheel_of_the_cpu_build_is_preferred_to_any_index(machine, tmp_path):
