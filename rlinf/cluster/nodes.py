@@ -107,7 +107,7 @@ class Cluster:
     ) -> list[int]:
         timeout_s = self._config.cluster.node_timeout_s
         deadline = time.monotonic() + timeout_s
-        told = False
+        told, filled = False, set[int]()
         while True:
             members = alive()
             ids = {member.id for member in members}
@@ -115,7 +115,10 @@ class Cluster:
             spares = [member for member in members if member.id not in self.node_ids]
             chosen = assign(vacant, spares, self._wanted)
             if len(chosen) == len(vacant):
-                break
+                filled |= chosen.keys()
+                if self._take(chosen):
+                    return sorted(filled)
+                continue
             unfit = not any(self.node_ids) and len(members) >= len(self.node_ids)
             if unfit or time.monotonic() > deadline:
                 raise failure(vacant)
@@ -129,12 +132,14 @@ class Cluster:
                 told = True
             on_poll()
             time.sleep(POLL_S)
+
+    def _take(self, chosen: Mapping[int, Member]) -> bool:
+        """Gives ranks to nodes and examines these; False where one of them was lost meanwhile."""
         for rank, member in chosen.items():
             self.node_ids[rank], self.addresses[rank] = member.id, member.address
             if self.several:
                 _log.info("node %d is %s", rank, member.address)
-        self._examine(vacant)
-        return vacant
+        return self._examine(chosen)
 
     def _too_few(self, vacant: list[int]) -> Exception:
         found = ", ".join(
@@ -161,8 +166,8 @@ class Cluster:
             "and continue with runner.resume_dir=auto"
         )
 
-    def _examine(self, ranks: Collection[int]) -> None:
-        """Refuses nodes that cannot run their workers.
+    def _examine(self, ranks: Collection[int]) -> bool:
+        """Refuses nodes that cannot run their workers; returns whether all are still there.
 
         The launcher's own machine is examined only if another interpreter was asked for.
         """
@@ -172,7 +177,7 @@ class Cluster:
             if (pythons := self._pythons(rank)) or not self._is_here(rank)
         }
         if not todo:
-            return
+            return True
         folder = self._config.runner.logger.run_dir
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / f".seen-by-all-nodes-{secrets.token_hex(4)}"
@@ -188,8 +193,8 @@ class Cluster:
                 .remote(pythons, str(mark), ray.__version__)
                 for rank, pythons in todo.items()
             }
-            for rank, call in calls.items():
-                self._judge(rank, call)
+            there = [self._judge(rank, call) for rank, call in calls.items()]
+            return all(there)
         finally:
             mark.unlink()
 
@@ -205,14 +210,17 @@ class Cluster:
     def _is_here(self, rank: int) -> bool:
         return self.node_ids[rank] == ray.get_runtime_context().get_node_id()
 
-    def _judge(self, rank: int, call: ray.ObjectRef) -> None:
+    def _judge(self, rank: int, call: ray.ObjectRef) -> bool:
         try:
             problem = ray.get(call, timeout=EXAMINATION_S)
         except RayError as error:
+            if self.node_ids[rank] not in {member.id for member in alive()}:
+                return False  # Ray learns of a lost node with a delay
             last = str(error).strip().splitlines()[-1]
             problem = (f"it cannot run workers: {last}", "install rlinf on it as on this machine")
         if problem is not None:
             raise UserError(f"node {rank} ({self.addresses[rank]}): {problem[0]}", problem[1])
+        return True
 
 
 def alive() -> list[Member]:

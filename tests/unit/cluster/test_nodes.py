@@ -93,7 +93,7 @@ def test_a_lost_node_ends_the_run_unless_another_one_joins_in_time(
 ) -> None:
     joined, polls = [LAUNCHER, member(2)], []
     monkeypatch.setattr(nodes, "alive", lambda: list(joined))
-    monkeypatch.setattr(Cluster, "_examine", lambda self, ranks: None)
+    monkeypatch.setattr(Cluster, "_examine", lambda self, ranks: True)
     monkeypatch.setattr(nodes, "POLL_S", 0.01)
     placed = "cluster.component_placement={env: 0-1, rollout: 0-1, actor: 0}"
     sizes = ("cluster.num_nodes=2", "cluster.cpu_slots=1", "cluster.node_timeout_s=0.1")
