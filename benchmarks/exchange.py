@@ -78,13 +78,12 @@ class Asker:
         images = self.random.integers(256, size=(envs, 1, PIXELS, PIXELS, 3), dtype=np.uint8)
         text = ("push the cube to the goal",) * envs
         observation = Observation(images, np.zeros((envs, 0), np.float32), text)
-        seconds, kept = [], []
+        seconds = []
         for t in range(count):
             keys = derive(0, t, np.arange(envs))
             began = time.perf_counter()
-            ref, _ = self.policy.act(observation, keys, None, "train", 0)
+            self.policy.act(observation, keys, None, "train", 0)
             seconds.append(time.perf_counter() - began)
-            kept.append(ref)  # as a trajectory does, so that its memory is not used again
         return seconds
 
 

@@ -69,17 +69,21 @@ class RandomActions:
         final: Observation | None,
         purpose: Purpose,
         version: int,
-    ) -> tuple[Observation, ActReply]:
-        """Uniform actions in [-1, 1]; the observation is its own reference."""
+    ) -> ActReply:
+        """Uniform actions in [-1, 1]."""
         actions = self.random.uniform(-1, 1, (len(observation), *self.shape)).astype(np.float32)
         values = np.zeros((len(observation), 1), np.float32)
         chunk = ActionChunk(actions, {}, actions, values, version)
         judged = np.zeros(0 if final is None else len(final), np.float32)
-        return observation, ActReply(chunk, judged)
+        return ActReply(chunk, judged)
 
     def value(self, observation: Observation) -> np.ndarray:
         """No value."""
         return np.zeros(len(observation), np.float32)
+
+    def publish(self, observation: Observation) -> Observation:
+        """The observation is its own reference."""
+        return observation
 
 
 class SimulatorAlone(EnvWorker):

@@ -133,8 +133,7 @@ def _infer(
                 arrays.setdefault(name, empty)[t, first + rows] = part
     solved = episodes.solved[:, None]
     return Trajectory(
-        observations=[shown],
-        objects=np.zeros(active.shape, np.int32),
+        observation=shown,
         rows=np.tile(np.arange(size), (chunks, active.shape[1] // size)).astype(np.int32),
         rewards=(episodes.ended & solved).astype(np.float32),
         terminated=episodes.ended & solved,

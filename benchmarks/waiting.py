@@ -120,11 +120,14 @@ class _Policy:
     def __init__(self, worker: RolloutWorker) -> None:
         self._worker = worker
 
-    def act(self, observation: Observation, *rest: Any, **named: Any) -> tuple[Any, ActReply]:
-        return observation, self._worker.act(observation, *rest, **named)
+    def act(self, *request: Any, **named: Any) -> ActReply:
+        return self._worker.act(*request, **named)
 
     def value(self, observation: Observation) -> np.ndarray:
         return self._worker.value(observation)
+
+    def publish(self, observation: Observation) -> Observation:
+        return observation
 
 
 def _case(share: float, rounds: int, config: Config, policy: _Policy) -> dict[str, Any]:

@@ -25,15 +25,15 @@ from rlinf.cluster import health
 from rlinf.cluster.service import Caller, serve
 from rlinf.config.placement import ProcessPlacement
 from rlinf.config.process_environment import devices_of, split_secrets
-from rlinf.data.types import ActReply, Observation, Purpose
+from rlinf.data.types import ActReply, Observation, Purpose, Wanted
 from rlinf.errors import OWN_ERRORS, WorkerFailed
 from rlinf.registry import imported
 
 POLL_S = 0.2  # how often a wait looks for a stop request
 TAKE_OVER_S = 5.0  # longest wait for a result that is there already
 SMALL_BYTES = 96 * 1024
-"""Observations up to this size are kept as they are: a place in shared memory costs 2 ms of CPU
-time, copying these microseconds. Ray itself sends arguments below 100 KiB that way."""
+"""Observations of a rollout epoch up to this size go with the trajectory: a place in shared memory
+costs 2 ms of CPU time, copying these microseconds. Ray itself sends arguments below 100 KiB so."""
 INLINE_BYTES = 4 * 1024 * 1024
 """Observations up to this size are sent to the policy over a socket, which copies them twice (a
 millisecond per MB); larger ones are read from shared memory, at the cost of a call of Ray."""
@@ -323,27 +323,28 @@ class RemotePolicy:
         final: Observation | None,
         purpose: Purpose,
         version: int,
-    ) -> tuple[Any, ActReply]:
-        """`RolloutWorker.act` on one of the ranks.
-
-        Returns:
-            A reference to the observation where it is trained on, and the reply. A small
-            observation is its own reference; others are written into shared memory, once.
-        """
+    ) -> ActReply:
+        """`RolloutWorker.act` on one of the ranks."""
         size = _bytes(observation) + (_bytes(final) if final is not None else 0)
         if size > INLINE_BYTES:
-            large = ray.put(observation)
-            return large, self._call("act", large, keys, final, purpose, version)
-        rank, caller = self._ask("act", (observation, keys, final, purpose, version))
-        keep = purpose == "train" and _bytes(observation) > SMALL_BYTES
-        ref = ray.put(observation) if keep else observation  # while the policy computes
-        return ref, self._answer("act", rank, caller)
+            reply: ActReply = self._call("act", ray.put(observation), keys, final, purpose, version)
+            return reply
+        answered: ActReply = self._answer(
+            "act", *self._ask("act", (observation, keys, final, purpose, version))
+        )
+        return answered
 
     def value(self, observation: Observation) -> np.ndarray:
         """`RolloutWorker.value` on one of the ranks."""
         if _bytes(observation) > INLINE_BYTES:
             return np.asarray(self._call("value", observation))
         return np.asarray(self._answer("value", *self._ask("value", (observation,))))
+
+    def publish(self, observation: Observation) -> Any:
+        """A reference to an observation in the shared memory of this node, written once; a small
+        one is its own reference.
+        """
+        return ray.put(observation) if _bytes(observation) > SMALL_BYTES else observation
 
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, Caller]:
         rank = self._next_rank()
@@ -379,6 +380,32 @@ class RemotePolicy:
             raise WorkerFailed(f"rollout[{rank}].{method}() failed: {error}") from None
 
 
+class FarObservations:
+    """Rows of observations that lie on other nodes, from the actor ranks there."""
+
+    def __init__(self, handles: Mapping[int, Sequence[Any]], rank: int, timeout_s: float) -> None:
+        """
+        Args:
+            handles: of the actor ranks, by node.
+            rank: that asks; different ranks ask different ones.
+            timeout_s: longest wait for an answer.
+        """
+        self._asked = {node: ranks[rank % len(ranks)] for node, ranks in handles.items()}
+        self._timeout_s = timeout_s
+
+    def __call__(self, wanted: Sequence[Wanted]) -> list[Observation]:
+        """See `workers/observations.py`; all nodes are asked at the same time."""
+        calls = [self._asked[one.node].meanwhile.remote("observations", one) for one in wanted]
+        try:
+            found: list[Observation] = ray.get(calls, timeout=self._timeout_s)
+        except RayTaskError as error:
+            raise as_own_error(error, "actor.observations()") from None
+        except RayError as error:  # dead, or no answer in time
+            nodes = [one.node for one in wanted]
+            raise WorkerFailed(f"observations of nodes {nodes} did not come: {error}") from None
+        return found
+
+
 def _bytes(observation: Observation) -> int:
     return observation.images.nbytes + observation.state.nbytes
 
@@ -401,7 +428,7 @@ def publish(value: Any) -> Any:
 def fetch(references: Sequence[Any]) -> list[Any]:
     """The values that references stand for, without a copy on the node that holds them.
 
-    What is no reference is a value already; see `RemotePolicy.act`.
+    What is no reference is a value already; see `RemotePolicy.publish`.
     """
     found = iter(ray.get([item for item in references if isinstance(item, ray.ObjectRef)]))
     return [next(found) if isinstance(item, ray.ObjectRef) else item for item in references]

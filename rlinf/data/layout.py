@@ -3,12 +3,14 @@
 ::
 
     list[Trajectory] --concatenate--> Rollout[T, B] --flatten--> TrainBatch[N]
-    TrainBatch --minibatches--> rows of each update --micro_batches--> rows of each forward pass
+    TrainBatch --minibatches--> rows of each update --deal--> those of each rank
+        --micro_batches--> rows of each forward pass
     (objects, rows) --ObservationTable.take--> Observation
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,9 +38,10 @@ _PER_ENV_AND_CHUNK = (
 class Rollout:
     """All envs of an iteration side by side: workers x stages x rollout epochs."""
 
-    observations: list[Any]  # references of all trajectories, one after the other
+    observations: list[Any]  # [K] references, one of each trajectory
+    nodes: list[int]  # [K], where they lie
     objects: np.ndarray  # [T, B] int64, which of `observations` env b saw in chunk t; -1: none
-    steps: Trajectory  # the arrays, along B; its own `observations` are empty
+    steps: Trajectory  # the arrays, along B; its own `observation` is None
 
 
 def by_epoch(trajectories: Sequence[Trajectory], epochs: int) -> list[Trajectory]:
@@ -51,33 +54,32 @@ def by_epoch(trajectories: Sequence[Trajectory], epochs: int) -> list[Trajectory
 
 def concatenate(trajectories: Sequence[Trajectory]) -> Rollout:
     """Puts trajectories of T chunks each side by side, in their order; groups stay together."""
-    references: list[Any] = []
-    parts = []
-    for trajectory in trajectories:
-        seen = trajectory.objects.astype(np.int64)
-        parts.append(np.where(seen >= 0, len(references) + seen, -1))
-        references.extend(trajectory.observations)
     versions = {t.version for t in trajectories}
     assert len(versions) == 1, f"weights {sorted(versions)} acted in one iteration"
     arrays = {
         name: np.concatenate([getattr(t, name) for t in trajectories], axis=1)
         for name in _PER_ENV_AND_CHUNK
     }
-    objects = np.concatenate(parts, axis=1)
+    parts = [np.where(t.rows >= 0, index, -1) for index, t in enumerate(trajectories)]
     sampled = {
         name: np.concatenate([t.sampled[name] for t in trajectories], axis=1)
         for name in trajectories[0].sampled
     }
     steps = Trajectory(
-        observations=[],
-        objects=objects,
+        observation=None,
         sampled=sampled,
         next_values=np.concatenate([t.next_values for t in trajectories]),
         episodes=tuple(episode for t in trajectories for episode in t.episodes),
         version=versions.pop(),
+        node=0,  # each has its own, in `nodes`
         **arrays,
     )
-    return Rollout(references, objects, steps)
+    return Rollout(
+        observations=[t.observation for t in trajectories],
+        nodes=[t.node for t in trajectories],
+        objects=np.concatenate(parts, axis=1).astype(np.int64),
+        steps=steps,
+    )
 
 
 def flatten(
@@ -106,6 +108,7 @@ def flatten(
     steps = rollout.steps
     return TrainBatch(
         observations=rollout.observations,
+        nodes=rollout.nodes,
         objects=rollout.objects[keep],
         rows=steps.rows[keep].astype(np.int64),
         sampled=take_sampled(steps.sampled, keep),
@@ -146,17 +149,81 @@ def minibatches(
     return np.array_split(order, min(updates, count))
 
 
-def micro_batches(
-    minibatch: np.ndarray, rank: int, ranks: int, micro_batch_size: int
+def homes(nodes: Sequence[int], counts: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
+    """The node whose ranks read each observation in place: [K] int64.
+
+    It is the node where the observation lies, as far as the balance allows. Whole observations go
+    to another node where the ranks of theirs have more samples than their part without them, which
+    is so for all of a node without ranks.
+
+    Args:
+        nodes: [K], where each observation lies.
+        counts: [K] int64, samples of each that are trained on.
+        ranks: node of each rank.
+    """
+    found = np.array(nodes, np.int64)
+    part = counts.sum() / len(ranks)
+    room = {node: ranks.count(node) * part for node in sorted(set(ranks))}
+    for node, count in zip(nodes, counts.tolist(), strict=True):
+        if node in room:
+            room[node] -= count
+    for index, (node, count) in enumerate(zip(nodes, counts.tolist(), strict=True)):
+        if node not in room or (count and room[node] <= -count):
+            other = max(room, key=lambda one: room[one])  # the first of those with the most
+            found[index] = other
+            room[other] -= count
+            if node in room:
+                room[node] += count
+    return found
+
+
+def deal(
+    minibatch: np.ndarray, ranks: Sequence[int], homes: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """A rank's contiguous share of a minibatch, in pieces of at most `micro_batch_size` rows.
+    """The rows of a minibatch ([n] int64) for each rank, in equal shares.
+
+    A row goes to a rank of the node that is its home, as long as these have room; the others fill
+    what is free. On one node shares are contiguous. What is dealt to whom changes sums over ranks
+    in the last bits only.
+
+    Args:
+        ranks: node of each rank.
+        homes: [n] int64, the home of each row; None: all are equally near.
+
+    Returns:
+        [n / ranks] int64 arrays that partition the minibatch, in its order each.
+    """
+    shares = np.array_split(minibatch, len(ranks))
+    if homes is None or len(set(ranks)) == 1:
+        return shares
+    room: Counter[int] = Counter()
+    for node, share in zip(ranks, shares, strict=True):
+        room[node] += len(share)
+    computes = np.full(len(minibatch), -1, np.int64)  # which node each row is dealt to
+    for node, size in room.items():
+        near = np.flatnonzero(homes == node)[:size]
+        computes[near] = node
+        room[node] -= len(near)
+    computes[computes < 0] = list(room.elements())
+    left = {node: minibatch[computes == node] for node in room}
+    dealt = []
+    for node, share in zip(ranks, shares, strict=True):
+        dealt.append(left[node][: len(share)])
+        left[node] = left[node][len(share) :]
+    return dealt
+
+
+def micro_batches(share: np.ndarray, largest: int, micro_batch_size: int) -> list[np.ndarray]:
+    """A rank's share of a minibatch, in pieces of at most `micro_batch_size` rows.
 
     Every rank gets equally many pieces, since ranks compute each forward pass together; where a
     share is one row smaller than another's, a piece may be empty. With one rank none is.
+
+    Args:
+        share: [n] int64 rows.
+        largest: rows of the rank with the most.
     """
-    largest_share = -(-len(minibatch) // ranks)
-    pieces = -(-largest_share // micro_batch_size)
-    share = np.array_split(minibatch, ranks)[rank]
+    pieces = -(-largest // micro_batch_size)
     return np.array_split(share, pieces) if pieces else []
 
 
@@ -168,13 +235,19 @@ class ObservationTable:
         Args:
             observations: what the references of a `TrainBatch` stand for, in their order.
         """
-        self._observations = observations
-        codes: dict[str, int] = {}
-        self._codes = [
+        self._observations: list[Observation] = []
+        self._codes: list[np.ndarray] = []  # of the text of each row
+        self._texts: dict[str, int] = {}
+        self.replace_from(0, observations)
+
+    def replace_from(self, index: int, observations: Sequence[Observation]) -> None:
+        """From `index` on, the table has these observations."""
+        codes = self._texts
+        self._observations[index:] = observations
+        self._codes[index:] = [
             np.array([codes.setdefault(text, len(codes)) for text in o.instructions], np.int64)
             for o in observations
         ]
-        self._texts = tuple(codes)
 
     def take(self, objects: np.ndarray, rows: np.ndarray) -> Observation:
         """Row `rows[i]` of observation `objects[i]` for each i; [n] int64 both."""
@@ -191,4 +264,5 @@ class ObservationTable:
             images[here] = source.images[wanted]
             state[here] = source.state[wanted]
             codes[here] = self._codes[index][wanted]
-        return Observation(images, state, tuple(self._texts[code] for code in codes.tolist()))
+        texts = list(self._texts)
+        return Observation(images, state, tuple(texts[code] for code in codes.tolist()))

@@ -191,19 +191,16 @@ class ChunkResult:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """T chunks of B envs: what a rollout hands to training. `observations` are references.
+    """T chunks of B envs: what a rollout hands to training. `observation` is a reference.
 
     Example: T = 2, B = 3; env 1 ended in the first chunk and did not act in the second, so the
-    observation of the second chunk has two rows::
+    observation has five rows::
 
-        observations = [first, second]
-        objects = np.array([[0, 0, 0], [1, -1, 1]], np.int32)
-        rows = np.array([[0, 1, 2], [0, -1, 1]], np.int32)
+        rows = np.array([[0, 1, 2], [3, -1, 4]], np.int32)
     """
 
-    observations: list[Any]  # references to the Observations of the rows that acted
-    objects: np.ndarray  # [T, B] int32, which of them env b saw in chunk t; -1 where it did not act
-    rows: np.ndarray  # [T, B] int32, and its row there; -1 where it did not act
+    observation: Any  # reference to one Observation, with a row for each chunk of each env
+    rows: np.ndarray  # [T, B] int32, the row that env b saw in chunk t; -1 where it did not act
     sampled: Sampled  # [T, B, ...] each
     logprobs: np.ndarray  # [T, B, C, A] float32
     values: np.ndarray  # [T, B, C or 1 or 0] float32
@@ -215,6 +212,7 @@ class Trajectory:
     next_values: np.ndarray  # [B] float32, V(observation after the last chunk); 0 if ended
     episodes: tuple[EpisodeResult, ...] = field(default=())
     version: int = 0
+    node: int = 0  # where the observation lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +223,12 @@ class TrainBatch:
 
     Example: the trajectory above gives N = 5 samples, the fifth of which is env 2 in chunk 1::
 
-        objects = np.array([0, 0, 0, 1, 1])
-        rows = np.array([0, 1, 2, 0, 1])
+        objects = np.array([0, 0, 0, 0, 0])
+        rows = np.array([0, 1, 2, 3, 4])
     """
 
-    observations: list[Any]  # references, as in Trajectory, of all trajectories
+    observations: list[Any]  # [K] references, one of each trajectory
+    nodes: list[int]  # [K], the node on which each of them lies
     objects: np.ndarray  # [N] int64, index into `observations`
     rows: np.ndarray  # [N] int64, row within that observation
     sampled: Sampled  # [N, ...] each
@@ -246,6 +245,20 @@ class TrainBatch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+class Wanted(NamedTuple):
+    """Rows of observations that a rank of another node reads in place.
+
+    Example: the second and the fourth row of one observation::
+
+        Wanted(1, [None], objects=np.array([0, 0]), rows=np.array([1, 3]))
+    """
+
+    node: int
+    references: list[Any]  # [K]
+    objects: np.ndarray  # [n] int64, index into `references`
+    rows: np.ndarray  # [n] int64, row within that observation
 
 
 @dataclass(frozen=True, slots=True)

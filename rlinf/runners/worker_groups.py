@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from rlinf.cluster.group import RemotePolicy, WorkerGroup, fetch
+from rlinf.cluster.group import FarObservations, RemotePolicy, WorkerGroup, fetch
 from rlinf.cluster.nodes import Cluster
 from rlinf.config.derive import Plan, answering, weight_sources
 from rlinf.config.memory import neighbours
@@ -116,6 +116,16 @@ class WorkerGroups:
             hosts if self.cluster.several else None,
         )
 
+    def far_observations(self) -> list[tuple[FarObservations]] | None:
+        """How each actor rank gets observations of other nodes; None where all are on one."""
+        handles: dict[int, list[Any]] = {}
+        assert self.actor is not None, "an evaluation trains on nothing"
+        for placed, handle in zip(self.plan.placement["actor"], self.actor.handles, strict=True):
+            handles.setdefault(placed.node, []).append(handle)
+        limit = self.config.runner.worker_timeout_s
+        found = [(FarObservations(handles, rank, limit),) for rank in range(len(self.actor))]
+        return found if len(handles) > 1 else None
+
     @property
     def weight_sources(self) -> list[int | None]:
         """The actor rank whose weights each rollout rank reads; None: they come from rank 0 over
@@ -170,5 +180,6 @@ class WorkerGroups:
             "shard_size": self.plan.shard_size,
             "writes_weights": rank in self.weight_sources
             or (rank == 0 and None in self.weight_sources),
+            "nodes": [process.node for process in self.plan.placement["actor"]],
             "shares_gpu": bool({"env", "rollout"} & neighbours(self.plan.placement, "actor")),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,11 @@ class Workers:
         if self._episodes is not None:
             self._episodes.settle(self.config.runner.worker_timeout_s)
         per_worker = self._wait(self.env.call("rollout", step, self.version, epochs))
-        trajectories = [trajectory for collected, _ in per_worker for trajectory in collected]
+        trajectories = [
+            replace(trajectory, node=placed.node)
+            for placed, (collected, _) in zip(self.plan.placement["env"], per_worker, strict=True)
+            for trajectory in collected
+        ]
         return trajectories, Metrics.merge([faults for _, faults in per_worker])
 
     def update(self, batch: TrainBatch, step: int) -> Metrics:
@@ -359,6 +364,9 @@ class Workers:
             host = self.cluster.addresses[self.plan.placement["actor"][0].node]
             address = self._wait(self.actor.call_first("open_rendezvous", host))[0]
             self._wait(self.actor.call("connect", address))
+            far = self._groups.far_observations()
+            if far is not None:
+                self._wait(self.actor.call_each("use_peers", far))
         if self.host_copy is not None:
             self.host_copy.attach(self._wait)
         self._prepared = True

@@ -20,9 +20,9 @@ from rlinf.algorithms.losses import (
     minibatch_loss,
 )
 from rlinf.config.schema import AlgorithmConfig, Config
-from rlinf.data.layout import ObservationTable, minibatches
+from rlinf.data.layout import minibatches
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import Observation, TrainBatch, Weights, take_sampled
+from rlinf.data.types import Observation, TrainBatch, Wanted, Weights, take_sampled
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.metrics.types import Mean, Metrics, Total
 from rlinf.models import shards
@@ -32,20 +32,21 @@ from rlinf.workers.host_copy import HostCopyWorker
 from rlinf.workers.logprobs import Logprobs, ParityCheck
 from rlinf.workers.memory import BatchSizeLimit
 from rlinf.workers.micro_batches import MicroBatch
+from rlinf.workers.observations import Ask, BatchObservations, Fetch, rows_of
 from rlinf.workers.offload import give_back
 from rlinf.workers.process import prepare_process, prepare_torch
 from rlinf.workers.process_group import ProcessGroup
 from rlinf.workers.reference_policy import ReferencePolicy
 from rlinf.workers.training import Schedule
 
+_NO_ROWS = np.zeros(0, np.int64)
 _ORDER = 2  # keeps the order of samples apart from the noise of actions; see workers/stage.py
-Fetch = Callable[[Sequence[Any]], Sequence[Observation]]
 
 
 class ActorWorker(HostCopyWorker):
     """consumes: samples; produces: weights, metrics; waits for: the gradients of the other ranks.
 
-    Every rank reads the same batch and takes its slice of each minibatch.
+    Every rank reads the same batch and computes its share of each minibatch.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ActorWorker(HostCopyWorker):
         shard_size: int = 1,
         shares_gpu: bool = False,
         writes_weights: bool = True,
+        nodes: Sequence[int] | None = None,
     ) -> None:
         """Builds the policy; with several ranks `connect` makes it ready to be trained.
 
@@ -69,11 +71,13 @@ class ActorWorker(HostCopyWorker):
             shard_size: ranks that hold one copy of the weights together.
             shares_gpu: rollout or env workers compute on the same GPUs.
             writes_weights: this rank writes the weights for the rollout workers of its machine.
+            nodes: on which each rank is; None: all on one.
         """
         prepare_process(f"actor{rank}", log_dir)
         device = prepare_torch(threads)
         self.fetch, self.log_dir = fetch, Path(log_dir)
         self.shares_gpu, self.writes_weights = shares_gpu, writes_weights
+        self._ask: Ask | None = None
         self._written: int | None = None  # version of the weights in shared memory
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
@@ -84,10 +88,18 @@ class ActorWorker(HostCopyWorker):
             start_policy(config),
             Schedule(config.actor.optim, updates),
             BatchSizeLimit("actor.micro_batch_size", config.actor.micro_batch_size),
-            ProcessGroup(rank, world),
+            ProcessGroup(rank, world, nodes),
             device,
             shard_size,
         )
+
+    def use_peers(self, ask: Ask) -> None:
+        """From now on, rows of observations on other nodes come through `ask`."""
+        self._ask = ask
+
+    def observations(self, wanted: Wanted) -> Observation:
+        """Rows of observations that this node has, for a rank of another; also during an update."""
+        return rows_of(self.fetch, wanted)
 
     def version(self) -> int:
         """Updates made so far."""
@@ -180,10 +192,13 @@ class ActorWorker(HostCopyWorker):
 
     def _train(self, batch: TrainBatch, step: int) -> Metrics:
         with self.spans.span("read observations"):
-            table = ObservationTable(self.fetch(batch.observations))
+            ranks = self.ranks
+            seen = BatchObservations(
+                batch, ranks.nodes, ranks.nodes[ranks.rank], self.fetch, self._ask
+            )
         with self.spans.span("log-probs"):
-            parts = [self.check_parity(batch, table, step)]
-            reference = self._reference_logprobs(batch, table)
+            parts = [self.check_parity(batch, seen, step)]
+            reference = self._reference_logprobs(batch, seen)
         for epoch in range(self.config.algorithm.update_epoch):
             for minibatch in minibatches(
                 batch.planned,
@@ -192,7 +207,7 @@ class ActorWorker(HostCopyWorker):
                 *(self.config.actor.seed, _ORDER, step, epoch),
             ):
                 with self.spans.span("update"):
-                    metrics, go_on = self._train_minibatch(batch, table, reference, minibatch)
+                    metrics, go_on = self._train_minibatch(batch, seen, reference, minibatch)
                 parts.append(metrics.on_host())
                 if not go_on:
                     return Metrics.merge(parts)
@@ -208,7 +223,7 @@ class ActorWorker(HostCopyWorker):
     def _train_minibatch(
         self,
         batch: TrainBatch,
-        table: ObservationTable,
+        seen: BatchObservations,
         reference: Tensor | None,
         minibatch: np.ndarray,
     ) -> tuple[Metrics, bool]:
@@ -223,9 +238,8 @@ class ActorWorker(HostCopyWorker):
             parts.append(left_out(batch, idle, self.policy.live, self.settings, over))
         parts += self.micro_batches.run(
             minibatch[learnt],
-            lambda micro_batches: self._find_gradients(
-                batch, table, reference, micro_batches, over
-            ),
+            lambda micro_batches: self._find_gradients(batch, seen, reference, micro_batches, over),
+            seen.homes(minibatch[learnt]),
         )
         metrics = Metrics.merge(parts)
         self.parallel.all_reduce(self.optimizer.gradients())
@@ -234,7 +248,7 @@ class ActorWorker(HostCopyWorker):
                 [metrics, {"train/actor/kl_stops": Total(self.ranks.share)}]
             ), False
         return Metrics.merge(
-            [metrics, self._move(lambda: self._keep(batch, table, minibatch))]
+            [metrics, self._move(lambda: self._keep(batch, seen, minibatch))]
         ), True
 
     def _move(self, keep_samples: Callable[[], str]) -> Metrics:
@@ -248,16 +262,18 @@ class ActorWorker(HostCopyWorker):
     def _find_gradients(
         self,
         batch: TrainBatch,
-        table: ObservationTable,
+        seen: BatchObservations,
         reference: Tensor | None,
         micro_batches: Sequence[MicroBatch],
         over: Denominators,
     ) -> list[Metrics]:
         """The gradients of this rank's micro-batches, and the metrics of each."""
         parts = []
+        with self.spans.span("read observations"):
+            seen.bring(np.concatenate([rows for rows, _ in micro_batches] or [_NO_ROWS]))
         for rows, count in self._gradients_of(micro_batches):
             new = self.policy.evaluate(
-                table.take(batch.objects[rows], batch.rows[rows]),
+                seen.take(rows),
                 take_sampled(batch.sampled, rows),
                 self.sampling,
             )
@@ -277,19 +293,19 @@ class ActorWorker(HostCopyWorker):
             parts.append(metrics)
         return parts
 
-    def _reference_logprobs(self, batch: TrainBatch, table: ObservationTable) -> Tensor | None:
+    def _reference_logprobs(self, batch: TrainBatch, seen: BatchObservations) -> Tensor | None:
         """Log-probs of all samples under the reference policy, [N, C, A]; None without KL."""
         if self.reference is None:
             return None
         with self.reference.in_place():
-            return self.logprobs(batch, table, np.arange(len(batch)))
+            return self.logprobs(batch, seen, np.arange(len(batch)))
 
-    def _keep(self, batch: TrainBatch, table: ObservationTable, minibatch: np.ndarray) -> str:
+    def _keep(self, batch: TrainBatch, seen: BatchObservations, minibatch: np.ndarray) -> str:
         """Writes the samples of an update that failed, once; says where they are."""
         path = self.log_dir / f"not-finite-update-{self.policy.version}.npz"
         told = f"its samples are in {path}"
         if self.ranks.rank == 0:
-            told = keep_batch(path, batch, table, minibatch)
+            told = keep_batch(path, batch, seen.take(minibatch), minibatch)
         self.ranks.all_reduce([torch.zeros(1)])  # no rank ends the run before the file is complete
         return told
 

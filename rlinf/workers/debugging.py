@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlinf.data.layout import ObservationTable
-from rlinf.data.types import TrainBatch
+from rlinf.data.types import Observation, TrainBatch
 
 _ARRAYS = (
     *("logprobs", "advantages", "returns", "values"),
@@ -15,13 +14,12 @@ _ARRAYS = (
 )
 
 
-def keep_batch(path: Path, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> str:
+def keep_batch(path: Path, batch: TrainBatch, seen: Observation, rows: np.ndarray) -> str:
     """Writes the samples `rows` ([n] int64) as an npz file; says where it is, or why it is not.
 
     The arrays have the names of `TrainBatch`, those of `sampled` as `sampled_NAME`; `images`,
-    `state` and `instructions` are what the policy saw.
+    `state` and `instructions` are what the policy saw, `seen`.
     """
-    seen = table.take(batch.objects[rows], batch.rows[rows])
     arrays = {name: getattr(batch, name)[rows] for name in _ARRAYS}
     arrays |= {f"sampled_{name}": array[rows] for name, array in batch.sampled.items()}
     try:

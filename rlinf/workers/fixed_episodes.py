@@ -38,5 +38,7 @@ class FixedEpisodesStage(TrainStage):
             keys = derive(self.seed, TRAIN, step, numbers[roles.epoch], chunk, self.envs[roles.env])
             ended, _ = self._record_chunk(recordings, roles, keys, ended, version)
             chunk += 1
+            for index in set(range(begun // size)) - set(roles.epoch[self.active].tolist()):
+                recordings[index].publish(self.policy.publish)  # no env plays in it any more
         self._value_the_end(recordings, roles, ended)
         return [recording.finish() for recording in recordings]

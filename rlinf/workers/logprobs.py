@@ -10,12 +10,12 @@ from torch import Tensor
 
 from rlinf.algorithms.parity import mismatch
 from rlinf.config.schema import Config
-from rlinf.data.layout import ObservationTable
 from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.errors import NumericsError
 from rlinf.metrics.types import Maximum, Mean, Metrics
 from rlinf.models.base import Policy, Sampling
 from rlinf.workers.micro_batches import MicroBatch, MicroBatchRunner
+from rlinf.workers.observations import BatchObservations
 from rlinf.workers.process_group import ProcessGroup
 
 COMPARED = 64  # samples of each rank whose log-probs are compared with the rollout's
@@ -35,21 +35,20 @@ class Logprobs:
         self.ranks, self.micro_batches = ranks, micro_batches
 
     @torch.no_grad()
-    def __call__(self, batch: TrainBatch, table: ObservationTable, rows: np.ndarray) -> Tensor:
+    def __call__(self, batch: TrainBatch, seen: BatchObservations, rows: np.ndarray) -> Tensor:
         """[n, C, A] float32 of the samples `rows` ([n] int64), on the CPU."""
         found = torch.zeros(len(rows), *batch.logprobs.shape[1:])
 
         def compute(micro_batches: Sequence[MicroBatch]) -> None:
             for micro_batch, count in self.micro_batches.each(micro_batches):
                 at = rows[micro_batch]
-                seen = table.take(batch.objects[at], batch.rows[at])
                 new = self.policy.evaluate(
-                    seen, take_sampled(batch.sampled, at), self.sampling
+                    seen.take(at), take_sampled(batch.sampled, at), self.sampling
                 ).logprobs
                 if count:
                     found[micro_batch] = new.float().cpu()
 
-        self.micro_batches.run(np.arange(len(rows)), compute)
+        self.micro_batches.run(np.arange(len(rows)), compute, seen.homes(rows))
         self.ranks.all_reduce([found])
         return found
 
@@ -64,7 +63,7 @@ class ParityCheck:
         self.tolerance = algorithm.parity_tolerance or logprobs.policy.parity_tolerance
         self.logprobs, self.done = logprobs, False
 
-    def __call__(self, batch: TrainBatch, table: ObservationTable, step: int) -> Metrics:
+    def __call__(self, batch: TrainBatch, seen: BatchObservations, step: int) -> Metrics:
         """In the first iteration there is something to compare, and every `interval` iterations.
 
         Weights that have moved since the rollout say something else: then nothing is compared. The
@@ -82,7 +81,7 @@ class ParityCheck:
         count = min(len(batch), min(COMPARED, self.micro_batch_size) * ranks.world)
         rows = np.linspace(0, len(batch) - 1, count).astype(np.int64)
         found = mismatch(
-            self.logprobs(batch, table, rows),
+            self.logprobs(batch, seen, rows),
             torch.from_numpy(batch.logprobs[rows]),
             torch.from_numpy(batch.mask[rows]),
             policy.live.cpu(),

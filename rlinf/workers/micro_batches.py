@@ -39,12 +39,20 @@ class MicroBatchRunner:
         self.given_up = Event()  # set from another thread: no rank begins another micro-batch
         self._counted = 0  # halvings that `take_failures` has returned
 
-    def run(self, rows: np.ndarray, work: Callable[[Sequence[MicroBatch]], T]) -> T:
+    def run(
+        self,
+        rows: np.ndarray,
+        work: Callable[[Sequence[MicroBatch]], T],
+        homes: np.ndarray | None = None,
+    ) -> T:
         """Does `work` on this rank's micro-batches of `rows` ([n] int64), which all ranks share.
 
         Where a rank runs out of memory, all do it once more in micro-batches of half the size. So
         `work` must begin anew when it is called again, and that of a replicated policy must wait
         for no other rank.
+
+        Args:
+            homes: [n] int64, the node that each row is dealt to if it has room; see `layout.deal`.
 
         Raises:
             UpdateGivenUp: `given_up` was set on one rank at least; all of them raise it.
@@ -56,7 +64,7 @@ class MicroBatchRunner:
             done: list[T] = []
             table, stops = "", False
             try:
-                done.append(work(self._micro_batches(rows)))
+                done.append(work(self._micro_batches(rows, homes)))
             except torch.OutOfMemoryError:
                 table = self.table()  # after this block the pass and its tensors are gone
             except UpdateGivenUp:
@@ -116,14 +124,16 @@ class MicroBatchRunner:
         shared = "rollout.enable_offload=true and env.enable_offload=true where they share the GPU"
         return [*(way for way, helps in ways.items() if helps), shared]
 
-    def _micro_batches(self, rows: np.ndarray) -> list[MicroBatch]:
+    def _micro_batches(self, rows: np.ndarray, homes: np.ndarray | None) -> list[MicroBatch]:
         """Rows of each pass of this rank.
 
         Ranks of a sharded policy compute each pass together. One that has no rows left for it
         takes part with a row that does not count; a replicated policy leaves it out.
         """
         assert self.limit.most is not None
-        parts = layout.micro_batches(rows, self.ranks.rank, self.ranks.world, self.limit.most)
+        share = layout.deal(rows, self.ranks.nodes, homes)[self.ranks.rank]
+        largest = -(-len(rows) // self.ranks.world)
+        parts = layout.micro_batches(share, largest, self.limit.most)
         if self.parallel.in_step:
             return [(part, True) if len(part) else (rows[:1], False) for part in parts]
         return [(part, True) for part in parts if len(part)]

@@ -35,6 +35,7 @@ class PartialResetStage(TrainStage):
             ended, over = self._record_chunk(recordings, roles, keys, ended, version)
             self._count(over)
         self._value_the_end(recordings, roles, ended)
+        recordings[0].publish(self.policy.publish)
         return recordings[0].finish()
 
     def _count(self, rows: np.ndarray) -> None:

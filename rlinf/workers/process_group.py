@@ -19,8 +19,13 @@ from rlinf.metrics.types import Mean, Metric
 class ProcessGroup:
     """Rank `rank` of `world`."""
 
-    def __init__(self, rank: int, world: int) -> None:
+    def __init__(self, rank: int, world: int, nodes: Sequence[int] | None = None) -> None:
+        """
+        Args:
+            nodes: on which each rank is; None: all on one.
+        """
         self.rank, self.world = rank, world
+        self.nodes = list(nodes) if nodes is not None else [0] * world
         self.share = 1.0 / world  # of a number that all ranks know and that counts once
         self._store: TCPStore | None = None
 

@@ -50,15 +50,14 @@ class PolicyService(Protocol):
         final: Observation | None,
         purpose: Purpose,
         version: int,
-    ) -> tuple[Any, ActReply]:
-        """Actions for `observation`, values for `final`.
-
-        Returns:
-            What a trajectory refers to the observation by, and the reply.
-        """
+    ) -> ActReply:
+        """Actions for `observation`, values for `final`."""
 
     def value(self, observation: Observation) -> np.ndarray:
         """V of each row: [B] float32."""
+
+    def publish(self, observation: Observation) -> Any:
+        """Makes an observation readable for training; returns what a trajectory refers to it by."""
 
 
 NOTHING = Observation(np.zeros((0, 0, 0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), ())
@@ -109,23 +108,24 @@ class Stage:
         purpose: Purpose,
         version: int,
         next_starts: Sequence[Start | None],
-    ) -> tuple[Any, np.ndarray, ActReply, ChunkResult]:
+    ) -> tuple[Observation, np.ndarray, ActReply, ChunkResult]:
         """One exchange: the active envs show themselves, get actions and run them.
 
         Returns:
-            The reference to the observation, the rows that acted, the policy's reply, and what
+            The observation, the rows that acted, the policy's reply, and what
             the chunk did.
         """
         if self.interrupted.is_set():
             raise Interrupted
         rows = np.flatnonzero(self.active)
         with self.spans.span("wait for the policy", self.lane, busy=False):
-            ref, reply = self.policy.act(self.observation, keys[rows], final, purpose, version)
+            seen = self.observation
+            reply = self.policy.act(seen, keys[rows], final, purpose, version)
         actions = self._actions(rows, reply.chunk)
         with self.spans.span("simulate", self.lane):
             result = self.batch.run_chunk(actions, self.active, next_starts)
         self.observation, self.active = result.observation, result.active
-        return ref, rows, reply, result
+        return seen, rows, reply, result
 
     def _actions(self, rows: np.ndarray, chunk: ActionChunk) -> np.ndarray:
         """The simulator's actions for all envs, zero for those that did not ask: [B, C, A] float32.
@@ -238,11 +238,11 @@ class TrainStage(Stage, ABC):
             Those that end in this chunk and have to be valued, and all envs whose episode ends.
         """
         final = ended.shown if len(ended.shown) else None
-        ref, rows, reply, result = self.advance(keys, final, "train", version, self.upcoming)
+        seen, rows, reply, result = self.advance(keys, final, "train", version, self.upcoming)
         _set_final_values(recordings, ended, reply.final_values)
         acted = roles.of(rows)
         for index, mine in acted.by_epoch():
-            recordings[index].add(ref, mine, rows[mine], acted.env[mine], reply.chunk, result)
+            recordings[index].add(seen, mine, rows[mine], acted.env[mine], reply.chunk, result)
         for episode in result.episodes:
             row = episode.env - int(self.envs[0])
             env = int(roles.env[row])

@@ -1,12 +1,13 @@
-"""Two machines on one: each has network, host address and Ray session of its own, as root of it.
+"""Several machines on one: each has network, address and Ray session of its own, as root of it.
 
-They are Linux namespaces, joined by a virtual cable. Nothing of Ray is imitated: two raylets talk
-over TCP, and what one of them stores the other one has to fetch.
+They are Linux namespaces, joined by virtual cables. Nothing of Ray is imitated: raylets talk over
+TCP, and what one of them stores the others have to fetch.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,14 +55,24 @@ class Machine:
         """Runs a command on this machine to its end."""
         subprocess.run([*self.enter(), *command], check=True, capture_output=True, text=True)
 
-    def plug(self, other: Machine) -> None:
-        """Lays a cable to another machine."""
-        pid = str(other._inside())
-        self.run("ip", "link", "add", "cable", "type", "veth", "peer", "cable", "netns", pid)
-        for machine in (self, other):
+    def plug(self, *others: Machine) -> None:
+        """Lays a cable to each of some other machines; what they send each other passes here."""
+        self.run("ip", "link", "add", "cable", "type", "bridge")
+        for index, other in enumerate(others):
+            pid, port = str(other._inside()), f"port{index}"
+            self.run("ip", "link", "add", port, "type", "veth", "peer", "cable", "netns", pid)
+            self.run("ip", "link", "set", port, "master", "cable")
+            self.run("ip", "link", "set", port, "up")
+        for machine in (self, *others):
             machine.run("ip", "addr", "add", f"{machine.address}/24", "dev", "cable")
             machine.run("ip", "link", "set", "cable", "up")
             machine.run("ip", "route", "add", "default", "dev", "cable")
+
+    def sent(self) -> int:
+        """Bytes that this machine has sent to others."""
+        devices = Path(f"/proc/{self._inside()}/net/dev").read_text()
+        (counts,) = re.findall(r"^ *cable: *(.*)$", devices, re.MULTILINE)
+        return int(counts.split()[8])
 
     def start_ray(self, head: Machine | None = None) -> None:
         """Starts a node of Ray; without `head` it is the head."""
@@ -70,7 +81,8 @@ class Machine:
         else:
             join = [f"--address={head.address}:{PORT}"]
         options = ["--num-cpus=0", "--num-gpus=0"]
-        self._start("ray", "start", "--block", f"--node-ip-address={self.address}", *join, *options)
+        ray = str(Path(sys.executable).parent / "ray")
+        self.start(ray, "start", "--block", f"--node-ip-address={self.address}", *join, *options)
         if head is None:
             self._wait_for_port()
 
@@ -85,11 +97,11 @@ class Machine:
         self.lose()
         end(self.keeper)
 
-    def _start(self, program: str, *words: str) -> None:
-        path = Path(sys.executable).parent / program
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Starts a program on this machine, whose output goes to its log file."""
         self.started.append(
             subprocess.Popen(
-                [*self.enter(), str(path), *words],
+                [*self.enter(), *command],
                 stdout=self.log.open("a"),
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -102,6 +114,7 @@ class Machine:
                 },
             )
         )
+        return self.started[-1]
 
     def _wait_for_port(self) -> None:
         knock = f"import socket; socket.create_connection(('{self.address}', {PORT}), 1)"

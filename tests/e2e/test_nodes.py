@@ -34,13 +34,11 @@ SETTINGS = (
     "env.eval.init_params.obs_dim=16384",
     "actor.model.obs_dim=16384",
 )
-ONE_NODE = ("cluster.cpu_slots=2", f"runner.max_steps={STEPS}")
 TWO_NODES = (
     "cluster.cpu_slots=1",
     "cluster.num_nodes=2",
     f"cluster.ray_address=10.77.0.1:{PORT}",
     "cluster.node_timeout_s=240",
-    "runner.max_steps=1000000",
 )
 
 
@@ -61,16 +59,20 @@ def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
             machine.close()
 
 
-def test_two_nodes_give_the_numbers_of_one_also_where_a_lost_node_is_replaced(
+def test_two_nodes_give_the_same_numbers_where_a_lost_node_is_replaced(
     tmp_path: Path, machines: tuple[Machine, Machine]
 ):
     one, two, (head, other) = tmp_path / "one", tmp_path / "two", machines
-    runs.run("train", TOY, one, *SETTINGS, *ONE_NODE)
+    place = {"inside": head.enter(), "environment": head.variables}
 
     head.start_ray()
     assert_another_token_is_refused(head, tmp_path)
+    other.start_ray(head)
+    runs.run("train", TOY, one, *SETTINGS, *TWO_NODES, f"runner.max_steps={STEPS}", **place)
+    other.lose()
+
     process = runs.start(
-        "train", TOY, two, *SETTINGS, *TWO_NODES, inside=head.enter(), environment=head.variables
+        "train", TOY, two, *SETTINGS, *TWO_NODES, "runner.max_steps=1000000", **place
     )
     try:
         wait_for_waits(two, 1)

@@ -43,8 +43,7 @@ def trajectory(rewards, valid, terminated=None, values=None) -> Trajectory:
     chunks, envs, _ = valid.shape
     values = np.zeros((chunks, envs, 0)) if values is None else np.array(values)
     return Trajectory(
-        observations=[],
-        objects=np.zeros((chunks, envs), np.int32),
+        observation=None,
         rows=np.zeros((chunks, envs), np.int32),
         sampled={"tokens": np.zeros((*valid.shape, 1))},
         logprobs=np.zeros((*valid.shape, 1), np.float32),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlinf.algorithms.losses import LossSettings, Samples, denominators, minibatch_loss
-from rlinf.data.layout import micro_batches
+from rlinf.data.layout import deal, micro_batches
 from rlinf.data.types import TrainBatch, take_sampled
 from rlinf.metrics.types import Metrics
 
@@ -55,6 +55,7 @@ def random_batch(entries: int, seed: int = 0) -> TrainBatch:
     mask = np.arange(C) < rng.integers(0, C + 1, (N, 1))
     return TrainBatch(
         observations=[],
+        nodes=[],
         objects=np.zeros(N, np.int64),
         rows=np.arange(N),
         sampled={"draw": rng.normal(size=(N, C, A))},
@@ -91,8 +92,8 @@ def update(
     weight = torch.tensor([0.4, 0.3, 0.2], dtype=torch.float64, requires_grad=True)
     over = denominators(batch, minibatch, LIVE, chosen)
     total, parts = 0.0, []
-    for rank in range(ranks):
-        for rows in micro_batches(minibatch, rank, ranks, micro):
+    for share in deal(minibatch, [0] * ranks):
+        for rows in micro_batches(share, -(-len(minibatch) // ranks), micro):
             loss, metrics = minibatch_loss(
                 evaluate(batch, rows, weight),
                 Samples.take(batch, rows, "cpu"),

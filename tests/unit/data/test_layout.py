@@ -10,7 +10,9 @@ from rlinf.data.layout import (
     ObservationTable,
     by_epoch,
     concatenate,
+    deal,
     flatten,
+    homes,
     micro_batches,
     minibatches,
 )
@@ -25,18 +27,16 @@ def trajectory(name: int, rows: list[list[int]], valid: list[list[int]]) -> Traj
     """C = 2 actions, A = 1; entry [t, b] is 100 * name + 10 * t + b.
 
     Args:
-        rows: [T, B], row in the observation of chunk t, -1 where the env did not act.
+        rows: [T, B], row in the observation, -1 where the env did not act.
         valid: [T, B], number of valid actions of the chunk.
     """
     index = np.array(rows, np.int32)
     chunks, envs = index.shape
     marks = 100 * name + 10 * np.arange(chunks)[:, None] + np.arange(envs)
-    acted = int((index >= 0).any(axis=1).sum())
     mask = np.arange(2) < np.array(valid)[..., None]
     per_action = np.repeat(marks[..., None], 2, axis=2).astype(np.float32)
     return Trajectory(
-        observations=[f"trajectory {name} chunk {t}" for t in range(acted)],
-        objects=np.where(index >= 0, np.arange(chunks)[:, None], -1),
+        observation=f"trajectory {name}",
         rows=index,
         sampled={"tokens": per_action[..., None]},
         logprobs=per_action[..., None],
@@ -49,13 +49,14 @@ def trajectory(name: int, rows: list[list[int]], valid: list[list[int]]) -> Traj
         next_values=marks[-1].astype(np.float32),
         episodes=(episode(name),),
         version=4,
+        node=name % 2,
     )
 
 
 # Two trajectories of T = 3 chunks. The first has two envs, of which env 0 ends inside chunk 1; all
-# have ended after chunk 1, so it holds two observations. The second has one env.
-FIRST = trajectory(1, [[0, 1], [0, 1], [-1, -1]], [[2, 2], [1, 2], [0, 0]])
-SECOND = trajectory(2, [[0], [0], [0]], [[2], [2], [2]])
+# have ended after chunk 1, so it has seen four rows. The second has one env.
+FIRST = trajectory(1, [[0, 1], [2, 3], [-1, -1]], [[2, 2], [1, 2], [0, 0]])
+SECOND = trajectory(2, [[0], [1], [2]], [[2], [2], [2]])
 
 
 def test_trajectories_stand_side_by_side_with_their_observations():
@@ -65,14 +66,9 @@ def test_trajectories_stand_side_by_side_with_their_observations():
         rollout.steps.final_values, [[100, 101, 200], [110, 111, 210], [120, 121, 220]]
     )
     np.testing.assert_array_equal(rollout.steps.next_values, [120, 121, 220])
-    np.testing.assert_array_equal(rollout.objects, [[0, 0, 2], [1, 1, 3], [-1, -1, 4]])
-    assert rollout.observations == [
-        "trajectory 1 chunk 0",
-        "trajectory 1 chunk 1",
-        "trajectory 2 chunk 0",
-        "trajectory 2 chunk 1",
-        "trajectory 2 chunk 2",
-    ]
+    np.testing.assert_array_equal(rollout.objects, [[0, 0, 1], [0, 0, 1], [-1, -1, 1]])
+    assert rollout.observations == ["trajectory 1", "trajectory 2"]
+    assert rollout.nodes == [1, 0]
     assert [e.env for e in rollout.steps.episodes] == [1, 2]
     assert rollout.steps.version == 4
 
@@ -109,10 +105,9 @@ def test_samples_keep_only_chunks_that_count_and_find_their_observation_again():
         np.testing.assert_array_equal(getattr(batch, name)[:, 0], batch.sampled["tokens"][:, 0, 0])
     np.testing.assert_array_equal(batch.mask.sum(axis=1), [2, 2, 2, 1, 2, 2, 2])
     np.testing.assert_array_equal(batch.weights, batch.mask)
-    assert batch.rows.tolist() == [0, 1, 0, 0, 1, 0, 0]
+    assert batch.rows.tolist() == [0, 1, 0, 2, 3, 1, 2]
     for mark, index in zip(batch.sampled["tokens"][:, 0, 0], batch.objects, strict=True):
-        expected = f"trajectory {int(mark) // 100} chunk {int(mark) // 10 % 10}"
-        assert batch.observations[index] == expected
+        assert batch.observations[index] == f"trajectory {int(mark) // 100}"
 
 
 def test_a_rollout_whose_groups_were_all_filtered_gives_an_empty_batch_and_no_update():
@@ -185,7 +180,8 @@ def test_the_order_is_a_function_of_seed_step_and_epoch():
 @pytest.mark.parametrize(("ranks", "size"), [(1, 5), (2, 3), (4, 2)])
 def test_micro_batches_cover_a_minibatch_once_and_keep_ranks_in_step(count, ranks, size):
     minibatch = np.random.default_rng(0).permutation(count)
-    pieces = [micro_batches(minibatch, rank, ranks, size) for rank in range(ranks)]
+    shares = deal(minibatch, [0] * ranks)
+    pieces = [micro_batches(share, -(-count // ranks), size) for share in shares]
     assert len({len(of_rank) for of_rank in pieces}) == 1
     assert all(len(piece) <= size for of_rank in pieces for piece in of_rank)
     together = np.concatenate([piece for of_rank in pieces for piece in of_rank])
@@ -193,7 +189,53 @@ def test_micro_batches_cover_a_minibatch_once_and_keep_ranks_in_step(count, rank
 
 
 def test_one_rank_has_no_empty_micro_batch():
-    assert [len(piece) for piece in micro_batches(np.arange(7), 0, 1, 3)] == [3, 2, 2]
+    assert [len(piece) for piece in micro_batches(np.arange(7), 7, 3)] == [3, 2, 2]
+
+
+def test_on_one_node_the_homes_of_samples_change_nothing():
+    minibatch = np.random.default_rng(0).permutation(10)
+    dealt = deal(minibatch, [0, 0, 0], np.zeros(10, np.int64))
+    assert [part.tolist() for part in dealt] == [p.tolist() for p in np.array_split(minibatch, 3)]
+
+
+def test_samples_are_dealt_to_their_node_as_far_as_the_balance_allows():
+    # Seven samples, five of them at node 0, which has room for four with its two ranks.
+    samples, at = np.arange(10, 17), np.array([0, 1, 0, 0, 1, 0, 0])
+    dealt = [part.tolist() for part in deal(samples, [0, 1, 0], at)]
+    assert dealt == [[10, 12, 13], [11, 14], [15, 16]]
+    # With ranks of equal size on two nodes, two of each: the fifth goes where there is room.
+    dealt = [part.tolist() for part in deal(samples, [0, 0, 1, 1], at)]
+    assert dealt == [[10, 12], [13, 15], [11, 14], [16]]
+
+
+def test_samples_of_a_node_without_ranks_fill_what_is_free():
+    samples, at = np.arange(6), np.array([2, 1, 2, 0, 2, 2])
+    assert [part.tolist() for part in deal(samples, [0, 1], at)] == [[0, 2, 3], [1, 4, 5]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 64])
+@pytest.mark.parametrize("ranks", [[0], [0, 1], [0, 0, 1, 1], [3, 1, 1, 3, 2]])
+def test_every_sample_is_dealt_once_in_equal_shares(count: int, ranks: list[int]):
+    random = np.random.default_rng(count)
+    samples = random.permutation(count)
+    dealt = deal(samples, ranks, random.integers(4, size=count))
+    assert [len(p) for p in dealt] == [len(p) for p in np.array_split(samples, len(ranks))]
+    assert sorted(np.concatenate(dealt).tolist()) == list(range(count))
+
+
+def test_an_observation_is_read_where_it_lies_unless_its_node_has_too_much():
+    counts = np.array([10, 10, 10, 10])
+    assert homes([0, 0, 1, 1], counts, [0, 1]).tolist() == [0, 0, 1, 1]
+    # Node 0 has 30 samples and ranks for 20: one of the three goes, whole.
+    assert homes([0, 0, 0, 1], counts, [0, 1]).tolist() == [1, 0, 0, 1]
+    # It has five too many, fewer than an observation: single samples go, by minibatch.
+    assert homes([0, 0, 1], np.array([10, 15, 15]), [0, 1]).tolist() == [0, 0, 1]
+
+
+def test_the_observations_of_a_node_without_ranks_are_spread_over_the_others():
+    counts = np.array([10, 10, 10, 10])
+    assert homes([2, 2, 2, 2], counts, [0, 1]).tolist() == [0, 1, 0, 1]
+    assert homes([2, 0, 2, 2], counts, [0, 1]).tolist() == [1, 0, 0, 1]
 
 
 def observation(name: int, size: int) -> Observation:

@@ -31,4 +31,4 @@ def test_an_example_in_a_block_of_its_own_can_be_built():
                 assert isinstance(built[-1], one)
             else:
                 exec(code, dict(known))
-    assert len(built) == 5
+    assert len(built) == 6

@@ -89,8 +89,7 @@ def emitted() -> Metrics:
     episodes = [EpisodeResult(0, Start(task, 0, 0), 4, 1.0, True, True, True) for task in (0, 1)]
     ones, mask = np.ones((1, 1, 1), np.float32), np.ones((1, 1, 1), bool)
     steps = Trajectory(
-        observations=[],
-        objects=np.zeros((1, 1), np.int32),
+        observation=None,
         rows=np.zeros((1, 1), np.int32),
         sampled={"tokens": ones[..., None]},
         logprobs=ones[..., None],
@@ -105,6 +104,7 @@ def emitted() -> Metrics:
     estimates = Estimates(ones, ones, mask, ones, ones, mask[0, 0], mask[0, 0])
     batch = TrainBatch(
         observations=[],
+        nodes=[],
         objects=np.zeros(1, np.int64),
         rows=np.zeros(1, np.int64),
         sampled={"tokens": ones[0][..., None]},

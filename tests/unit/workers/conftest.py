@@ -55,13 +55,16 @@ class LocalPolicy:
         final: Observation | None,
         purpose: Purpose,
         version: int,
-    ) -> tuple[Any, ActReply]:
+    ) -> ActReply:
         self.rows_valued += len(final) if final is not None else 0
-        return observation, self.worker.act(observation, keys, final, purpose, version)
+        return self.worker.act(observation, keys, final, purpose, version)
 
     def value(self, observation: Observation) -> np.ndarray:
         self.rows_valued += len(observation)
         return self.worker.value(observation)
+
+    def publish(self, observation: Observation) -> Observation:
+        return observation
 
 
 def learn(
@@ -184,6 +187,7 @@ def batch_for(config: Config) -> TrainBatch:
     moved = 0.3 * random.normal(size=acted.logprobs.shape).astype(np.float32)
     return TrainBatch(
         observations=[seen],
+        nodes=[0],
         objects=np.zeros(N, np.int64),
         rows=np.arange(N),
         sampled=acted.sampled,

@@ -18,7 +18,7 @@ StageOf = Callable[[Config], TrainStage]
 def test_the_envs_of_a_group_start_alike_and_groups_differ(toy: Toy, stage_of: StageOf):
     stage = stage_of(toy(*GROUPS))
     (trajectory,) = stage.collect(0, version=0)
-    first = trajectory.observations[0].state
+    first = trajectory.observation.state[:8]
     assert (first[:4] == first[0]).all() and (first[4:] == first[4]).all()
     assert not np.array_equal(first[0], first[4])
 
@@ -53,13 +53,13 @@ def test_an_env_that_is_through_begins_its_next_episode_before_the_slowest_is(
         np.testing.assert_allclose(ours.sampled["draw"], theirs.sampled["draw"], atol=1e-4)
         for name in ("logprobs", "rewards"):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4)
-        assert np.array_equal(ours.objects >= 0, theirs.objects >= 0)
+        assert np.array_equal(ours.rows >= 0, theirs.rows >= 0)
     ours, theirs = make_samples(found, config)[0], make_samples(expected, config)[0]
     for one, other in zip(seen_by(ours), seen_by(theirs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     np.testing.assert_allclose(ours.advantages, theirs.advantages, atol=1e-4)
-    assert sum(asked) == sum(int((t.objects >= 0).sum()) for t in expected)
-    assert len(asked) < sum(len(t.observations) for t in expected)
+    assert sum(asked) == sum(int((t.rows >= 0).sum()) for t in expected)
+    assert len(asked) < sum(int((t.rows >= 0).any(axis=1).sum()) for t in expected)
 
 
 def seen_by(batch: TrainBatch) -> np.ndarray:

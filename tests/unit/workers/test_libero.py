@@ -47,9 +47,8 @@ def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp
         (trajectory,) = trajectories
         # [T, B, C]: 8 steps, then 4 until the limit; the new episode waits for its own chunk.
         assert trajectory.valid.sum(axis=2).tolist() == [[8, 8], [4, 4]]
-        assert len(trajectory.observations) == 2
-        images = trajectory.observations[0].images
-        assert images.shape == (2, 1, 32, 32, 3) and images.std() > 10
+        images = trajectory.observation.images
+        assert images.shape == (4, 1, 32, 32, 3) and images.std() > 10
         shown.append(images)
         assert learn(trajectories, step, actor, worker) == 4
     assert (shown[0] != shown[1]).any()

@@ -16,7 +16,7 @@ StageOf = Callable[[Config], TrainStage]
 
 
 def same(first: Trajectory, second: Trajectory) -> bool:
-    names = ("objects", "rows", "logprobs", "values", "rewards", "valid", "final_values")
+    names = ("rows", "logprobs", "values", "rewards", "valid", "final_values")
     equal = all(np.array_equal(getattr(first, n), getattr(second, n)) for n in names)
     return equal and np.array_equal(first.sampled["draw"], second.sampled["draw"])
 
@@ -26,7 +26,7 @@ def test_a_trajectory_has_the_shapes_of_the_contract(toy: Toy, stage_of: StageOf
     assert trajectory.rewards.shape == trajectory.valid.shape == (15, 8, 2)  # T, B, C
     assert trajectory.sampled["draw"].shape == trajectory.logprobs.shape == (15, 8, 2, 8)
     assert trajectory.values.shape == (15, 8, 2)
-    assert len(trajectory.observations) == 15
+    assert len(trajectory.observation) == 15 * 8
     assert trajectory.next_values.shape == (8,) and (trajectory.next_values != 0).all()
 
 
