@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +113,10 @@ def test_the_table_of_homes_has_what_is_there_and_no_more():
     needed = {home(module) for module in large_modules() if not of_its_name(module)}
     assert not HOMES.keys() - needed
     assert not [test for test in HOMES.values() if not (TESTS / test).exists()]
+
+
+def test_what_the_fast_run_leaves_out_is_there():
+    lines = 'eval "$(sed -n "/left_out=(/,/)$/p" run.sh)"; printf "%s\\n" "${left_out[@]}"'
+    shell = subprocess.run(["bash", "-c", lines], cwd=TESTS, capture_output=True, check=True)
+    names = shell.stdout.decode().split()
+    assert len(names) > 10 and not [n for n in names if not (TESTS / "unit" / n).exists()]
