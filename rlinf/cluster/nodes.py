@@ -18,9 +18,10 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rlinf.cluster.claims import Claims
 from rlinf.cluster.local import LocalRay
 from rlinf.config.placement import Node, parse
-from rlinf.config.process_environment import interpreter_of, variables_of
+from rlinf.config.process_environment import devices_of, interpreter_of, variables_of
 from rlinf.config.schema import Config
 from rlinf.errors import NodeLost, UserError
 from rlinf.safe_path import without_working_folder
@@ -68,6 +69,7 @@ class Cluster:
         self.addresses = [""] * len(nodes)  # IP address of each node rank
         placed = parse(config.cluster.component_placement, self._wanted, config.cluster.node_groups)
         self._processes = [process for ranks in placed.values() for process in ranks]
+        self._claims = Claims()
         self._fill(lambda: None, self._too_few)
 
     @property
@@ -139,7 +141,17 @@ class Cluster:
             self.node_ids[rank], self.addresses[rank] = member.id, member.address
             if self.several:
                 _log.info("node %d is %s", rank, member.address)
-        return self._examine(chosen)
+        if not self._examine(chosen):
+            return False
+        if self.several or self._local is None:  # others may run on the same cluster
+            for rank, member in chosen.items():
+                self._claims.take(rank, member.id, self._gpus(rank), member.accelerators)
+        return True
+
+    def _gpus(self, rank: int) -> set[int]:
+        """The GPUs of a node that processes are placed on."""
+        placed = (process for process in self._processes if process.node == rank)
+        return {index for process in placed for index in devices_of(process)}
 
     def _too_few(self, vacant: list[int]) -> Exception:
         found = ", ".join(
