@@ -7,6 +7,7 @@ that training started from is in it where the loss has a KL term, whose referenc
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,9 @@ def read(state: State, folder: Path, alone: bool) -> None:
     reader = DataReader(folder)
     _check_fit(state[POLICY], reader, folder)
     try:
-        load(state, storage_reader=reader, planner=DataPlanner(folder), no_dist=alone)
+        with warnings.catch_warnings():  # that one process reads alone is what is wanted
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            load(state, storage_reader=reader, planner=DataPlanner(folder), no_dist=alone)
     except CheckpointException as error:
         raise cause_of(error) or error from error
 

@@ -39,11 +39,13 @@ def assert_same(one: Policy, other: Policy) -> None:
         assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-def test_a_policy_is_started_from_a_checkpoint(tmp_path: Path):
+def test_a_policy_is_started_from_a_checkpoint(tmp_path: Path, recwarn: pytest.WarningsRecorder):
     policy = build_policy(CONFIG, seed=1)
     folder = checkpoint_of(policy, tmp_path)
     assert shards.is_written(folder)
+    recwarn.clear()
     assert_same(build_policy(CONFIG, seed=2, checkpoint=folder), policy)
+    assert not [each for each in recwarn if "torch.distributed" in str(each.message)]
 
 
 def test_the_state_may_change_as_soon_as_the_writing_has_begun(tmp_path: Path):
