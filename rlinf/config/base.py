@@ -55,6 +55,8 @@ Hidden = Annotated[SecretStr, BeforeValidator(_as_text)]
 HIDDEN = str(SecretStr("?"))
 
 Precision = Literal["fp32", "bf16"]
+Compile = Literal["inductor", "cuda_graphs", "both"]
+"""How passes are compiled: kernels fused by torch.compile, recorded as CUDA graphs, or both."""
 
 
 def nearest_multiples(value: int, step: int) -> str:
@@ -112,6 +114,8 @@ class ModelConfig(Section):
     """Whether it can learn from demonstrations."""
     recomputes: ClassVar[bool] = True
     """Whether `gradient_checkpointing` can be switched on."""
+    compiles: ClassVar[bool] = False
+    """Whether `rollout.compile` applies to it."""
     views_key: ClassVar[str] = ""
     """The field that says how many pictures of an observation are read."""
     same_weights: ClassVar[tuple[str, ...]] = ("precision", "gradient_checkpointing")

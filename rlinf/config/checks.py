@@ -34,6 +34,7 @@ def check(config: Config, nodes: Sequence[Node], purpose: str = "") -> list[Prob
         *_critic(config),
         *_sampling(config),
         *_rollout_model(config),
+        *_compiled(config),
         *(_rollout_steps(config) if updates else ()),
         *imitation_checks.check(config),
         *(problem for part in parts for problem in env_checks.check(config, part)),
@@ -50,6 +51,7 @@ def check(config: Config, nodes: Sequence[Node], purpose: str = "") -> list[Prob
         *(problem for part in parts for problem in check_placed(config, part, placement)),
         *(_batches(config, placement) if updates else ()),
         *_sharding(config, placement),
+        *_recorded(config, placement),
     ]
 
 
@@ -217,6 +219,38 @@ def _rollout_model(config: Config) -> Iterator[Problem]:
                 "acts with a copy of the actor's policy",
                 f"set actor.model.{name}={wanted}",
             )
+
+
+def _compiled(config: Config) -> Iterator[Problem]:
+    how, model = config.rollout.compile, config.actor.model
+    if how is None:
+        return
+    if not model.compiles:
+        yield Problem(
+            f"rollout.compile = {how}: {model.model_type} has nothing that is compiled",
+            "set rollout.compile=null",
+        )
+    elif getattr(model, "attn_implementation", None) == "flash_attention_2":
+        yield Problem(
+            f"rollout.compile = {how} with actor.model.attn_implementation = flash_attention_2: "
+            "its kernels for padded rows have shapes that depend on the data",
+            "set actor.model.attn_implementation=sdpa, or rollout.compile=null",
+        )
+    if how != "inductor" and config.rollout.enable_offload:
+        yield Problem(
+            f"rollout.compile = {how} with rollout.enable_offload = true: CUDA graphs know the "
+            "addresses of weights and cache, which would leave the GPU",
+            "set rollout.compile=inductor, or rollout.enable_offload=false",
+        )
+
+
+def _recorded(config: Config, placement: Placement) -> Iterator[Problem]:
+    how = config.rollout.compile
+    if how not in (None, "inductor") and placement["rollout"][0].kind != "accelerator":
+        yield Problem(
+            f"rollout.compile = {how}: CUDA graphs need rollout ranks on GPUs",
+            "set rollout.compile=inductor, or null",
+        )
 
 
 def _rollout_steps(config: Config) -> Iterator[Problem]:

@@ -224,7 +224,8 @@ def _rollout(config: Config, plan: Plan) -> Iterator[Held]:
         if phase not in phases(config):
             continue
         rows = min(part.per_stage, config.rollout.max_batch_size or part.per_stage)
-        yield Held("rollout", "KV cache", rows * passes.cache, (phase,))
+        recorded = config.rollout.compile in ("cuda_graphs", "both")  # in memory that stays
+        yield Held("rollout", "KV cache", rows * passes.cache, PHASES if recorded else (phase,))
         yield Held("rollout", "forward pass", rows * passes.acting, (phase,))
 
 

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from rlinf.config.base import (
     Below,
+    Compile,
     Count,
     Finite,
     Fraction,
@@ -429,6 +430,12 @@ class RolloutConfig(Section):
     """Most observations in one forward pass; None for no limit."""
     enable_offload: bool = False
     """Leave the GPU between rollouts: the weights wait in host memory."""
+    compile: Compile | None = None
+    """Compile what the model computes of its decode steps (OpenVLA) or of its one pass over the
+    sequence (OpenVLA-OFT) while it acts: `inductor` fuses operations by torch.compile,
+    `cuda_graphs` records the kernels once per shape and replays them, `both` records the fused
+    ones. Log-probs differ from those without it by rounding. None computes operation by operation.
+    How much time either saves on a GPU was not measured."""
     model: RolloutModel = RolloutModel()
     """The copy of the actor's policy."""
 

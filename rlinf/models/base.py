@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from rlinf.config.base import WEIGHTS_FILE
+from rlinf.config.base import WEIGHTS_FILE, Compile
 from rlinf.config.imitation import ImitationConfig
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
@@ -88,6 +88,13 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def act(self, observation: Observation, sampling: Sampling, noise: Noise) -> ActionChunk:
         """Chooses a chunk for each of B rows; `noise` supplies every random number."""
+
+    def compile_act(self, how: Compile | None) -> None:
+        """From now on `act` computes with compiled passes, or again without.
+
+        Only where `ModelConfig.compiles`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def value(self, observation: Observation) -> np.ndarray:

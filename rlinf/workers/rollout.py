@@ -59,6 +59,8 @@ class RolloutWorker:
         assert joined is not None, "the layout is this very policy's"
         self.joined = joined
         self._move(self.device)
+        self.how = config.rollout.compile
+        self._compile()
         self.sampling = {
             "train": sampling_of(config.algorithm.sampling_params, "train"),
             "eval": sampling_of(config.algorithm.sampling_params, "eval"),
@@ -69,6 +71,11 @@ class RolloutWorker:
         self.lock = threading.Lock()  # held while the policy computes or changes
         self.address: Any = None
         self.spans = Spans(f"rollout{rank}")
+
+    def _compile(self) -> None:
+        """Compiles what the policy acts with, where it is asked for, anew."""
+        if self.how is not None:
+            self.policy.compile_act(self.how)
 
     def ready(self) -> None:
         """Answers once the constructor is through."""
@@ -169,6 +176,7 @@ class RolloutWorker:
             except torch.OutOfMemoryError:
                 weights = bytes_on(self.policy.device, self.policy.parameters())
                 table = memory_table(self.policy.device, {"weights": weights})
+            self._compile()  # drops what was recorded of larger batches
             self.limit.halve(rows, table, _LESS_MEMORY)
 
     def _forward(self, batch: Sequence[_Request]) -> list[ActReply]:

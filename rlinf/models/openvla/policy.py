@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from rlinf.data.types import Observation
 from rlinf.models.base import Sampling
-from rlinf.models.prismatic.attention import KeyValueCache
+from rlinf.models.prismatic.attention import GrowingCache, LayerCache
 from rlinf.models.prismatic.policy import PrismaticPolicy
 
 _LAST = slice(-1, None)
@@ -25,11 +27,20 @@ class OpenVlaPolicy(PrismaticPolicy):
         embedded, real = self.context(observation)
         steps, prompt = self.action_dim, real.shape[1]
         whole = self.attending(_longer(real, steps - 1), causal=True)
-        cache = KeyValueCache(self.network.architecture.layers, prompt + steps - 1)
+        passes, positions = self.passes, prompt + steps - 1
+        caches: Sequence[LayerCache]
+        if passes is not None:
+            stores = passes.stores(embedded, positions)
+            caches = passes.caches(stores, len(embedded))
+        else:
+            caches = [GrowingCache(positions) for _ in range(self.network.architecture.layers)]
         states, drawn, logprobs = [], [], []
         for step in range(steps):
-            until = whole.until(prompt + step)
-            hidden = self.network.read(embedded, until, cache, wanted=_LAST)[:, 0]
+            if step == 0 or passes is None:
+                until = whole.until(prompt + step)
+                hidden = self.network.read(embedded, until, caches, wanted=_LAST)[:, 0]
+            else:
+                hidden = passes.step(embedded, whole.real, prompt + step - 1, stores)[:, 0]
             logdist = self.log_distribution(hidden, sampling)
             token, logprob = self.draw(logdist, uniform[:, 0, step], sampling)
             embedded = self.network.embed(token[:, None])

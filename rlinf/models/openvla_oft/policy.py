@@ -14,6 +14,7 @@ from rlinf.models.files import write_tensors
 from rlinf.models.openvla_oft.config import OpenVlaOftConfig
 from rlinf.models.openvla_oft.proprio import FILE as PROPRIO_FILE
 from rlinf.models.openvla_oft.proprio import ProprioProjector
+from rlinf.models.prismatic.compiled import CompiledPasses
 from rlinf.models.prismatic.lora import is_adapter
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from rlinf.models.prismatic.tokens import END
@@ -40,7 +41,7 @@ class OpenVlaOftPolicy(PrismaticPolicy):
     def _act(
         self, observation: Observation, sampling: Sampling, uniform: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = self._states(observation, self.chunk * self.action_dim)
+        hidden = self._states(observation, self.chunk * self.action_dim, self.passes)
         logdist = self.log_distribution(hidden, sampling).unflatten(1, uniform.shape[1:])
         return *self.draw(logdist, uniform, sampling), hidden[:, 0]
 
@@ -51,7 +52,9 @@ class OpenVlaOftPolicy(PrismaticPolicy):
         count = self.chunk * self.action_dim
         return self._states(observation, count + (with_end and self.recipe.end_token))
 
-    def _states(self, observation: Observation, count: int) -> Tensor:
+    def _states(
+        self, observation: Observation, count: int, passes: CompiledPasses | None = None
+    ) -> Tensor:
         """The first `count` states [B, count, H] from the prompt's end on."""
         embedded, real = self.context(observation)
         rows, start = len(real), real.shape[1] - 1
@@ -63,7 +66,8 @@ class OpenVlaOftPolicy(PrismaticPolicy):
         sequence = torch.cat(parts, dim=1)
         more = real.new_ones(rows, sequence.shape[1] - real.shape[1])
         attending = self.attending(torch.cat((real, more), dim=1), causal=False)
-        return self.network.read(sequence, attending, wanted=slice(start, start + count))
+        reader = self.network if passes is None else passes
+        return reader.read(sequence, attending, wanted=slice(start, start + count))
 
     def load(self, folder: Path) -> None:
         super().load(folder)

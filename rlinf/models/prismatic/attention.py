@@ -1,40 +1,65 @@
-"""Who sees whom in a sequence, and what was computed of it already.
+"""Attention mask and KV cache of a sequence.
 
-Letters: B rows, T positions of a sequence.
+Letters: B rows, T positions of a sequence, D size of a head.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-class KeyValueCache:
-    """Keys and values of all layers in memory that is allocated once, for T positions.
+class LayerCache(Protocol):
+    """Keys and values of one layer."""
 
-    It has the one method that transformers' attention calls.
-    """
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes up those of n positions, [B, heads, n, D]; returns what attention reads."""
 
-    def __init__(self, layers: int, positions: int) -> None:
-        self.positions = positions
+
+class GrowingCache:
+    """Keys and values of one layer in memory that is allocated once, for T positions."""
+
+    def __init__(self, positions: int, store: tuple[Tensor, Tensor] | None = None) -> None:
+        """
+        Args:
+            positions: T.
+            store: [B, heads, T, D] for keys and for values; None allocates them when they come.
+        """
+        self.positions, self.store = positions, store
         self.filled = 0  # positions written so far
-        self._store: list[tuple[Tensor, Tensor] | None] = [None] * layers
 
-    def update(
-        self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        """Appends [B, heads, n, D] to a layer; returns all keys and values so far."""
-        held = self._store[layer]
-        if held is None:
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends [B, heads, n, D]; returns all keys and values so far."""
+        if self.store is None:
             shape = (*keys.shape[:2], self.positions, keys.shape[3])
-            held = keys.new_empty(shape), values.new_empty(shape)
-            self._store[layer] = held
-        end = self.filled + keys.shape[2]
+            self.store = keys.new_empty(shape), values.new_empty(shape)
+        held, end = self.store, self.filled + keys.shape[2]
         held[0][:, :, self.filled : end] = keys
         held[1][:, :, self.filled : end] = values
+        self.filled = end
         return held[0][:, :, :end], held[1][:, :, :end]
+
+
+@dataclass(frozen=True, slots=True)
+class StepCache:
+    """Keys and values of one layer where one position is written and all T are read.
+
+    Shapes do not depend on the position, so that one compiled step serves all of them; the mask
+    hides positions that are not written yet.
+    """
+
+    keys: Tensor  # [B, heads, T, D]
+    values: Tensor  # [B, heads, T, D]
+    position: Tensor  # [1] int64
+
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes [B, heads, 1, D]; returns all T."""
+        self.keys.index_copy_(2, self.position, keys)
+        self.values.index_copy_(2, self.position, values)
+        return self.keys, self.values
 
 
 @dataclass(frozen=True, slots=True)

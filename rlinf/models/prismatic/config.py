@@ -41,6 +41,7 @@ class PrismaticConfig(ModelConfig):
     """What OpenVLA and OpenVLA-OFT have in common."""
 
     draws_tokens: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
     views_key: ClassVar[str] = "num_images_in_input"
 
     model_path: PathText

@@ -18,7 +18,7 @@ from transformers.models.llama.modeling_llama import (
     rotate_half,
 )
 
-from rlinf.models.prismatic.attention import KeyValueCache
+from rlinf.models.prismatic.attention import LayerCache
 from rlinf.models.prismatic.model_folder import Architecture
 
 
@@ -51,7 +51,7 @@ class Layer(LlamaDecoderLayer):
         rotary: tuple[Tensor, Tensor],
         mask: Tensor | None,
         causal: bool,
-        cache: KeyValueCache | None = None,
+        cache: LayerCache | None = None,
         wanted: slice = slice(None),
     ) -> Tensor:
         """[B, n, H] to [B, w, H].
@@ -74,7 +74,7 @@ class Layer(LlamaDecoderLayer):
         rotary: tuple[Tensor, Tensor],
         mask: Tensor | None,
         causal: bool,
-        cache: KeyValueCache | None,
+        cache: LayerCache | None,
         wanted: slice,
     ) -> Tensor:
         attention = self.self_attn
@@ -84,7 +84,7 @@ class Layer(LlamaDecoderLayer):
         query = _turn(query, cosine[:, :, wanted], sine[:, :, wanted])
         key = _turn(key, cosine, sine)
         if cache is not None:
-            key, value = cache.update(key, value, attention.layer_idx)
+            key, value = cache.update(key, value)
         kernel = ALL_ATTENTION_FUNCTIONS.get_interface(
             attention.config._attn_implementation, eager_attention_forward
         )

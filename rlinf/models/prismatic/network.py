@@ -8,17 +8,26 @@ Letters: B rows, T positions of a sequence, P image tokens of a row, H width of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from rlinf.models.prismatic.attention import Attending, KeyValueCache
+from rlinf.models.prismatic.attention import Attending, LayerCache, StepCache
 from rlinf.models.prismatic.llama import build_llama
 from rlinf.models.prismatic.model_folder import Architecture
 from rlinf.models.prismatic.vision import Block, Projector, VisionBackbone
+
+RunLayer = Callable[..., Tensor]
+"""Runs a layer, its first argument, on the others; see `Layer.forward`."""
+
+
+def run_layer(layer: nn.Module, *inputs: object) -> Tensor:
+    """Operation by operation."""
+    hidden: Tensor = layer(*inputs)
+    return hidden
 
 
 class Prismatic(nn.Module):
@@ -49,32 +58,65 @@ class Prismatic(nn.Module):
         self,
         embedded: Tensor,
         attending: Attending,
-        cache: KeyValueCache | None = None,
+        caches: Sequence[LayerCache] = (),
         wanted: slice = slice(None),
+        run: RunLayer = run_layer,
     ) -> Tensor:
         """Hidden states [B, w, H] of the wanted positions, after the final norm.
 
         Args:
-            embedded: [B, n, H], the last n of the T positions; the others lie in the cache.
+            embedded: [B, n, H], the last n of the T positions; the others lie in the caches.
             attending: of all T positions.
-            cache: takes up the keys and values of these positions.
+            caches: of each layer, or none; they take up the keys and values of the n positions.
             wanted: of the n; the last layer leaves out what only the others need.
+            run: runs each layer but the last.
         """
         model = self.language_model.model
         length, new = attending.real.shape[1], embedded.shape[1]
         rotary = model.rotary_emb(embedded, position_ids=attending.positions[:, length - new :])
-        hidden = embedded
-        for layer in model.layers:
-            asked = wanted if layer is model.layers[-1] else slice(None)
+        hidden, last = embedded, len(model.layers) - 1
+        for index, layer in enumerate(model.layers):
+            asked = wanted if index == last else slice(None)
             first, stop, _ = asked.indices(new)
-            mask = attending.mask(
-                self.attention, embedded.dtype, length - new + first, length - new + stop
-            )
+            if index in (0, last):  # all but the last want the same
+                mask = attending.mask(
+                    self.attention, embedded.dtype, length - new + first, length - new + stop
+                )
             layer.gradient_checkpointing = self.checkpointing and torch.is_grad_enabled()
             causal = attending.causal and stop - first > 1
-            hidden = layer(hidden, rotary, mask, causal, cache, asked)
-        if cache is not None:
-            cache.filled += embedded.shape[1]
+            cache = caches[index] if caches else None
+            through = run if index < last else run_layer  # few positions, other shapes
+            hidden = through(layer, hidden, rotary, mask, causal, cache, asked)
+        return model.norm(hidden)
+
+    def step(
+        self,
+        embedded: Tensor,
+        real: Tensor,
+        position: Tensor,
+        stores: Sequence[tuple[Tensor, Tensor]],
+        run: RunLayer = run_layer,
+    ) -> Tensor:
+        """Hidden state [B, 1, H] of one position, by operations whose shapes do not depend on it.
+
+        Args:
+            embedded: [B, 1, H].
+            real: [B, T] bool, False for padding.
+            position: [1] int64 of the T; those after it are hidden.
+            stores: keys and values of each layer, [B, heads, T, D]; those of the position are
+                written.
+        """
+        model = self.language_model.model
+        places = torch.arange(real.shape[1], device=real.device)
+        counted = Attending(real, True, True).positions.index_select(1, position)
+        rotary = model.rotary_emb(embedded, position_ids=counted)
+        visible = (real & (places <= position))[:, None, None, :]
+        mask = torch.zeros(visible.shape, dtype=embedded.dtype, device=embedded.device)
+        mask = mask.masked_fill(~visible, torch.finfo(embedded.dtype).min)
+        hidden = embedded
+        for layer, (keys, values) in zip(model.layers, stores, strict=True):
+            cache = StepCache(keys, values, position)
+            hidden = run(layer, hidden, rotary, mask, False, cache, slice(None))
         return model.norm(hidden)
 
     def logits(self, hidden: Tensor, tokens: slice = slice(None)) -> Tensor:

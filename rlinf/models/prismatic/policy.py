@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlinf.config.base import Compile
 from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation, Sampled
@@ -26,6 +27,7 @@ from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, view
 from rlinf.models.prismatic import folders, images, lora
 from rlinf.models.prismatic.adapter_folder import read_adapter
 from rlinf.models.prismatic.attention import Attending
+from rlinf.models.prismatic.compiled import CompiledPasses
 from rlinf.models.prismatic.config import PrismaticConfig
 from rlinf.models.prismatic.model_folder import ACTION_BINS
 from rlinf.models.prismatic.network import Prismatic
@@ -72,6 +74,7 @@ class PrismaticPolicy(TokenPolicy):
         self.scale = ActionScale(statistics, architecture.text_vocabulary, self.epsilon)
         self._check_dimensions()
         self.register_buffer("live", self._live())
+        self.passes: CompiledPasses | None = None  # while it acts, with `rollout.compile`
         self.base: str | None = None  # fingerprint of the model below the adapters
         self.lineage: list[str] = []  # fingerprints of the adapters that these began from
         _LOG.info("%s: %s, actions of %s", self.folder.path, self.recipe, self.unnorm_key)
@@ -127,6 +130,9 @@ class PrismaticPolicy(TokenPolicy):
             correct=(best == labels).float().flatten(1),
             error=error[..., self.live],
         )
+
+    def compile_act(self, how: Compile | None) -> None:
+        self.passes = None if how is None else CompiledPasses(self.network, how)
 
     @abstractmethod
     def _act(

@@ -56,6 +56,18 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
             ["actor.model.num_action_chunks=8"],
             ["max_steps_per_rollout_epoch = 50: must be a multiple of", "try 48 or 56"],
         ),
+        (
+            ["rollout.compile=inductor"],
+            ["rollout.compile = inductor: mlp has nothing that is compiled", "compile=null"],
+        ),
+        (
+            ["rollout.compile=both"],
+            ["rollout.compile = both: CUDA graphs need rollout ranks on GPUs"],
+        ),
+        (
+            ["rollout.compile=cuda_graphs", "rollout.enable_offload=true"],
+            ["with rollout.enable_offload = true: CUDA graphs know the addresses"],
+        ),
         # 12800 samples: multiples of 3200 that divide it are 3200, 6400 and 12800.
         (
             ["actor.global_batch_size=5000"],
