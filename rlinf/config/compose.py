@@ -16,7 +16,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -37,6 +37,8 @@ _RESOLVERS: dict[str, Callable[[int, int], int]] = {
     "subtract": operator.sub,
 }
 """Arithmetic in YAML: `${multiply:${a},2}`."""
+_LACKING = re.compile(r"Could not (?:override|delete) '([\w/]+)'\. No match in the defaults list")
+"""What Hydra says of an override of a group that the defaults list does not have."""
 
 
 def locate(name_or_path: str) -> Path:
@@ -84,7 +86,7 @@ def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig]
     search = f"hydra.searchpath=[{_quoted(f'file://{CONFIG_DIR}')}]"
     try:
         with initialize_config_dir(str(file.parent), version_base=None):
-            config = hydra_compose(file.stem, [search, *parsed])
+            config = _composed(file.stem, [search, *parsed])
         OmegaConf.set_struct(config, False)
         prepare(config)
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -94,6 +96,23 @@ def compose(file: Path, overrides: Sequence[str], prepare: Callable[[DictConfig]
         raise UserError(f"{file.name}: {error}", "correct the file or the override") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Composes; a group that the defaults list lacks is appended to it, or already left out.
+
+    Which groups there are is known to Hydra alone, as the list may name files with lists.
+    """
+    try:
+        return hydra_compose(name, list(overrides))
+    except ConfigCompositionException as error:
+        lacking = _LACKING.match(str(error))
+        if lacking is None:
+            raise
+    group = lacking[1]
+    others = [text for text in overrides if text.partition("=")[0] not in (group, f"~{group}")]
+    appended = [f"+{text}" for text in overrides if text.startswith(f"{group}=")]
+    return _composed(name, [*others, *appended])
 
 
 def _no_such_part(error: MissingConfigException, file: Path) -> UserError:

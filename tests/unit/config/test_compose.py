@@ -58,6 +58,20 @@ def test_an_address_in_brackets_is_one_text(tmp_path: Path) -> None:
     assert found == {"base": "x", "a": "[::1]:6379", "b": "[fe80::1]:80", "c": "[x]/y", "d": ["x"]}
 
 
+def test_a_group_that_the_file_does_not_name_is_chosen_like_one_that_it_names(tmp_path: Path):
+    (tmp_path / "my.yaml").write_text("a: 1\n")
+    (tmp_path / "heir.yaml").write_text("defaults: [group: first, _self_]\na: 1\n")
+    (tmp_path / "group").mkdir()
+    for number, name in enumerate(("first", "second")):
+        (tmp_path / "group" / f"{name}.yaml").write_text(f"number: {number}\n")
+    for file in ("my.yaml", "heir.yaml"):
+        chosen = composed(tmp_path / file, "group=second", "group.more=2")
+        assert chosen == {"a": 1, "group": {"number": 1, "more": 2}}
+        assert composed(tmp_path / file, "group=null") == {"a": 1}
+        with pytest.raises(UserError, match=r"no third\.yaml"):
+            composed(tmp_path / file, "group=third")
+
+
 def test_a_file_that_hydra_does_not_find_by_its_name_is_refused_with_the_command(tmp_path: Path):
     (tmp_path / "my own.yml").write_text("defaults: [toy_ppo_mlp]\n")
     with pytest.raises(UserError, match=r"names end in \.yaml") as error:
