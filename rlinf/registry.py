@@ -143,7 +143,7 @@ class ModelSpec:
 @cache
 def models() -> dict[str, ModelSpec]:
     """All models, ours first."""
-    return _all(MODELS, "rlinf.models", ModelSpec)
+    return registered(MODELS, "rlinf.models", ModelSpec)
 
 
 def model(name: str) -> ModelSpec:
@@ -154,7 +154,7 @@ def model(name: str) -> ModelSpec:
 @cache
 def simulators() -> dict[str, SimulatorSpec]:
     """All simulators, ours first."""
-    return _all(SIMULATORS, "rlinf.simulators", SimulatorSpec)
+    return registered(SIMULATORS, "rlinf.simulators", SimulatorSpec)
 
 
 def simulator(name: str) -> SimulatorSpec:
@@ -215,8 +215,12 @@ def imported(path: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def _all(ours: Mapping[str, str], group: str, kind: type[T]) -> dict[str, T]:
-    """The specs of a table and of an entry-point group."""
+def registered(ours: Mapping[str, str], group: str, kind: type[T]) -> dict[str, T]:
+    """What a table and an entry-point group name, imported; the table's first.
+
+    Raises:
+        UserError: a name stands for two things, or for something that is no `kind`.
+    """
     paths = dict(ours)
     for entry in entry_points(group=group):
         if entry.name in paths:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 
 from rlinf.envs.isaaclab import TASKS
 from rlinf.envs.isaaclab.task import Backend, Task
 from rlinf.errors import UserError
+from rlinf.registry import registered
 
 GROUP = "rlinf.isaaclab_tasks"
 ISAACLAB: tuple[Backend, ...] = ("isaaclab2", "isaaclab3")
@@ -20,16 +19,7 @@ MJLAB: tuple[Backend, ...] = ("mjlab",)
 @cache
 def tasks() -> dict[str, Task]:
     """All tasks, ours first."""
-    paths = dict(TASKS)
-    for entry in entry_points(group=GROUP):
-        if entry.name in paths:
-            raise UserError(
-                f"{GROUP}: the name {entry.name} stands for {paths[entry.name]} and for "
-                f"{entry.value}",
-                "remove one of the packages, or rename its entry point",
-            )
-        paths[entry.name] = entry.value
-    return {name: _imported(path) for name, path in paths.items()}
+    return registered(TASKS, GROUP, Task)
 
 
 def find(name: str, backends: Iterable[Backend]) -> tuple[str, Task]:
@@ -54,11 +44,3 @@ def find(name: str, backends: Iterable[Backend]) -> tuple[str, Task]:
         f"there is no task {name}; there are {', '.join(known)}",
         f"set env.*.init_params.id={near[0]}" if near else "choose one of them",
     )
-
-
-def _imported(path: str) -> Task:
-    module, _, attribute = path.partition(":")
-    task = getattr(import_module(module), attribute)
-    if not isinstance(task, Task):
-        raise UserError(f"{path} is no rlinf.envs.isaaclab.task.Task", "correct the entry point")
-    return task

@@ -9,6 +9,7 @@ Isaac Sim's modules may be imported only once its application runs; hence the im
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -36,7 +37,7 @@ def uses_newton(physics: str) -> bool:
     return physics == "newton"
 
 
-class _Isaac:
+class _Isaac(ABC):
     """What the two versions have in common; see `Dialect` for its methods."""
 
     quaternion: Order
@@ -92,9 +93,9 @@ class _Isaac:
     def close(self) -> None:
         self._running.close()
 
+    @abstractmethod
     def _make(self, task: Task, scene: Scene) -> Any:
         """Starts the simulator, and makes the env."""
-        raise NotImplementedError
 
     def _configure(self, cfg: Any, task: Task, scene: Scene) -> None:
         """What every task needs of a configuration."""

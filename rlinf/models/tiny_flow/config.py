@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from rlinf.config.base import Count, Spaces
+from rlinf.config.base import Count
 from rlinf.models.flow.config import FlowConfig
+from rlinf.models.tiny_vla.base_config import TinyConfig
 
 
-class TinyFlowConfig(FlowConfig):
+class TinyFlowConfig(TinyConfig, FlowConfig):
     """A small vision-language-action policy with GR00T-N1.5's action head.
 
     Two small towers see the pictures; the head denoises all C actions of a chunk together.
     """
 
-    views_key = "num_views"
-
     model_type: Literal["tiny_flow"]
     """Name of the policy class."""
-    precision: Literal["fp32"] = "fp32"
-    """Too small to gain from another format."""
     gradient_checkpointing: Literal[False] = False
     """Too small to be worth it."""
-    image_size: Annotated[Count, Field(multiple_of=16)] = 64
-    """Side of the square input image in pixels."""
-    num_views: Count = 1
-    """Cameras per observation."""
     width: Annotated[Count, Field(multiple_of=4)] = 96
     """Width of tokens."""
     depth: Count = 4
     """Blocks of the diffusion transformer; every other one looks at the pictures."""
-    num_heads: Count = 4
-    """Attention heads; divides `width`."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"num_heads {self.num_heads} must divide width {self.width}")
-        return self
-
-    def spaces(self) -> Spaces:
-        size = (self.image_size, self.image_size)
-        return Spaces("images", None, size, self.action_dim, self.num_views)
 
     @property
     def seen(self) -> int:
@@ -70,6 +51,3 @@ class TinyFlowConfig(FlowConfig):
         total = vision + text + state + encoder + decoder + tokens + looking + dit
         total += noise * (self.noise_method == "reinflow")
         return total + critic * self.add_value_head
-
-    def observation_bytes(self, shown: Spaces) -> int:
-        return self.num_views * self.image_size**2 * 3

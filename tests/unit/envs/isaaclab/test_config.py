@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from pydantic import ValidationError
 
+from rlinf import registry
 from rlinf.envs.isaaclab import catalog
 from rlinf.envs.isaaclab.config import IsaacLabParams, MjlabParams
 
@@ -71,7 +72,7 @@ def test_a_missing_arm_is_told_with_the_command_that_makes_it(tmp_path, monkeypa
 def test_a_package_outside_brings_its_task(monkeypatch):
     path = "rlinf.envs.isaaclab.tasks.reach:TASK"  # stands for a module of that package
     entry = EntryPoint("my_reach", path, catalog.GROUP)
-    monkeypatch.setattr(catalog, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
     catalog.tasks.cache_clear()
     try:
         assert IsaacLabParams(id="my_reach").spaces().action_dim == 3
