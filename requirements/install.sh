@@ -7,8 +7,8 @@
 #
 #   --model NAME       mlp, tiny_vla, tiny_flow, openvla, openvla-oft, gr00t
 #   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior
-#                      (default: maniskill); isaaclab and mjlab get an environment of their own,
-#                      .venv-isaaclab or .venv-mjlab, with the Python that they need
+#                      (default: maniskill); the last three get an environment of their own,
+#                      .venv-isaaclab and the like, with the Python that they need
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
 #   --venv DIR         where the environment goes (default: $RLINF_VENV, else .venv)
@@ -43,9 +43,9 @@ extras_of_model() {
 
 extras_of_env() {
     case "$1" in
-        maniskill | libero | behavior) echo "$1" ;;
+        maniskill | libero) echo "$1" ;;
         maniskill_libero) echo maniskill libero ;;
-        isaaclab | mjlab) ;; # in an environment of its own
+        isaaclab | mjlab | behavior) ;; # in an environment of its own
         *) die "--env $1: unknown simulator" \
             "choose maniskill, maniskill_libero, libero, isaaclab, mjlab or behavior" ;;
     esac
@@ -56,6 +56,7 @@ own_python_of() {
     case "$1" in
         isaaclab) echo 3.12 ;;
         mjlab) echo 3.11 ;;
+        behavior) echo 3.10 ;;
     esac
 }
 
@@ -370,6 +371,7 @@ install_own_python() {
         die "uv could not install $env ($(df -h --output=avail "$venv" | tail -1 | xargs) free)" \
             "see uv's message above, then start again; nothing was marked as installed"
     [ "$env" != isaaclab ] || make_arm "$python/bin/python"
+    [ "$env" != behavior ] || make_isaac_python "$python/bin"
     own_fingerprint > "$python/.rlinf-installed"
 }
 
@@ -388,10 +390,32 @@ make_arm() { # PYTHON
     rm -rf "$folder"
 }
 
+# A standalone Isaac Sim is found through variables that its own script sets, before Python starts.
+make_isaac_python() { # FOLDER
+    cat > "$1/isaac-python" << 'SCRIPT'
+#!/usr/bin/env bash
+[ -z "${ISAAC_PATH:-}" ] || [ ! -f "$ISAAC_PATH/setup_conda_env.sh" ] || . "$ISAAC_PATH/setup_conda_env.sh"
+exec "$(dirname "${BASH_SOURCE[0]}")/python" "$@"
+SCRIPT
+    chmod +x "$1/isaac-python"
+}
+
+say_what_remains() {
+    [ "$env" = behavior ] || return 0
+    say "left to do for BEHAVIOR, as no package index has it (docs/source-en/benchmarks/behavior.md; not run by us):"
+    say "  1. OmniGibson 3.7 or newer: git clone https://github.com/StanfordVL/BEHAVIOR-1K (0.8 GB), check out a"
+    say "     release 3.7, and from there: uv pip install --python $venv-behavior/bin/python --no-deps -e bddl -e OmniGibson"
+    say "  2. Isaac Sim 4.5.0, under NVIDIA's licence: unpack"
+    say "     https://download.isaacsim.omniverse.nvidia.com/isaac-sim-standalone-4.5.0-linux-x86_64.zip"
+    say "     and export ISAAC_PATH=FOLDER before every run"
+    say "  3. the data sets, over 30 GB, under BEHAVIOR's licence: export OMNIGIBSON_DATA_PATH=FOLDER before every run, and once:"
+    say "     rlinf assets download behavior --accept-license"
+}
+
 # ---- main -------------------------------------------------------------------------------------
 
 if is_installed && own_is_installed; then
-    [ "$quiet" = yes ] || say "$venv is up to date"
+    [ "$quiet" = yes ] || { say "$venv is up to date" && say_what_remains; }
     exit 0
 fi
 command -v python3 > /dev/null || die "python3 was not found" "install Python 3.10 or newer"
@@ -404,6 +428,7 @@ if [ "$dry_run" = yes ]; then
     say "environment: $venv"
     say "PyTorch from: $(torch_source)"
     [ -z "$own_python" ] || say "$env: $venv-$env with Python $own_python"
+    say_what_remains
     exit 0
 fi
 { mkdir -p "$(dirname "$venv")" && exec 9> "$venv.lock"; } ||
@@ -424,4 +449,5 @@ if ! own_is_installed; then
     bring_uv
     install_own_python
 fi
+say_what_remains
 say "done: source ${venv}/bin/activate"

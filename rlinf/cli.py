@@ -146,13 +146,16 @@ def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
         action="store_true",
         help="fetch from mirrors for mainland China; HF_ENDPOINT names another one",
     )
+    download.add_argument(
+        "--accept-license", action="store_true", help="accept the licence of the assets"
+    )
 
 
 def _download_assets(arguments: argparse.Namespace) -> int:
     from rlinf.assets.download import download
 
     for asset in resolve(assets(), arguments.group)():
-        download(asset, arguments.use_mirror, print)
+        download(asset, arguments.use_mirror, print, arguments.accept_license)
     return 0
 
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rlinf.errors import UserError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _DRIVER = Path("/proc/driver/nvidia/version")
+_QUERY = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
+_QUERY_S = 10.0  # longest wait for an answer of the driver
+# Compute capabilities of GPUs that have no units for ray tracing: V100, A100, H100, B200 and such.
+_NO_RAYS = ("7.0", "7.2", "8.0", "9.0", "10.0", "10.3")
 
 
 def listed(variable: str | None) -> list[str] | None:
@@ -91,6 +97,30 @@ def device_of_process(wanted: str | None = None) -> str:
     if wanted.startswith("cuda"):
         _require_cuda()
     return wanted
+
+
+class Gpu(NamedTuple):
+    """A kind of GPU of this machine, as the driver's own tool has it."""
+
+    name: str
+    capability: str  # for computing, as `9.0`
+    driver: str  # version
+
+    @property
+    def ray_tracing(self) -> bool:
+        """Whether it has units for ray tracing."""
+        old = self.capability in _NO_RAYS or float(self.capability) < 7.0
+        return not old and "GTX" not in self.name
+
+
+def gpus() -> list[Gpu]:
+    """The kinds of GPUs, each once; none where there is no driver of NVIDIA, or no answer."""
+    try:
+        asked = subprocess.run(_QUERY, capture_output=True, text=True, check=True, timeout=_QUERY_S)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    lines = sorted(set(asked.stdout.strip().splitlines()))
+    return [Gpu(*(part.strip() for part in line.split(","))) for line in lines]
 
 
 def _require_cuda() -> None:

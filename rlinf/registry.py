@@ -7,6 +7,7 @@ package outside registers its own specs through the entry-point groups `rlinf.si
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -22,6 +23,7 @@ SIMULATORS: dict[str, str] = {
     "libero": "rlinf.envs.libero.spec:SPEC",
     "isaaclab": "rlinf.envs.isaaclab.spec:ISAACLAB",
     "mjlab": "rlinf.envs.isaaclab.spec:MJLAB",
+    "behavior": "rlinf.envs.behavior.spec:SPEC",
     "toy_reach": "rlinf.envs.toy.spec:SPEC",
 }
 """`env.*.simulator_type` -> its `SimulatorSpec`."""
@@ -76,6 +78,20 @@ class OwnPython:
     """Environment variables of the simulator that `rlinf doctor` reports."""
     remarks: str | None = None
     """`module:function` from the versions of `package` and `also` to what else it reports."""
+    executable: str = "python"
+    """In the environment's `bin`."""
+    oldest: str = ""
+    """Oldest version of the package that will do; empty: any."""
+    remains: str = ""
+    """What is left to do after the installer, where it cannot bring everything."""
+
+    def accepts(self, found: str) -> bool:
+        """Whether a version of the package will do; its first two numbers count."""
+
+        def parts(version: str) -> list[int]:
+            return [int(part) for part in re.findall(r"\d+", version)[:2]]
+
+        return parts(found) >= parts(self.oldest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,8 @@ class SimulatorSpec:
     """None: it runs under our Python."""
     from_first_gpu: bool = False
     """It is said to hang on GPUs where its workers do not begin at the first one."""
+    ray_tracing: bool = False
+    """It draws with ray tracing: pictures are poor on GPUs without cores for it."""
     extra: str | None = None
     """Extra of `pyproject.toml` that installs it; None: nothing has to be installed."""
     package: str | None = None

@@ -16,6 +16,7 @@ VERSIONS = ("3.10", "3.12", "3.13")
 _REPO = Path(__file__).parents[1]
 _FOLDER = _REPO / ".tools/pythons"
 _REQUIREMENTS = _REPO / "requirements/simulator-python.txt"
+_BDDL = "bddl"  # of the oldest of them, with BEHAVIOR-1K's activities
 
 
 def environment(version: str) -> Path:
@@ -29,29 +30,41 @@ def available() -> dict[str, str]:
     return made or {"{}.{}".format(*sys.version_info): sys.executable}
 
 
+def with_bddl() -> Path | None:
+    """The Python that has the package bddl; None where it could not be made."""
+    python = environment(_BDDL)
+    return python if python.exists() else None
+
+
 def main() -> None:
     """Makes the environment of each version that this machine has a Python of."""
     for version in VERSIONS:
-        python = next(_candidates(version), None)
-        if python is None or environment(version).exists():
-            continue
-        folder = _FOLDER / version
-        building = folder.with_name(f".{version}")
-        pip: list[str | Path] = [
-            building / "bin/python",
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-        ]
-        try:
-            subprocess.run([python, "-m", "venv", "--clear", building], check=True)
-            subprocess.run([*pip, "--quiet", "--require-hashes", "-r", _REQUIREMENTS], check=True)
-        except subprocess.CalledProcessError as error:
-            print(f"no environment of Python {version} for the tests: {error}", file=sys.stderr)
-            shutil.rmtree(building, ignore_errors=True)
-        else:
-            building.rename(folder)
+        _make(version, version, "-r", str(_REQUIREMENTS))
+    # Of what bddl lists, its activities need what is named there.
+    _make(_BDDL, VERSIONS[0], "--no-deps", "-r", str(_REPO / "requirements/bddl.txt"))
+
+
+def _make(name: str, version: str, *packages: str) -> None:
+    python = next(_candidates(version), None)
+    if python is None or environment(name).exists():
+        return
+    folder = _FOLDER / name
+    building = folder.with_name(f".{name}")
+    pip: list[str | Path] = [
+        building / "bin/python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+    ]
+    try:
+        subprocess.run([python, "-m", "venv", "--clear", building], check=True)
+        subprocess.run([*pip, "--quiet", "--require-hashes", *packages], check=True)
+    except subprocess.CalledProcessError as error:
+        print(f"no environment {name} for the tests: {error}", file=sys.stderr)
+        shutil.rmtree(building, ignore_errors=True)
+    else:
+        building.rename(folder)
 
 
 def _candidates(version: str) -> Iterator[str]:

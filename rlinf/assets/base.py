@@ -26,12 +26,21 @@ class HubDataSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A command of the simulator's own that fills the asset's folder."""
+
+    command: tuple[str, ...]
+    fix: str  # what to do where there is no such command
+    licence: str = ""  # what has to be accepted before; empty: nothing
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One folder of files."""
 
     name: str  # what it is, for people
     folder: Path
-    source: Archive | HubDataSet
+    source: Archive | HubDataSet | Program
     # From the folder to the files that a run opens; each entry lists alternatives. It may depend
     # on what is there: an index that is missing is named before what it lists.
     files: Callable[[Path], Iterable[tuple[Path, ...]]]

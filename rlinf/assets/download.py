@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from rlinf.assets.base import Archive, Asset, HubDataSet
+from rlinf.assets.base import Archive, Asset, HubDataSet, Program
 from rlinf.assets.hub import HUB, hub_endpoint, snapshot
 from rlinf.data.disk import FULL, refusals_told
 from rlinf.errors import UserError
@@ -29,29 +30,39 @@ _TIMEOUT_S = 60.0  # without a single byte
 Say = Callable[[str], None]
 
 
-def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
+def download(asset: Asset, use_mirror: bool, say: Say, accept_licence: bool = False) -> bool:
     """Brings an asset to its folder.
 
     Args:
         asset: what to fetch.
         use_mirror: fetch from the mirrors for users in mainland China; `HF_ENDPOINT` wins.
         say: shows a line to the user.
+        accept_licence: the user accepts the asset's licence.
 
     Returns:
         Whether something had to be fetched.
 
     Raises:
-        UserError: source not reachable, wrong checksum, no space or no right to write, or files
-            missing in what was fetched.
+        UserError: source not reachable, wrong checksum, no space or no right to write, files
+            missing in what was fetched, or a licence that was not accepted.
     """
     if not asset.missing():
         say(f"{asset.name}: already in {asset.folder}")
         return False
+    source = asset.source
+    if isinstance(source, Program) and source.licence and not accept_licence:
+        raise UserError(
+            f"{asset.name} come under a licence: {source.licence}",
+            "read it, then add --accept-license to the command if you accept it",
+        )
     say(f"{asset.name}: fetching into {asset.folder}")
     try:
         with refusals_told(asset.name, asset.folder, "make room and start again", FULL):
             asset.folder.parent.mkdir(parents=True, exist_ok=True)
-            _bring(asset, use_mirror, say)
+            if isinstance(source, Program):
+                _run(source)
+            else:
+                _bring(source, asset.folder, use_mirror, say)
     except OSError as error:
         raise UserError(
             f"{asset.name} could not be fetched into {asset.folder}: {error}",
@@ -67,14 +78,31 @@ def download(asset: Asset, use_mirror: bool, say: Say) -> bool:
     return True
 
 
-def _bring(asset: Asset, use_mirror: bool, say: Say) -> None:
+def _run(source: Program) -> None:
+    """Runs the simulator's own command, which cannot ask anything.
+
+    Raises:
+        UserError: there is no such command.
+        OSError: it failed.
+    """
+    try:
+        ended = subprocess.run(source.command, stdin=subprocess.DEVNULL, check=False)
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(
+            f"{source.command[0]} does not exist, or is not executable", source.fix
+        ) from error
+    if ended.returncode != 0:
+        raise OSError(f"{' '.join(source.command)} ended with exit code {ended.returncode}")
+
+
+def _bring(source: Archive | HubDataSet, folder: Path, use_mirror: bool, say: Say) -> None:
     """Fetches into a folder beside the asset's, which then takes its place."""
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=asset.folder.parent) as scratch:
-        if isinstance(asset.source, Archive):
-            filled = _unpack(asset.source, Path(scratch), use_mirror, say)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as scratch:
+        if isinstance(source, Archive):
+            filled = _unpack(source, Path(scratch), use_mirror, say)
         else:
-            filled = _snapshot(asset.source, Path(scratch), use_mirror)
-        _replace(asset.folder, filled)
+            filled = _snapshot(source, Path(scratch), use_mirror)
+        _replace(folder, filled)
 
 
 def address(url: str, use_mirror: bool) -> str:

@@ -96,6 +96,7 @@ def load(
         raise error_of([too_large], name)
     warnings = checks.warnings(config, plan.placement, purpose)
     warnings += preflight.warnings(plan, machine)
+    warnings += preflight.ray_tracing(config, plan, machine, purpose)
     warnings += config.actor.model.warnings()
     notes += [*config.actor.model.notes(), *step_limits.notes(config)]
     notes += chosen

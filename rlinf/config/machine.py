@@ -25,6 +25,7 @@ class Machine:
     memory_bytes: int
     shared_bytes: int | None = None  # size of /dev/shm; None where there is none
     accelerator_bytes: int | None = None  # memory of the smallest GPU; None where it is not known
+    without_ray_tracing: tuple[str, ...] = ()  # names of its GPUs that have no units for it
 
 
 def this_machine() -> Machine:
@@ -34,7 +35,9 @@ def this_machine() -> Machine:
     memory = control_groups.memory_limit()
     accelerators = _accelerators()
     gpu_bytes = _accelerator_bytes() if accelerators else None
-    return Machine(Node(accelerators, _cores()), memory, shared_bytes, gpu_bytes)
+    gpus = devices.gpus() if accelerators else []
+    poor = tuple(gpu.name for gpu in gpus if not gpu.ray_tracing)
+    return Machine(Node(accelerators, _cores()), memory, shared_bytes, gpu_bytes, poor)
 
 
 def _accelerator_bytes() -> int | None:

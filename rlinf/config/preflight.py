@@ -124,6 +124,12 @@ def _own_python(env: EnvConfig, own: OwnPython) -> Iterator[Problem]:
     except UserError as error:
         yield Problem(f"{key}: {error.message}", error.fix)
         return
+    found = installed[own.package]
+    if found is not None and not own.accepts(found):
+        yield Problem(
+            f"{key}: {own.package} {found} in {python} ({source}), {own.oldest} or newer is needed",
+            pythons.fix(own),
+        )
     for package, bring in {own.package: pythons.fix(own), **needed}.items():
         if installed[package] is None:
             yield Problem(f"{key}: {python} ({source}) has no {package}", bring)
@@ -132,6 +138,21 @@ def _own_python(env: EnvConfig, own: OwnPython) -> Iterator[Problem]:
 def warnings(plan: Plan, machine: Machine) -> list[str]:
     """Memory that will probably not suffice."""
     return [*_host_memory(plan, machine), *_shared_memory(plan, machine)]
+
+
+def ray_tracing(config: Config, plan: Plan, machine: Machine, purpose: str = "") -> list[str]:
+    """Simulators that draw with ray tracing, on GPUs that have no cores for it."""
+    poor = machine.without_ray_tracing
+    if not poor or plan.placement["env"][0].kind != "accelerator":
+        return []
+    parts = used_parts(config, purpose)
+    names = dict.fromkeys(getattr(config.env, part).simulator_type for part in parts)
+    return [
+        f"{name} draws with ray tracing, for which {', '.join(poor)} has no cores: others report "
+        "pictures that are blurred and have heavy artefacts"
+        for name in names
+        if simulator(name).ray_tracing
+    ]
 
 
 def _host_memory(plan: Plan, machine: Machine) -> Iterator[str]:

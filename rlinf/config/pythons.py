@@ -16,7 +16,7 @@ from rlinf.registry import Hosting, OwnPython, SimulatorSpec
 
 def default(own: OwnPython) -> Path:
     """The Python of the environment that the installer makes beside ours."""
-    return Path(f"{sys.prefix}-{own.name}", "bin", "python")
+    return Path(f"{sys.prefix}-{own.name}", "bin", own.executable)
 
 
 def chosen(own: OwnPython, given: str | None) -> tuple[Path, str]:
@@ -36,9 +36,10 @@ def chosen(own: OwnPython, given: str | None) -> tuple[Path, str]:
 
 def fix(own: OwnPython) -> str:
     """What to do where the simulator's Python is missing."""
+    then = f", then {own.remains}" if own.remains else ""
     return (
-        f"run: bash requirements/install.sh --env {own.name}; or name a Python {own.version} that "
-        f"has {own.package} in env.*.python or in {own.variable}"
+        f"run: bash requirements/install.sh --env {own.name}{then}; or name a Python {own.version} "
+        f"that has {own.package} in env.*.python or in {own.variable}"
     )
 
 

@@ -198,13 +198,17 @@ REFUSED: dict[str, tuple[str, str]] = {
         "remove it",
     ),
     "actor.model.rl_head_config.disable_dropout": ("there is no dropout", "remove it"),
+    "env.*.base_config_name": ("the adapter has the configuration of the R1 Pro", "remove it"),
     **dict.fromkeys(
-        ("env.*.base_config_name", "env.*.task_idx", "env.*.tasks.activity_task_indices"),
-        ("it belongs to BEHAVIOR, which is planned, not part of this version", "remove it"),
+        ("env.*.task_idx", "env.*.tasks.activity_task_indices"),
+        ("the activities have another key", "remove it and set env.*.init_params.tasks"),
     ),
     **dict.fromkeys(
         ("env.*.init_params.table_cam", "env.*.init_params.wrist_cam"),
-        ("it belongs to IsaacLab, which is planned, not part of this version", "remove it"),
+        (
+            "all cameras have one size",
+            "remove it and set env.*.init_params.camera_size; env.*.init_params.cameras names them",
+        ),
     ),
     "env.*.init_params.task_description": (
         "the text of the task has another key",
@@ -231,12 +235,10 @@ REFUSED: dict[str, tuple[str, str]] = {
 }
 """Pattern -> (reason, fix)."""
 
-_PLANNED = "planned, not part of this version"
 _OUTSIDE = "not part of this version"
 
 ABSENT: dict[str, dict[str, str]] = {
     "simulator_type": {
-        "behavior": _PLANNED,
         **dict.fromkeys(
             ("robotwin", "metaworld", "calvin", "robocasa", "habitat", "genesis", "frankasim"),
             _OUTSIDE,

@@ -10,6 +10,7 @@ from rlinf.config import tree
 from rlinf.config.refused import ABSENT
 from rlinf.convert.draft import Draft
 from rlinf.data.types import Purpose
+from rlinf.envs.behavior.robot import ACTION_DIM
 from rlinf.envs.libero.config import TASKS, TRIALS
 from rlinf.registry import simulators
 from rlinf.wording import plural
@@ -46,6 +47,8 @@ def convert_tasks(draft: Draft) -> bool:
             _convert_libero(draft, part)
         elif name == "isaaclab":
             _convert_isaaclab(draft, part)
+        elif name == "behavior":
+            _convert_behavior(draft, part)
     if draft.lost:
         return False
     _convert_train(draft)
@@ -111,6 +114,25 @@ def _convert_isaaclab(draft: Draft, part: Purpose) -> None:
         draft.lose(f"{params}: cameras of different sizes", "make table_cam and wrist_cam equal")
     for size in sizes:
         draft.put(f"{params}.camera_size", list(size))
+
+
+def _convert_behavior(draft: Draft, part: Purpose) -> None:
+    env, params = f"env.{part}", f"env.{part}.init_params"
+    base = draft.take(f"{env}.base_config_name")
+    if base not in (None, "r1pro_behavior"):
+        draft.lose(
+            f"{env}.base_config_name = {base}: not part of this version", "r1pro_behavior is"
+        )
+    wanted = draft.take(f"{env}.task_idx", f"{env}.tasks.activity_task_indices")
+    draft.put(f"{params}.tasks", str(0 if wanted is None else wanted))
+    numbers = tree.get(draft.ours, "actor.model.action_dim")
+    remark = f"{numbers} in their usual file of the model" if numbers != ACTION_DIM else ""
+    draft.put("actor.model.action_dim", ACTION_DIM, remark)
+    size = draft.take(f"{params}.image_size")
+    draft.put(f"{params}.camera_size", list(size) if size else None)
+    if part == "eval":
+        remark = "those that the challenge evaluates on"
+        draft.put(f"{params}.instances", "evaluation", remark)
 
 
 def _convert_observation(draft: Draft, params: str) -> None:

@@ -111,8 +111,12 @@ def own_python_finding(simulator: str, own: OwnPython) -> Finding:
         version, packages = pythons.ask(own, python, [own.package, *own.also])
     except UserError as error:
         return Finding(simulator, error.message, error.fix)
-    if packages[own.package] is None:
+    found = packages[own.package]
+    if found is None:
         return Finding(simulator, f"{python} has no {own.package}", pythons.fix(own))
+    if not own.accepts(found):
+        text = f"{own.package} {found} at {python}: {own.oldest} or newer is needed"
+        return Finding(simulator, text, pythons.fix(own))
     had = ", ".join(f"{name} {packages[name] or 'not installed'}" for name in packages)
     variables = "".join(f", {name}={os.environ[name]}" for name in own.reads if name in os.environ)
     more = imported(own.remarks)(packages) if own.remarks else ()

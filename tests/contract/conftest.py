@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,15 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlinf.config.pythons import hosting
 from rlinf.data.conventions import ActionConvention
 from rlinf.data.types import Start
 from rlinf.envs.base import Simulator
+from rlinf.envs.behavior.config import BehaviorParams
 from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.libero.config import LiberoParams
 from rlinf.envs.maniskill.config import Camera, ManiskillParams
 from rlinf.envs.toy.reach import ToyReach
 from rlinf.registry import imported, simulator
+from tests import behavior
 from tests.assets import GOLDEN
 from tests.contract.remote import Remote
 from tests.own_pythons import hosted
@@ -229,6 +233,36 @@ def _own_python(
     return build
 
 
+def _behavior(dialect: str) -> Callable[[], Case]:
+    """A stand-in for OmniGibson in a process of another Python, with what there is before it."""
+
+    def build() -> Case:
+        folder = Path(tempfile.mkdtemp(prefix=f"contract-{dialect}-"))
+        params = BehaviorParams(tasks="turning_on_radio", camera_size=(48, 64))
+        spec, python = simulator("behavior"), behavior.stand_in(folder, dialect)
+        there = Remote(
+            hosting(spec, str(python)),
+            *(spec.build, NUM_ENVS, params.model_dump(mode="json"), folder / "simulator.log"),
+        )
+        trials = (0, 1, 47)
+        return Case(there, (3, 48, 64, 3), 23, _switch_on, trials, takes=params.takes())
+
+    return build
+
+
+def _switch_on(simulator: Simulator) -> Callable[[], np.ndarray]:
+    """The left hand to the radio of the first instance, then its gripper closes."""
+    action = np.zeros(23, np.float32)
+    action[7:9], action[[14, 22]] = behavior.goal(0), 1
+    steps = itertools.count()
+
+    def act() -> np.ndarray:
+        action[14] = 1 if next(steps) < 5 else -1
+        return action.copy()
+
+    return act
+
+
 _STACK = "Isaac-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0"
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -248,6 +282,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "mjlab_lift_cube": _own_python(
         *("mjlab", (1, 64, 64, 3), 19), id="lift_cube", camera_size=(64, 64), reward="task"
     ),
+    **{f"behavior_{dialect}": _behavior(dialect) for dialect in behavior.VERSIONS},
 }
 
 

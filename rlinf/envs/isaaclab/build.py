@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
+from rlinf.envs.hosting.installed import version_of
 from rlinf.envs.isaaclab import arm
 from rlinf.envs.isaaclab.adapter import BatchedEnv
 from rlinf.envs.isaaclab.catalog import ISAACLAB, MJLAB, find
@@ -27,17 +27,18 @@ def make_isaaclab(
     """The simulator of `simulator_type: isaaclab`; `config.IsaacLabParams` says what is what."""
     from rlinf.envs.isaaclab import isaac
 
-    major = _version("isaaclab", "IsaacLab").partition(".")[0]
+    installed = version_of("isaaclab", "IsaacLab", "isaaclab")
+    major = installed.partition(".")[0]
     if major not in ("2", "3"):
         raise UserError(
-            f"IsaacLab {version('isaaclab')} in the simulator's Python: 2.3 and 3.0 are supported",
+            f"IsaacLab {installed} in the simulator's Python: 2.3 and 3.0 are supported",
             "run: bash requirements/install.sh --env isaaclab",
         )
     backend: Backend = "isaaclab2" if major == "2" else "isaaclab3"
     _, task = find(id, ISAACLAB)
     if backend not in task.ids:
         raise UserError(
-            f"env.*.init_params.id = {id}: IsaacLab {version('isaaclab')} does not have it",
+            f"env.*.init_params.id = {id}: IsaacLab {installed} does not have it",
             f"use the Python of IsaacLab {'3' if major == '2' else '2'}: env.*.python",
         )
     newton = backend == "isaaclab3" and isaac.uses_newton(physics)
@@ -57,7 +58,7 @@ def make_mjlab(
     """The simulator of `simulator_type: mjlab`; `config.MjlabParams` says what is what."""
     from rlinf.envs.isaaclab.mjlab_env import Mjlab
 
-    _version("mjlab", "mjlab")
+    version_of("mjlab", "mjlab", "mjlab")
     _, task = find(id, MJLAB)
     scene = Scene("mjlab", False, camera_size[0], camera_size[1], False, "")
     return _env(Mjlab(task, scene, num_envs), task, cameras, reward, instruction)
@@ -72,14 +73,3 @@ def _env(
 ) -> BatchedEnv:
     views = tuple(task.views) if cameras is None else cameras
     return BatchedEnv(dialect, task, views, reward, instruction or task.instruction)
-
-
-def _version(package: str, name: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        raise UserError(
-            f"the simulator's Python has no {name}",
-            f"run: bash requirements/install.sh --env {package}; or name a Python that has it in "
-            "env.*.python",
-        ) from None

@@ -269,6 +269,36 @@ def test_isaac_sim_away_from_the_first_gpu_is_a_warning(gpu_machine: Machine) ->
     assert warned("0-1") == ""
 
 
+@pytest.mark.parametrize("name", ["behavior_ppo_openvlaoft", "behavior_grpo_openvlaoft"])
+@pytest.mark.parametrize(
+    ("placement", "stages"),
+    [
+        ("{env: 0-3, rollout: 4-7, actor: 0-7}", 2),
+        ("{env: 0-1, rollout: 2-5, actor: 6-7}", 1),
+        ("all", 1),
+    ],
+)
+def test_behavior_fits_in_every_place_that_its_specification_names(
+    gpu_machine: Machine, name: str, placement: str, stages: int
+) -> None:
+    own = [f"cluster.component_placement={placement}", f"rollout.pipeline_stage_num={stages}"]
+    fewer = ["env.train.total_num_envs=32"] if "grpo" in name else ["env.train.total_num_envs=8"]
+    loaded = load(name, [*own, *fewer], gpu_machine)
+    assert not [text for text in loaded.warnings if "Isaac Sim" in text]
+
+
+def test_a_simulator_that_draws_with_ray_tracing_on_a_gpu_without_is_a_warning(
+    gpu_machine: Machine,
+) -> None:
+    def warned(name: str, *without: str) -> str:
+        loaded = load(name, [], replace(gpu_machine, without_ray_tracing=without))
+        return "".join(text for text in loaded.warnings if "ray tracing" in text)
+
+    said = warned("behavior_ppo_openvlaoft", "NVIDIA H100 80GB HBM3")
+    assert "behavior draws with ray tracing, for which NVIDIA H100 80GB HBM3 has no cores" in said
+    assert warned("behavior_ppo_openvlaoft") == warned("quickstart", "NVIDIA A100") == ""
+
+
 def test_different_temperatures_of_training_and_evaluation_are_a_warning(load_toy: Load) -> None:
     loaded = load_toy(
         "algorithm.sampling_params.do_sample=true", "algorithm.sampling_params.temperature_eval=0.6"

@@ -36,7 +36,12 @@ def weights(name: str, tiny_model: Path) -> list[str]:
         ]
     if "openvla" not in name:
         return []
-    settings = [f"actor.model.model_path={tiny_model}", f"actor.model.unnorm_key={UNNORM_KEY}"]
+    folder = tiny_model
+    if name.startswith("behavior"):
+        folder = tiny_model / "r1pro"
+        if not folder.exists():
+            write_folder(folder, action_dim=23)
+    settings = [f"actor.model.model_path={folder}", f"actor.model.unnorm_key={UNNORM_KEY}"]
     return [*settings, *(["actor.model.lora_path=null"] if "openvlaoft" in name else [])]
 
 
@@ -145,7 +150,8 @@ def test_a_misspelt_configuration_name_is_answered_with_the_nearest(laptop: Mach
         ("actor.seed=${nothing}", ["nothing"]),
         ("env@env.train=no_such_group", ["there is no no_such_group.yaml in", "toy_reach"]),
         ("env.train.num_envs=8", ["did you mean env.train.total_num_envs?"]),
-        ("env.train.simulator_type=behavior", ["behavior: planned, not part of this version"]),
+        ("env.train.simulator_type=robotwin", ["robotwin: not part of this version"]),
+        ("+env.train.task_idx=0", ["remove it and set env.*.init_params.tasks"]),
         ("actor.model.model_type=gr00t_n1_6", ["gr00t_n1_6: not part of this version"]),
         ("actor.model.model_type=openpi", ["openpi: not part of this version", "choose mlp or"]),
         ("actor.model.use_film=true", ["models with FiLM are not part of this version"]),

@@ -14,12 +14,13 @@ from rlinf.config.placement import Node
 from rlinf.config.schema import Config
 from rlinf.config.validate import validate
 from rlinf.convert.convert import Converted, convert
+from rlinf.envs.behavior.config import BehaviorParams
 from rlinf.envs.maniskill.config import ManiskillParams
 from rlinf.errors import UserError
 from tests.unit.convert.theirs import DATES, PLATE, RECIPES, Date, write
 
 MACHINE = Machine(Node(accelerators=8, cpu_slots=64), 512_000_000_000)
-SUPPORTED = [name for name in RECIPES if name.startswith(("maniskill", "libero"))]
+SUPPORTED = [name for name in RECIPES if name.startswith(("maniskill", "libero", "behavior"))]
 
 
 def checked(converted: Converted, tmp_path: Path) -> Config:
@@ -246,8 +247,12 @@ def test_keys_that_nothing_is_known_of_are_named(tmp_path: Path):
     ).replace("\n#  ", "")
 
 
-def test_what_is_not_here_yet_is_said_plainly(tmp_path: Path):
-    assert "1. the simulator behavior: planned" in refusal(tmp_path, "behavior_ppo_openvlaoft")
+def test_behavior_evaluates_on_the_instances_of_the_challenge(tmp_path: Path):
+    config = converted_config(tmp_path, "behavior_ppo_openvlaoft")
+    train, evaluation = config.env.train.init_params, config.env.eval.init_params
+    assert isinstance(train, BehaviorParams) and isinstance(evaluation, BehaviorParams)
+    assert train.activities() == ("turning_on_radio",)
+    assert (train.num_starts(), evaluation.num_starts()) == (200, 10)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,6 @@ def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
     ("arguments", "extra"),
     [
         ("embodied --model openvla-oft --env maniskill_libero", "libero"),
-        ("openvla-oft --enable-behavior", "behavior"),
         ("--config libero_10_grpo_openvlaoft", "libero"),
         ("--config isaaclab_ppo_gr00t_demo", "gr00t"),
         ("--config some/path/maniskill_ppo_openvla.yaml", "openvla"),
@@ -250,6 +249,44 @@ def test_a_simulator_with_a_python_of_its_own_gets_an_environment_beside_ours(
     assert "--require-hashes" in pins and f"{machine.venv}-{name}/bin/python" in pins
     again = machine.install("--quiet", "--env", name)
     assert (again.returncode, again.stdout, len(machine.uv_calls())) == (0, "", 4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "openvla-oft --enable-behavior",
+        "embodied --model openvla-oft --env behavior",
+        "--config behavior_ppo_openvlaoft",
+    ],
+)
+def test_behavior_gets_both_environments_and_what_remains_is_said(machine: Machine, arguments: str):
+    done = machine.install("--dry-run", *arguments.split())
+    assert done.returncode == 0, done.stderr
+    assert "extras: openvla\n" in done.stdout
+    assert f"behavior: {machine.venv}-behavior with Python 3.10\n" in done.stdout
+    for step in (
+        f"--python {machine.venv}-behavior/bin/python --no-deps -e bddl -e OmniGibson",
+        "isaac-sim-standalone-4.5.0-linux-x86_64.zip",
+        "export ISAAC_PATH=",
+        "over 30 GB, under BEHAVIOR's licence: export OMNIGIBSON_DATA_PATH=",
+        "rlinf assets download behavior --accept-license",
+    ):
+        assert step in done.stdout
+    assert machine.uv_calls() == []
+
+
+def test_the_python_of_behavior_has_the_variables_of_isaac_sim(machine: Machine, tmp_path: Path):
+    done = machine.install("--env", "behavior")
+    assert done.returncode == 0, done.stderr
+    assert "left to do for BEHAVIOR" in done.stdout
+    python = Path(f"{machine.venv}-behavior/bin/isaac-python")
+    (tmp_path / "setup_conda_env.sh").write_text("export EXP_PATH=$ISAAC_PATH/apps\n")
+    (python.parent / "python").write_text('#!/bin/sh\necho "$1 $EXP_PATH"\n')
+    for isaac, said in ((str(tmp_path), f"-c {tmp_path}/apps\n"), ("", "-c \n")):
+        environment = {"PATH": os.environ["PATH"], "ISAAC_PATH": isaac}
+        asked = subprocess.run([python, "-c"], env=environment, capture_output=True, text=True)
+        assert asked.stdout == said
+    assert machine.install("--quiet", "--env", "behavior").stdout == ""
 
 
 def test_a_simulator_that_could_not_be_installed_is_not_marked_as_done(machine: Machine):

@@ -10,6 +10,7 @@ import pytest
 
 from rlinf.data.types import Start
 from rlinf.envs.episode import EpisodeBatch, EpisodeRules
+from rlinf.envs.hosting import installed
 from rlinf.envs.isaaclab import build
 from rlinf.envs.isaaclab.adapter import BatchedEnv
 from rlinf.errors import UserError
@@ -26,7 +27,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def _machine(monkeypatch: pytest.MonkeyPatch, backend: str, isaac_sim: bool) -> Machine:
     version = {"isaaclab2": "2.3.2", "isaaclab3": "3.0.0"}[backend]
-    monkeypatch.setattr(build, "version", lambda package: version)
+    monkeypatch.setattr(installed, "version", lambda package: version)
     return Machine(monkeypatch, backend, isaac_sim)
 
 
@@ -141,7 +142,7 @@ def test_a_file_that_nvidias_server_did_not_give_is_told_with_what_to_do(machine
 
 
 def test_a_version_that_is_not_supported_is_told(monkeypatch):
-    monkeypatch.setattr(build, "version", lambda package: "1.4.1")
+    monkeypatch.setattr(installed, "version", lambda package: "1.4.1")
     with pytest.raises(UserError, match=r"IsaacLab 1\.4\.1 .*: 2\.3 and 3\.0 are supported"):
         make()
 

@@ -1,0 +1,28 @@
+"""The official downloads: the one with a licence asks for it on standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omnigibson.macros import gm
+
+
+def _fill(name):
+    folder = Path(gm.DATA_PATH, name)
+    folder.mkdir()
+    (folder / "VERSION").write_text("1")
+
+
+def download_omnigibson_robot_assets():
+    _fill("omnigibson-robot-assets")
+
+
+def download_behavior_1k_assets(accept_license=False):
+    if not accept_license:
+        input("Do you agree to the above terms? [y/n]")
+    Path(gm.DATA_PATH, "omnigibson.key").write_text("key")
+    _fill("behavior-1k-assets")
+
+
+def download_2025_challenge_task_instances():
+    _fill("2025-challenge-task-instances")
