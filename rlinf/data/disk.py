@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 
 from rlinf.errors import UserError
 
@@ -25,12 +27,14 @@ def written_beside(target: Path) -> Iterator[Path]:
     """A path beside `target` to write a file or folder to, which then takes its place.
 
     All of it is on the disk before it does; some file systems notice only then that it does not
-    fit. If the block fails nothing is left, and what was at `target` is as it was.
+    fit. If the block fails nothing is left, and what was at `target` is as it was. What a process
+    left that was killed in the middle, the next one here removes.
     """
-    building = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    mine = target.with_name(f".{target.name}.{gethostname()}-{os.getpid()}")
+    building, old = (mine.with_name(f"{mine.name}.{kind}") for kind in ("tmp", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove(building)
+    for path in (building, *_leftovers(target)):
+        _remove(path)
     try:
         yield building
         for path in (*building.rglob("*"), building):
@@ -96,6 +100,24 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    """What processes of this machine that run no more have written beside `target`."""
+    begin = re.escape(f".{target.name}.{gethostname()}-")
+    name = re.compile(rf"{begin}(\d+)\.(tmp|old)")
+    found = [(path, name.fullmatch(path.name)) for path in target.parent.iterdir()]
+    return [path for path, match in found if match and not _runs(int(match[1]))]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

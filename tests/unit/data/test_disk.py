@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -65,6 +68,26 @@ def test_what_fails_leaves_nothing_and_the_old_as_it_was(
         if not late:
             full(0)
     assert list(tmp_path.rglob("*")) == [target]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "export"
+    code = f"""
+import os, signal
+from pathlib import Path
+from rlinf.data.disk import written_beside
+with written_beside(Path({str(target)!r})) as building:
+    building.mkdir()
+    (building / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    other = tmp_path / f".export.{gethostname()}-{os.getppid()}.tmp"  # that process still writes
+    other.touch()
+    with written_beside(target) as building:
+        building.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"export", other.name}
 
 
 def test_a_refusal_is_told_with_place_reason_and_free_space(tmp_path: Path) -> None:
