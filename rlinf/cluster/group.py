@@ -62,7 +62,7 @@ class _Host:
             gpus: devices of the process, by their place among those that this node shows.
         """
         os.environ.update(secrets)
-        # What a constructor raises is only text to those who call later, so that an error which
+        # What a constructor raises is only text to later callers, so that an error which
         # the user can put right would look like a crash. It is raised by the first call instead.
         self._refusal: Exception | None = None
         try:
@@ -199,17 +199,17 @@ class WorkerGroup:
             threads: calls that a process works on at the same time.
         """
         self.name = name
-        # The name of the class is that of the processes, for those who look at a process list.
+        # The name of the class is that of the processes, in a process list.
         named = type(worker.partition(":")[2], (_Host,), {})
         remote_class: Any = ray.remote(concurrency_groups={_MEANWHILE: 1})(named)
 
         def launch(placement: ProcessPlacement) -> Any:
-            told = dict(environment(placement))
-            told["env_vars"], secrets = split_secrets(told["env_vars"])
+            options = dict(environment(placement))
+            options["env_vars"], secrets = split_secrets(options["env_vars"])
             return remote_class.options(
                 num_cpus=0,
                 max_concurrency=threads,
-                runtime_env=told,
+                runtime_env=options,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_ids[placement.node], soft=False
                 ),

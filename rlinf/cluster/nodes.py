@@ -109,7 +109,7 @@ class Cluster:
     ) -> list[int]:
         timeout_s = self._config.cluster.node_timeout_s
         deadline = time.monotonic() + timeout_s
-        told, filled = False, set[int]()
+        noted, filled = False, set[int]()
         while True:
             members = alive()
             ids = {member.id for member in members}
@@ -124,14 +124,14 @@ class Cluster:
             unfit = not any(self.node_ids) and len(members) >= len(self.node_ids)
             if unfit or time.monotonic() > deadline:
                 raise failure(vacant)
-            if not told:
+            if not noted:
                 _log.warning(
                     "waiting up to %.0f s for %s of %d to join the Ray cluster",
                     timeout_s,
                     plural(len(vacant) - len(chosen), "node"),
                     len(self.node_ids),
                 )
-                told = True
+                noted = True
             on_poll()
             time.sleep(POLL_S)
 

@@ -96,36 +96,36 @@ VALUES: dict[str, dict[str, str]] = {
 """Our key -> other spellings of its values."""
 
 
-def let_told_win(config: DictConfig, told: Set[str]) -> None:
+def let_command_line_win(config: DictConfig, given: Set[str]) -> None:
     """Makes values of the file that the command line spells otherwise follow it.
 
     It happens before interpolations are resolved, so that what refers to a key follows too.
 
     Args:
         config: the composed configuration; changed in place.
-        told: dotted keys of the command line.
+        given: dotted keys of the command line.
     """
     for old, new in RENAMED.items():
         for winner, other in ((old, new), (new, old)):
-            if winner in told and other not in told and _holds(config, other):
+            if winner in given and other not in given and _holds(config, other):
                 OmegaConf.update(config, other, f"${{{winner}}}", merge=False)
     for old, new in NEGATED.items():
         value = OmegaConf.select(config, old)
-        if old in told and new not in told and isinstance(value, bool):
+        if old in given and new not in given and isinstance(value, bool):
             OmegaConf.update(config, new, not value, force_add=True)
     for old, (new, factor) in PRODUCTS.items():
-        if old in told and new not in told and isinstance(OmegaConf.select(config, old), int):
+        if old in given and new not in given and isinstance(OmegaConf.select(config, old), int):
             known = OmegaConf.select(config, factor) is not None
             product = f"${{multiply:${{{old}}},${{{factor}}}}}" if known else f"${{{old}}}"
             OmegaConf.update(config, new, product, force_add=True)
 
 
-def apply(config: Tree, told: Set[str] = frozenset()) -> tuple[list[str], list[Problem]]:
+def apply(config: Tree, given: Set[str] = frozenset()) -> tuple[list[str], list[Problem]]:
     """Rewrites `config` in place to our spellings.
 
     Args:
         config: the resolved configuration.
-        told: dotted keys of the command line; each wins over the file's other spelling of it.
+        given: dotted keys of the command line; each wins over the file's other spelling of it.
 
     Returns:
         A note per alias used, and the keys given twice with different values.
@@ -139,19 +139,19 @@ def apply(config: Tree, told: Set[str] = frozenset()) -> tuple[list[str], list[P
         if tree.has(config, old):
             _replace(config, old, new, tree.take(config, old), notes, problems)
     for old, new in NEGATED.items():
-        if isinstance(tree.get(config, old), bool) and not _outdone(config, old, new, told, notes):
+        if isinstance(tree.get(config, old), bool) and not _outdone(config, old, new, given, notes):
             _replace(config, old, new, not tree.take(config, old), notes, problems)
     for old, (new, factor_key) in PRODUCTS.items():
         factor = 1 if tree.get(config, factor_key) is None else tree.get(config, factor_key)
         numbers = isinstance(tree.get(config, old), int) and isinstance(factor, int)
-        if numbers and not _outdone(config, old, new, told, notes):
+        if numbers and not _outdone(config, old, new, given, notes):
             _replace(config, old, new, tree.take(config, old) * factor, notes, problems)
     for key in VALUES:
         value = tree.get(config, key)
         if canonical(key, value) != value:
             tree.put(config, key, canonical(key, value))
             notes.append(f"{key}: {value} is read as {canonical(key, value)}")
-    ours = {RENAMED.get(key, key) for key in told}
+    ours = {RENAMED.get(key, key) for key in given}
     for follower, leader in FOLLOWERS.items():
         if leader in ours and follower not in ours:
             _outdone(config, follower, leader, {leader}, notes)
@@ -165,9 +165,9 @@ def _holds(config: DictConfig, key: str) -> bool:
     return isinstance(section, DictConfig) and name in section
 
 
-def _outdone(config: Tree, old: str, new: str, told: Set[str], notes: list[str]) -> bool:
+def _outdone(config: Tree, old: str, new: str, given: Set[str], notes: list[str]) -> bool:
     """Removes the old key where the command line gives ours; returns whether it did."""
-    if new not in told or old in told or not tree.has(config, old):
+    if new not in given or old in given or not tree.has(config, old):
         return False
     value = tree.take(config, old)
     notes.append(f"{new} of the command line counts, not {old} = {value}")

@@ -213,7 +213,7 @@ class ModelConfig(Section):
     def problems(self) -> Iterator[Problem]:
         """What stands in the way on this machine: packages, and what is wrong with the files."""
         if self.model_path is None or not exists(self.model_path):
-            return  # told with what is missing on this machine
+            return  # reported with what is missing on this machine
         folder = expanded(self.model_path)
         if not any((folder / name).exists() for name in (WEIGHTS_FILE, "actor")):
             yield Problem(

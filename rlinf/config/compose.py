@@ -148,16 +148,16 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def told_keys(overrides: Sequence[str]) -> frozenset[str]:
+def given_keys(overrides: Sequence[str]) -> frozenset[str]:
     """Dotted keys whose values the overrides give; of a section those inside it."""
-    told: set[str] = set()
+    given: set[str] = set()
     for override in _parse(overrides):
         key, value = override.key_or_group, override.value()
         if isinstance(value, dict):
-            told |= set(tree.keys({str(name): inner for name, inner in value.items()}, key))
+            given |= set(tree.keys({str(name): inner for name, inner in value.items()}, key))
         elif not override.is_delete() and override.package is None:
-            told.add(key)
-    return frozenset(told)
+            given.add(key)
+    return frozenset(given)
 
 
 def _unreadable(text: str, error: HydraException) -> UserError:

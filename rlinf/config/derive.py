@@ -110,11 +110,11 @@ def cluster_nodes(config: Config, here: Node) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _node(usual: Node, told: ClusterConfig | NodeGroup) -> Node:
-    accelerators = told.accelerators_per_node
+def _node(usual: Node, given: ClusterConfig | NodeGroup) -> Node:
+    accelerators = given.accelerators_per_node
     return Node(
         usual.accelerators if accelerators is None else accelerators,
-        told.cpu_slots or usual.cpu_slots,
+        given.cpu_slots or usual.cpu_slots,
     )
 
 

@@ -22,7 +22,7 @@ from rlinf.config import (
     without_effect,
 )
 from rlinf.config.base import ModelConfig
-from rlinf.config.compose import compose, locate, told_keys
+from rlinf.config.compose import compose, given_keys, locate
 from rlinf.config.derive import Plan
 from rlinf.config.machine import Machine, this_machine
 from rlinf.config.paths import exists, expanded
@@ -68,16 +68,16 @@ def load(
     file = locate(name_or_path)
     dialect.refuse(file)
     name = file.stem
-    told = told_keys(overrides)
+    given = given_keys(overrides)
     chosen: list[str] = []
 
     def prepare(composed: DictConfig) -> None:
         chosen.extend(set_log_path(composed, name, purpose, take))
         step_limits.fill_in(composed)
-        aliases.let_told_win(composed, told)
+        aliases.let_command_line_win(composed, given)
 
     plain = compose(file, overrides, prepare)
-    notes, problems = aliases.apply(plain, told)
+    notes, problems = aliases.apply(plain, given)
     problems += take_refused(plain)
     _set_video_folders(plain)
     chosen += _choose_checkpoint(plain)
@@ -107,8 +107,8 @@ def load(
 
 def _gpu_bytes(config: Config, machine: Machine) -> int | None:
     """Memory of a GPU of the cluster; None where it is not known."""
-    told = config.cluster.accelerator_memory_gb
-    return machine.accelerator_bytes if told is None else int(told * 1e9)
+    given = config.cluster.accelerator_memory_gb
+    return machine.accelerator_bytes if given is None else int(given * 1e9)
 
 
 def _recovery(config: Config, plan: Plan) -> list[str]:

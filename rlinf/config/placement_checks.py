@@ -50,22 +50,22 @@ def _ranks_of_a_gpu(placement: Placement) -> Iterator[Problem]:
 
 def _environments(group: NodeGroup, key: str) -> Iterator[Problem]:
     members = parse_ranks(str(group.node_ranks), key)
-    for told in group.env_configs:
-        if told.node_ranks is not None:
-            outside = sorted({*ranks_of(told, group.label)} - {*members})
+    for own in group.env_configs:
+        if own.node_ranks is not None:
+            outside = sorted({*ranks_of(own, group.label)} - {*members})
             if outside:
                 yield Problem(
-                    f"{key}.node_ranks = {told.node_ranks}: node {outside[0]} is not in the group "
+                    f"{key}.node_ranks = {own.node_ranks}: node {outside[0]} is not in the group "
                     f"(node_ranks: {group.node_ranks})",
                     "name nodes of the group, or leave node_ranks out for all of them",
                 )
-        for name, value in told.env_vars.items():
+        for name, value in own.env_vars.items():
             if value.get_secret_value() == HIDDEN:
                 yield Problem(
                     f"{key}.env_vars.{name}: its value was hidden when the file was written",
                     f"give it again, for example as ${{oc.env:{name}}}",
                 )
-        if devices.VARIABLE in told.env_vars:
+        if devices.VARIABLE in own.env_vars:
             yield Problem(
                 f"{key}.env_vars.{devices.VARIABLE}: which devices a process sees is what its "
                 "placement says",

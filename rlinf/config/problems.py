@@ -1,4 +1,4 @@
-"""Everything wrong with a configuration is collected and told at once."""
+"""Everything wrong with a configuration is collected and reported at once."""
 
 from __future__ import annotations
 

@@ -91,26 +91,28 @@ def split_secrets(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[st
 
 def interpreter_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> str | None:
     """The Python of a process; None where it is the one that Ray was started with."""
-    found = [told.python_interpreter_path for told in _told(placement, groups)]
+    found = [own.python_interpreter_path for own in _settings_of(placement, groups)]
     return next((path for path in reversed(found) if path), None)
 
 
 def variables_of(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> dict[str, str]:
     """The environment variables that the configuration gives a process."""
-    pairs = [pair for told in _told(placement, groups) for pair in told.env_vars.items()]
+    pairs = [pair for own in _settings_of(placement, groups) for pair in own.env_vars.items()]
     return {name: value.get_secret_value() for name, value in pairs}
 
 
-def _told(placement: ProcessPlacement, groups: Sequence[NodeGroup]) -> Iterator[NodeEnvironment]:
+def _settings_of(
+    placement: ProcessPlacement, groups: Sequence[NodeGroup]
+) -> Iterator[NodeEnvironment]:
     """What is said of the node of a process in its group; where two differ the later one counts."""
     for group in groups:
         if group.label == placement.node_group:
-            for told in group.env_configs:
-                if told.node_ranks is None or placement.node in ranks_of(told, group.label):
-                    yield told
+            for own in group.env_configs:
+                if own.node_ranks is None or placement.node in ranks_of(own, group.label):
+                    yield own
 
 
-def ranks_of(told: NodeEnvironment, label: str) -> list[int]:
+def ranks_of(own: NodeEnvironment, label: str) -> list[int]:
     """The node ranks that are named; raises UserError where they cannot be read."""
     key = f"cluster.node_groups.{label}.env_configs.node_ranks"
-    return parse_ranks(str(told.node_ranks), key)
+    return parse_ranks(str(own.node_ranks), key)

@@ -62,7 +62,7 @@ class Change(NamedTuple):
 class Changes(NamedTuple):
     """All keys that differ and matter."""
 
-    told: list[Change]  # allowed; the run is another one from here on
+    noted: list[Change]  # allowed; the run is another one from here on
     task: list[Change]  # only with `runner.resume_force`
     weights: list[Change]  # never
 
@@ -113,16 +113,16 @@ def _kind(key: str, before: Any, value: Any, config: Config, imitates: bool) -> 
         if value is None:  # the start of the run, which a checkpoint has gone beyond
             return None
         model = config.actor.model
-        return "task" if model.trains_adapters or _acts_otherwise(model, before) else "told"
+        return "task" if model.trains_adapters or _acts_otherwise(model, before) else "noted"
     model, params = config.actor.model, config.env.train.init_params
     if _below(key, (*_TOLD, *_keys("actor.model", model.same_weights))):
-        return "told"
+        return "noted"
     silent = (*_SILENT, *_keys("env.train.init_params", params.same_task))
     if not imitates and _below(key, silent):
         return None
     if _below(key, (*_TASK, *_keys("actor.model", model.meaning))):
         return "task"
-    return "weights" if _below(key, _WEIGHTS) else "told"
+    return "weights" if _below(key, _WEIGHTS) else "noted"
 
 
 def _acts_otherwise(model: ModelConfig, path: str | None) -> bool:

@@ -85,7 +85,7 @@ class GroupPlacement(Section):
 
 
 class ClusterConfig(Section):
-    """Machines, and who runs where."""
+    """Machines, and what runs where."""
 
     num_nodes: Annotated[Places, Field(ge=1)] = 1
     """Machines in the cluster. The one the run is started on has rank 0, the others follow by
@@ -286,7 +286,7 @@ if TYPE_CHECKING:
     AnyTrainEnv = TrainEnv[str, SimulatorParams]
     AnyEvalEnv = EvalEnv[str, SimulatorParams]
 else:
-    # One section for each model and simulator of the registry, told apart by its type. They are
+    # One section for each model and simulator of the registry, distinguished by its type. They are
     # made at the level of the module, where pydantic gives them a name under which to pickle them.
     _TRAIN, _EVAL = [], []
     for _name, _spec in simulators().items():
@@ -542,7 +542,7 @@ class Config(Section):
     """A whole run."""
 
     cluster: ClusterConfig = ClusterConfig()
-    """Machines, and who runs where."""
+    """Machines, and what runs where."""
     runner: RunnerConfig = RunnerConfig()
     """The outer loop."""
     env: EnvsConfig

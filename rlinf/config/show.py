@@ -1,4 +1,4 @@
-"""The plan of a run as a person reads it: who runs where, how much data, how much memory."""
+"""The plan of a run as a person reads it: what runs where, how much data, how much memory."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _working(row: Sequence[_Resource], names: Sequence[Component]) -> str:
 
 def _group(group: NodeGroup) -> str:
     """`node group sim: nodes 1-2, python /opt/sim/bin/python, sets OMNI_KIT_ACCEPT_EULA`."""
-    told = [
+    lines = [
         ("" if part.node_ranks is None else f"on {part.node_ranks}: ")
         + ", ".join(
             [f"python {part.python_interpreter_path}"] * (part.python_interpreter_path is not None)
@@ -132,7 +132,7 @@ def _group(group: NodeGroup) -> str:
         )
         for part in group.env_configs
     ]
-    return "; ".join([f"node group {group.label}: nodes {group.node_ranks}", *told])
+    return "; ".join([f"node group {group.label}: nodes {group.node_ranks}", *lines])
 
 
 def ranges(numbers: Sequence[int]) -> str:

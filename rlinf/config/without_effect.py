@@ -1,4 +1,4 @@
-"""Values that were set although nothing reads them with the other settings: told, never silent.
+"""Values that were set although nothing reads them with the other settings: reported, never silent.
 
 A value counts as set where it is not the default.
 """

@@ -194,7 +194,7 @@ def _convert_libero(draft: Draft, part: Purpose) -> None:
         draft.put(f"{params}.camera_size", max(sides))
     if draft.look(f"{env}.reset_gripper_open") is False:
         draft.take(f"{env}.reset_gripper_open")
-        remark = "reset_gripper_open: False told the fingers nothing, which leaves them half-way"
+        remark = "reset_gripper_open: False gave the fingers no command, which leaves them half-way"
         draft.put(f"{params}.settle_gripper", "half_open", remark)
     kind = draft.take(f"{env}.libero_type")
     if kind not in (None, "standard"):

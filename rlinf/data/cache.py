@@ -33,7 +33,7 @@ def one_maker(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
-            path.unlink(missing_ok=True)  # while it is held: who waits for it opens a new one
+            path.unlink(missing_ok=True)  # while it is held: a waiting process opens a new one
             os.close(lock)
 
 

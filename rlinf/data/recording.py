@@ -20,7 +20,7 @@ from rlinf.data.types import (
 class Recording:
     """T chunks of B envs being filled. What is never filled stays zero, False, or -1 in `rows`.
 
-    Each env counts its own chunks: one may begin when others are through.
+    Each env counts its own chunks: one may begin when others have ended.
     """
 
     def __init__(self, chunks: int, envs: int, version: int) -> None:

@@ -70,7 +70,7 @@ def demonstrate(
             f"a process that collects demonstrations exited: {error}; {log_file} may say why"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)  # who stops early does not wait for the rest
+        pool.shutdown(cancel_futures=True)  # an early stop does not wait for the rest
 
 
 class _Job:

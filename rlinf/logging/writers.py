@@ -28,7 +28,7 @@ class MetricWriter(Protocol):
         """Take the values of one step."""
 
     def close(self, completed: bool) -> None:
-        """Bring the rest home. `completed` is False when the run failed."""
+        """Upload what is left. `completed` is False when the run failed."""
 
 
 class JsonLinesWriter:

@@ -248,7 +248,7 @@ def _score(folder: Path) -> float | None:
     try:
         score = json.loads((folder / MANIFEST).read_text())["score"]
     except (OSError, ValueError, LookupError, TypeError):
-        return None  # damaged, which only who reads it need care about
+        return None  # damaged, which matters only to its reader
     return None if score is None else float(score)
 
 

@@ -65,7 +65,7 @@ class Collector:
         )
 
     def settle(self) -> None:
-        """Waits until nothing is being collected, for those who need the rollout workers."""
+        """Waits until nothing is being collected, so that the rollout workers are free."""
         if self._ahead is not None:
             with self.run.phase("rollout"):
                 self._ahead[1].exception()  # re-raised in `take`

@@ -53,14 +53,14 @@ def cached(what: str, folder: Path, make: Callable[[], None], run: Run) -> None:
     Args:
         what: is in it.
     """
-    told = False
+    noted = False
 
     def wait() -> None:
-        nonlocal told
+        nonlocal noted
         run.stop.check()
-        if not told:
+        if not noted:
             run.console.note(f"{what}: another run makes {folder}, waiting for it")
-        told = True
+        noted = True
 
     if damage(folder) is not None:
         with refusals_told(f"the {what}", folder, _ELSEWHERE), one_maker(folder, wait):

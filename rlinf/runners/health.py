@@ -97,9 +97,9 @@ class HealthCheck:
         last = bad[-1]
         where = f"env {last.env} at step {last.length} from {last.start}"
         seen = plural(self._episodes, "episode")
-        told = f"{self._bad} of {seen} so far had a reward that is not finite"
+        text = f"{self._bad} of {seen} so far had a reward that is not finite"
         if self._bad >= BAD_AT_LEAST and self._bad > BAD_SHARE * self._episodes:
             raise EnvironmentFailure(
-                f"{told}, more than {BAD_SHARE:.0%}; the last one was in {where}"
+                f"{text}, more than {BAD_SHARE:.0%}; the last one was in {where}"
             )
-        self._console.warn(f"{told}; they are not trained on. The last one was in {where}")
+        self._console.warn(f"{text}; they are not trained on. The last one was in {where}")

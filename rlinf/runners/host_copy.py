@@ -1,4 +1,4 @@
-"""The launcher's side of the host copy: who owns the memory, and which iteration the copy is of.
+"""The launcher's side of the host copy: what owns the memory, and which iteration the copy is of.
 
 What a rank writes there is in `workers/host_copy.py`.
 """
@@ -140,7 +140,7 @@ class MemoryOwner:
         self._memory: list[SharedMemory] = []
 
     def ready(self) -> None:
-        """Answers once the constructor is through."""
+        """Answers once the constructor has returned."""
 
     def allocate(self, sizes: Sequence[int]) -> list[Handle]:
         """New memory, in place of what there was; see `allocate`."""

@@ -18,9 +18,9 @@ from rlinf.runners.warmup import given_weights
 
 def compare_with_checkpoint(config: Config, run: Run, imitates: bool = False) -> None:
     """Tells what has changed since the checkpoint that is to be continued; see below."""
-    told = changes_since_checkpoint(config, imitates)
-    if told is not None:
-        run.console.note(told)
+    text = changes_since_checkpoint(config, imitates)
+    if text is not None:
+        run.console.note(text)
 
 
 def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | None:
@@ -42,10 +42,10 @@ def changes_since_checkpoint(config: Config, imitates: bool = False) -> str | No
         problems += _other_reference(old, config, folder)
     if problems:
         raise error_of(problems, config.runner.logger.run_dir.name)
-    told = [*found.task, *found.told]
-    if not told:
+    lines = [*found.task, *found.noted]
+    if not lines:
         return None
-    return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in told)])
+    return "\n".join([f"changed since {folder}:", *(f"  {change}" for change in lines)])
 
 
 def configuration_to_continue(config: Config) -> tuple[Path, Tree] | None:

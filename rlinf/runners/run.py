@@ -22,7 +22,7 @@ class Run:
     Everything lies in `config.runner.logger.run_dir`::
 
         metrics.jsonl, tensorboard/     curves
-        trace.json                      who did what when, see `logging/timeline.py`
+        trace.json                      what each process did when, see `logging/timeline.py`
         eval/, video/                   results of evaluations, videos
         checkpoints/                    see `checkpoint.py`
         export/                         the policy at the end

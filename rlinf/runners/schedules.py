@@ -70,7 +70,7 @@ def _settle(
     first = get(old, key) if has(old, key) else 0
     total = length(asked, first, planned)
     step = checkpoint.number_of(folder)
-    text = told(first, total, planned, lambda n: rate(n, step), key)
+    text = described(first, total, planned, lambda n: rate(n, step), key)
     if text is not None and rate(total, step) == 0:
         run.console.warn(text)
     elif text is not None:
@@ -78,7 +78,7 @@ def _settle(
     return total
 
 
-def told(first: int, total: int, planned: int, rate: Rate, key: str) -> str | None:
+def described(first: int, total: int, planned: int, rate: Rate, key: str) -> str | None:
     """What a user has to know of the schedule of a continued run; None if it is the same either
     way.
 

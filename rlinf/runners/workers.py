@@ -56,7 +56,7 @@ class Workers:
             self.host_copy = HostCopy(self.actor, plan.placement["actor"], launch)
 
     def start(self) -> None:
-        """Waits until all constructors are through and the training simulators are built."""
+        """Waits until all constructors have returned and the training simulators are built."""
         ready = [self.rollout.call("ready")]
         if self.actor is not None:
             ready += [self.actor.call("ready"), self.env.call("start")]

@@ -303,11 +303,11 @@ class ActorWorker(HostCopyWorker):
     def _keep(self, batch: TrainBatch, seen: BatchObservations, minibatch: np.ndarray) -> str:
         """Writes the samples of an update that failed, once; says where they are."""
         path = self.log_dir / f"not-finite-update-{self.policy.version}.npz"
-        told = f"its samples are in {path}"
+        text = f"its samples are in {path}"
         if self.ranks.rank == 0:
-            told = keep_batch(path, batch, seen.take(minibatch), minibatch)
+            text = keep_batch(path, batch, seen.take(minibatch), minibatch)
         self.ranks.all_reduce([torch.zeros(1)])  # no rank ends the run before the file is complete
-        return told
+        return text
 
     def _too_far(self, metrics: Metrics) -> bool:
         """Whether the policy is further from the behaviour policy than `target_kl`."""

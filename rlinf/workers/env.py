@@ -60,7 +60,7 @@ class EnvWorker:
         self.spans = Spans(f"env{rank}")
 
     def ready(self) -> None:
-        """Answers once the constructor is through, also while the stages work."""
+        """Answers once the constructor has returned, also while the stages work."""
 
     def start(self) -> list[str]:
         """Builds the training simulators (seconds to minutes); returns the tasks."""

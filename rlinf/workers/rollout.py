@@ -78,7 +78,7 @@ class RolloutWorker:
             self.policy.compile_act(self.how)
 
     def ready(self) -> None:
-        """Answers once the constructor is through."""
+        """Answers once the constructor has returned."""
 
     def open_service(self, serve: Callable[[RolloutWorker], Any]) -> Any:
         """Where `act` and `value` can be asked directly; `serve` opens it at the first call."""

@@ -77,7 +77,7 @@ class TrainingWorker:
             self._prepare()
 
     def ready(self) -> None:
-        """Answers once the constructor is through."""
+        """Answers once the constructor has returned."""
 
     def open_rendezvous(self, host: str) -> str:
         """Opens the address on this machine, `host`, where the ranks meet (rank 0 only)."""

@@ -56,7 +56,7 @@ def test_an_index_is_a_place_among_the_visible_devices() -> None:
         chosen([0], "-1")
 
 
-def test_what_is_wrong_is_told_with_versions_and_a_fix() -> None:
+def test_what_is_wrong_is_reported_with_versions_and_a_fix() -> None:
     cases = [
         (None, "12.8", "no driver", "driver none, torch 2.13, built for CUDA 12.8", "--gpus all"),
         ("470.57", "12.8", "too old", "driver 470.57.*: too old", "below 12.8 update the driver"),

@@ -35,7 +35,7 @@ class PickPlaceExpert:
         self._scene = scene
         self._bowl, self._plate = scene.objects_of_interest
         self._going_down = self._releasing = False
-        self._closed = 0  # steps for which the gripper has been told to close
+        self._closed = 0  # steps for which the gripper was commanded to close
         self._grip = GRASP  # from the bowl to the gripper while it is held
 
     def act(self) -> np.ndarray:

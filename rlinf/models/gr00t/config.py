@@ -109,7 +109,7 @@ class Gr00tConfig(FlowConfig):
 
     def notes(self) -> list[str]:
         if not exists(self.model_path):
-            return []  # told with what is missing on this machine
+            return []  # reported with what is missing on this machine
         one = self.resolved_embodiment()
         return [
             f"model {self.model_path}: embodiment {one.tag} (weights {one.slot}), "
@@ -120,7 +120,7 @@ class Gr00tConfig(FlowConfig):
     def problems(self) -> Iterator[Problem]:
         yield from missing_packages(PACKAGES, self.model_type)
         if not exists(self.model_path):
-            return  # told with what is missing on this machine
+            return  # reported with what is missing on this machine
         try:
             self._check()
         except UserError as error:
@@ -230,7 +230,7 @@ class Gr00tConfig(FlowConfig):
     def _own(self, published: int, prefix: str) -> int:
         try:
             return self.folder().num_parameters(prefix)
-        except UserError:  # told by `problems`
+        except UserError:  # reported by `problems`
             return published
 
     def _extra(self) -> int:

@@ -64,7 +64,7 @@ class StepCache:
 
 @dataclass(frozen=True, slots=True)
 class Attending:
-    """Who sees whom among the T positions of B rows.
+    """The attention mask among the T positions of B rows.
 
     Padding is hidden from everybody; rotary positions count what is not padding.
     """

@@ -126,7 +126,7 @@ class PrismaticConfig(ModelConfig):
         """Sizes, from the folder; of the 7B model while there is no folder yet."""
         try:
             return self.folder().architecture
-        except UserError:  # told by `problems`
+        except UserError:  # reported by `problems`
             return ARCHITECTURE_7B
 
     def resolved_recipe(self) -> Recipe:
@@ -168,7 +168,7 @@ class PrismaticConfig(ModelConfig):
 
     def notes(self) -> list[str]:
         if not self._files_are_here():
-            return []  # told with what is missing on this machine
+            return []  # reported with what is missing on this machine
         folder = self.folder()
         data_set, why = folder.data_set(self.unnorm_key)
         actions = f"actions of {data_set}" + (f" ({why})" if why else "")
@@ -210,8 +210,8 @@ class PrismaticConfig(ModelConfig):
                 "set actor.model.attn_implementation=sdpa, which needs nothing, or install it",
             )
         if not exists(self.model_path):
-            return  # told with what is missing on this machine
-        found: dict[Problem, None] = {}  # several checks may stumble over the same
+            return  # reported with what is missing on this machine
+        found: dict[Problem, None] = {}  # several checks may find the same
         for check in (self._check_actions, self._check_files, self._check_adapter):
             try:
                 check()

@@ -10,7 +10,7 @@ _EMBEDDING = "language_model.model.embed_tokens.weight"
 
 
 def check_files(folder: ModelFolder) -> None:
-    """Looks for what a start would trip over: missing or truncated files, another vocabulary.
+    """Looks for what a start would fail on: missing or truncated files, another vocabulary.
 
     Raises:
         UserError: naming the file and what is wrong.

@@ -34,7 +34,7 @@ _TOWER_DEFAULTS = {
     "init_values": None,
     "global_pool": "token",
 }
-"""What timm's VisionTransformer has unless told otherwise."""
+"""What timm's VisionTransformer has by default."""
 _DINO_L = {
     "patch_size": 14,
     "embed_dim": 1024,

@@ -25,7 +25,7 @@ def test_the_first_folder_that_serves_is_taken_and_those_before_it_are_named():
     assert folder == "/dev/shm" and problems[0] == "TMPDIR = /b: no use" and len(problems) == 3
 
 
-def test_where_none_serves_each_is_told_with_its_reason():
+def test_where_none_serves_each_is_reported_with_its_reason():
     with pytest.raises(UserError, match=r"(?s)TMPDIR = /b: no use.*/tmp: no use.*RAY_TMPDIR"):
         temporary_folder({"TMPDIR": "/b"}, only())
 

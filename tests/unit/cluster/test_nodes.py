@@ -78,7 +78,7 @@ def test_an_interpreter_that_cannot_run_workers_is_named(
         assert word in problem[0]
 
 
-def test_a_missing_interpreter_and_a_folder_of_its_own_are_told(
+def test_a_missing_interpreter_and_a_folder_of_its_own_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = examine({"/no/python": {}}, str(tmp_path), ray.__version__)

@@ -51,7 +51,7 @@ def test_a_token_that_others_could_read_is_made_private(home: Path, alone: bool)
     assert mode(home / ".ray" / "auth_token") == 0o600
 
 
-def test_a_token_that_cannot_be_written_is_told_with_the_variable_to_set(home: Path):
+def test_a_token_that_cannot_be_written_is_reported_with_the_variable_to_set(home: Path):
     (home / ".ray").touch()
     with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH"):
         token.prepare(alone=False)

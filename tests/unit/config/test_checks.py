@@ -146,7 +146,7 @@ def test_nearest_multiples(value: int, step: int, words: str) -> None:
         (["runner.max_epochs=-1", "runner.max_steps=-1"], ["would never end"]),
     ],
 )
-def test_a_broken_rule_is_told_with_the_nearest_values_that_work(
+def test_a_broken_rule_is_reported_with_the_nearest_values_that_work(
     load_toy: Load, errors_of: Errors, overrides: list[str], words: list[str]
 ) -> None:
     if not words:

@@ -27,7 +27,7 @@ def data_set(folder: Path, actions: int, state: int) -> Path:
         ((6, 8), (6, 8), ["have 6 dimensions, actor.model.action_dim is 7"]),
     ],
 )
-def test_sizes_that_do_not_fit_are_told(
+def test_sizes_that_do_not_fit_are_reported(
     laptop: Machine,
     tmp_path: Path,
     first: tuple[int, int],

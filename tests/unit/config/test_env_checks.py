@@ -57,7 +57,7 @@ PICK = "env.train.init_params"
         ("actor.model.obs_dim=40", ["has obs_dim 42, actor.model (mlp) needs 40"]),
     ],
 )
-def test_what_a_table_task_does_not_have_is_told_with_what_it_has(
+def test_what_a_table_task_does_not_have_is_reported_with_what_it_has(
     refusal: Callable[..., str], override: str, words: list[str]
 ) -> None:
     message = refusal("maniskill_ppo_mlp", override)
@@ -123,7 +123,7 @@ def test_a_none_of_python_is_no_path(load_toy: Load) -> None:
         ("actor.model.num_views=2", "actor.model.num_views = 2: env.train has 1 camera"),
     ],
 )
-def test_what_the_quickstart_cannot_do_on_a_gpu_is_told(
+def test_what_the_quickstart_cannot_do_on_a_gpu_is_reported(
     refusal: Callable[..., str], gpu_machine: Machine, override: str, words: str
 ) -> None:
     assert words in refusal("quickstart", override, machine=gpu_machine)
@@ -156,7 +156,7 @@ def openvla(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ),
     ],
 )
-def test_what_libero_does_not_have_is_told(
+def test_what_libero_does_not_have_is_reported(
     refusal: Callable[..., str],
     gpu_machine: Machine,
     openvla: list[str],

@@ -201,7 +201,7 @@ def test_only_keys_of_the_chosen_simulator_and_model_are_listed(errors_of: Error
         ("[a,2]", 'size.0 = "a": must be'),
     ],
 )
-def test_a_wrong_list_is_told_with_what_is_wrong_in_it(
+def test_a_wrong_list_is_reported_with_what_is_wrong_in_it(
     laptop: Machine, size: str, words: str
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -252,7 +252,7 @@ def test_each_node_keeps_the_state_of_its_own_ranks(load_toy: Load):
     assert [(m.processes, m.per_process) for m in copies] == [(2, 2 * a_quarter)]
 
 
-def test_a_state_too_large_to_be_kept_each_iteration_is_told(load_toy: Load):
+def test_a_state_too_large_to_be_kept_each_iteration_is_reported(load_toy: Load):
     kept = load_toy()
     assert kept.plan.host_copy_bytes == 12 * kept.config.actor.model.num_trainable()
     assert "recovery copy" in [memory.owner for memory in kept.plan.memory]

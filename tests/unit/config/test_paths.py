@@ -43,7 +43,7 @@ def test_a_log_path_of_no_user_is_refused(errors_of: Errors) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "pytorch_model.bin", "policy.safetensors"])
-def test_a_file_of_weights_is_told_with_the_folder_that_it_belongs_in(
+def test_a_file_of_weights_is_reported_with_the_folder_that_it_belongs_in(
     errors_of: Errors, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).touch()
@@ -52,7 +52,7 @@ def test_a_file_of_weights_is_told_with_the_folder_that_it_belongs_in(
     assert "as model.safetensors or pytorch_model.bin" in message
 
 
-def test_a_folder_without_weights_is_told(errors_of: Errors, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_reported(errors_of: Errors, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for key, words in (
         ("runner.ckpt_path", "is no checkpoint and no policy"),
@@ -99,7 +99,7 @@ def test_checkpoints_and_their_pointers_are_accepted(load_toy: Load, tmp_path: P
             assert str(path) in (runner.ckpt_path, runner.resume_dir)
 
 
-def test_a_model_folder_without_its_files_is_told_once(laptop: Machine, tmp_path: Path) -> None:
+def test_a_model_folder_without_its_files_is_reported_once(laptop: Machine, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError) as caught:
         load(

@@ -67,7 +67,7 @@ TOY_GRPO = (*GRPO, "actor.micro_batch_size=1600", "actor.global_batch_size=1600"
         ),
     ],
 )
-def test_a_value_that_nothing_reads_is_told(
+def test_a_value_that_nothing_reads_is_reported(
     load_toy: Load, overrides: tuple[str, ...], words: str
 ) -> None:
     assert any(words in warning for warning in load_toy(*overrides).warnings)
@@ -97,7 +97,7 @@ def test_a_training_key_is_not_told_to_an_evaluation(load_toy: Load) -> None:
 
 
 @pytest.mark.parametrize(("lora", "told"), [("false", True), ("true", False)])
-def test_a_rank_of_adapters_that_there_are_not_is_told(
+def test_a_rank_of_adapters_that_there_are_not_is_reported(
     tmp_path: Path, gpu_machine: Machine, lora: str, told: bool
 ) -> None:
     overrides = (
@@ -119,7 +119,7 @@ def test_the_level_of_an_entropy_that_is_only_reported_is_noted(load_toy: Load) 
     assert load_toy("algorithm.entropy_type=action").notes == ()  # the level of its ratio
 
 
-def test_the_cameras_of_a_state_are_told(tmp_path: Path, laptop: Machine) -> None:
+def test_the_cameras_of_a_state_are_reported(tmp_path: Path, laptop: Machine) -> None:
     size = "env.train.init_params.image_size=[32,32]"
     found = load("maniskill_ppo_mlp", [f"runner.logger.log_path={tmp_path}/run", size], laptop)
     words = "env.train.init_params.image_size = (32, 32) has no effect with obs_mode = state"

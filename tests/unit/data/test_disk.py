@@ -90,7 +90,7 @@ with written_beside(Path({str(target)!r})) as building:
     assert {path.name for path in tmp_path.iterdir()} == {"export", other.name}
 
 
-def test_a_refusal_is_told_with_place_reason_and_free_space(tmp_path: Path) -> None:
+def test_a_refusal_is_reported_with_place_reason_and_free_space(tmp_path: Path) -> None:
     place = tmp_path / "not" / "yet" / "there"
     with (
         pytest.raises(UserError) as caught,

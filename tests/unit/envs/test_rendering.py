@@ -42,7 +42,7 @@ def test_known_failures_are_led_by_what_they_mean(last_line, meaning):
     assert explained.endswith(last_line)
 
 
-def test_a_gpu_that_computes_and_does_not_draw_is_told_with_its_usual_causes():
+def test_a_gpu_that_computes_and_does_not_draw_is_reported_with_its_usual_causes():
     complete = {"GLX_nvidia": "libGLX_nvidia.so.0", "Xext": "libXext.so.6"}
     assert gpu_causes(None, complete.get) == []
     assert gpu_causes("all", complete.get) == gpu_causes("compute, graphics", complete.get) == []

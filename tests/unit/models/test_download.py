@@ -86,7 +86,7 @@ def test_a_hub_out_of_reach_is_told_in_a_sentence(
         download(NAME, tmp_path / "model", "hf", use_mirror=False)
 
 
-def test_a_disk_that_is_too_small_is_told_with_its_place(
+def test_a_disk_that_is_too_small_is_reported_with_its_place(
     source: Source, server: Hub, tmp_path: Path
 ) -> None:
     with largest_file(50_000), pytest.raises(UserError) as caught:
@@ -102,7 +102,7 @@ def test_the_command_asks_the_configured_hub_and_not_the_mirror(
     assert f"actor.model.model_path={tmp_path}/model" in capsys.readouterr().out
 
 
-def test_an_address_without_http_is_told_with_the_right_one(
+def test_an_address_without_http_is_reported_with_the_right_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "hub.example")

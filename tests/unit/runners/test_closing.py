@@ -17,7 +17,7 @@ from rlinf.runners.closing import close_run
 from tests.full_disk import largest_file
 
 
-def test_a_report_that_does_not_fit_is_told_with_how_to_write_it(tmp_path: Path) -> None:
+def test_a_report_that_does_not_fit_is_reported_with_how_to_write_it(tmp_path: Path) -> None:
     config = load("toy_ppo_mlp", [f"runner.logger.log_path={tmp_path}"]).config
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "env/success_once": 0.5}\n')
     run: Any = SimpleNamespace(folder=tmp_path, checkpoints=tmp_path / "checkpoints")

@@ -89,7 +89,7 @@ def test_a_checkpoint_without_a_configuration_is_refused(content: str, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_export_that_does_not_fit_is_told_with_how_to_repeat_it(
+def test_an_export_that_does_not_fit_is_reported_with_how_to_repeat_it(
     trained: Trained, tmp_path: Path
 ):
     folder = tmp_path / "run/checkpoints/global_step_3"

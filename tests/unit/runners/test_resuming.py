@@ -66,7 +66,7 @@ def test_how_long_where_and_how_watched_may_change_without_a_word(continue_with:
     )
 
 
-def test_what_changes_the_training_is_told(continue_with: Continue, tmp_path: Path):
+def test_what_changes_the_training_is_reported(continue_with: Continue, tmp_path: Path):
     (said,) = continue_with("actor.optim.lr=0.001", before=("actor.optim.lr=0.0002",))
     assert said == (
         f"changed since {tmp_path}/checkpoints/global_step_12:\n  actor.optim.lr: 0.0002 -> 0.001"
@@ -92,7 +92,7 @@ def test_another_task_is_refused_unless_forced(continue_with: Continue):
         continue_with(f"{REWARD}=dense", before=before, name="maniskill_ppo_mlp")
 
 
-def test_what_was_forced_is_told(continue_with: Continue):
+def test_what_was_forced_is_reported(continue_with: Continue):
     before, now = (f"{REWARD}=sparse",), (f"{REWARD}=dense", "runner.resume_force=true")
     (said,) = continue_with(*now, before=before, name="maniskill_ppo_mlp")
     assert f"{REWARD}: sparse -> dense" in said

@@ -235,7 +235,7 @@ def test_what_was_lost_with_a_node_is_not_taken_back(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("copied", "there"), [(False, False), (True, False)])
-def test_an_iteration_that_cannot_be_saved_is_told(tmp_path: Path, copied: bool, there: bool):
+def test_an_iteration_that_cannot_be_saved_is_reported(tmp_path: Path, copied: bool, there: bool):
     workers, warnings = Workers(copied, there), []
     saver = saver_of(workers, tmp_path)
     saver.run.console = SimpleNamespace(warn=warnings.append)

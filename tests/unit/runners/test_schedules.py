@@ -11,7 +11,7 @@ import pytest
 
 from rlinf.config.load import load
 from rlinf.models.shards import CONFIG_FILE
-from rlinf.runners.schedules import length, settle_imitation, settle_training, told
+from rlinf.runners.schedules import described, length, settle_imitation, settle_training
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ def test_what_is_told_of_a_continued_schedule():
     def rate(total: int) -> float:
         return max(0.0, 1 - 60 / total)
 
-    assert told(0, 80, 80, rate, "key") is None
-    assert told(80, 80, 80, rate, "key") is None
-    assert told(80, 80, 160, lambda _: 1.0, "key") is None  # a constant rate
-    assert told(80, 80, 160, rate, "key") == (
+    assert described(0, 80, 80, rate, "key") is None
+    assert described(80, 80, 80, rate, "key") is None
+    assert described(80, 80, 160, lambda _: 1.0, "key") is None  # a constant rate
+    assert described(80, 80, 160, rate, "key") == (
         "learning rate: the schedule of 80 steps that the run began with goes on, so it is now "
         "0.25; key=-1 spreads it over the 160 steps of this run, where it is 0.62 now"
     )
-    assert told(80, 160, 160, rate, "key") == (
+    assert described(80, 160, 160, rate, "key") == (
         "learning rate: its schedule has 160 steps instead of 80, so it is now 0.62 instead of 0.25"
     )
 

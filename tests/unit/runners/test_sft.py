@@ -177,7 +177,7 @@ def test_what_another_configuration_changes_is_told_or_refused(tmp_path, data, c
         ("imitation=null", "imitation=lerobot 'imitation.data=[FOLDER]'"),
     ],
 )
-def test_a_mistake_is_told_with_key_and_fix(tmp_path, data, capsys, override, words):
+def test_a_mistake_is_reported_with_key_and_fix(tmp_path, data, capsys, override, words):
     if override == "imitation=null":
         log = f"runner.logger.log_path={tmp_path}/run"
         assert main(["sft", "quickstart", log, override]) == 2

@@ -155,7 +155,7 @@ def test_an_ended_env_shows_its_last_state_and_the_rest_of_the_chunk_drives_noth
     assert result.observation.state[0, 0] == 0
 
 
-def test_a_name_that_the_task_does_not_have_is_told_with_those_it_has():
+def test_a_name_that_the_task_does_not_have_is_reported_with_those_it_has():
     with pytest.raises(EnvironmentFailure, match="policy has no term gone; it has count, pose"):
         env()._term("policy/gone")
     with pytest.raises(EnvironmentFailure, match="no observation group gone; it has policy"):

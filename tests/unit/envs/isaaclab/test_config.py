@@ -55,7 +55,7 @@ def test_what_a_task_does_not_have_is_named(kind, settings, said):
     assert said in str(caught.value)
 
 
-def test_a_missing_arm_is_told_with_the_command_that_makes_it(tmp_path, monkeypatch):
+def test_a_missing_arm_is_reported_with_the_command_that_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("ISAACLAB_ASSET_DIR", str(tmp_path))
     missing = IsaacLabParams(id="reach").missing_assets()
     assert missing is not None

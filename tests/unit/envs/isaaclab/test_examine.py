@@ -34,7 +34,7 @@ def test_a_package_without_its_kernel_is_a_stub():
     assert whole == "isaacsim 6.2.0.0 is no stub"
 
 
-def test_a_wrong_isaac_path_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_isaac_path_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ISAAC_PATH", "/nowhere")
     assert list(remarks(NOTHING))[1] == "ISAAC_PATH = /nowhere: there is no such folder"
 

@@ -141,7 +141,7 @@ def test_a_file_that_nvidias_server_did_not_give_is_told_with_what_to_do(machine
     assert "usd_path" in caught.value.fix and "prepare" in caught.value.fix
 
 
-def test_a_version_that_is_not_supported_is_told(monkeypatch):
+def test_a_version_that_is_not_supported_is_reported(monkeypatch):
     monkeypatch.setattr(installed, "version", lambda package: "1.4.1")
     with pytest.raises(UserError, match=r"IsaacLab 1\.4\.1 .*: 2\.3 and 3\.0 are supported"):
         make()
