@@ -130,6 +130,16 @@ def weight_sources(
     return [first.get(process.node) for process in policies]
 
 
+def sources_on_device(
+    actors: Sequence[ProcessPlacement], policies: Sequence[ProcessPlacement]
+) -> list[int]:
+    """The actor rank on the GPU of each rollout rank; [] where one of them has none there."""
+    owners = {(p.node, p.resources[0]): p.rank for p in actors if p.kind == "accelerator"}
+    places = [(p.node, p.resources[0]) if p.kind == "accelerator" else None for p in policies]
+    found = [owners[place] for place in places if place in owners]
+    return found if len(found) == len(policies) else []
+
+
 def answering(
     rank: int, askers: Sequence[ProcessPlacement], policies: Sequence[ProcessPlacement]
 ) -> list[int]:

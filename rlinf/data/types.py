@@ -247,6 +247,15 @@ class TrainBatch:
         return len(self.rows)
 
 
+class DeviceHandle(NamedTuple):
+    """Memory of a GPU that another process on it has written.
+
+    Example: ``DeviceHandle(device_memory.export(tensor))``.
+    """
+
+    handle: Any  # see `workers/device_memory.py`
+
+
 class Wanted(NamedTuple):
     """Rows of observations that a rank of another node reads in place.
 
@@ -270,4 +279,4 @@ class Weights:
 
     version: int  # updates the actor had made
     digest: str  # of the layout: architectures that differ are refused
-    data: Any  # [bytes] uint8, or the handle of shared memory that holds them
+    data: Any  # [bytes] uint8, or the handle of memory that holds them

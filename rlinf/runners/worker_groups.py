@@ -10,7 +10,7 @@ from typing import Any
 
 from rlinf.cluster.group import FarObservations, RemotePolicy, WorkerGroup, fetch
 from rlinf.cluster.nodes import Cluster
-from rlinf.config.derive import Plan, answering, weight_sources
+from rlinf.config.derive import Plan, answering, sources_on_device, weight_sources
 from rlinf.config.memory import neighbours
 from rlinf.config.placement import ProcessPlacement
 from rlinf.config.process_environment import runtime_environment
@@ -132,6 +132,13 @@ class WorkerGroups:
         the network.
         """
         return weight_sources(self.plan.placement["actor"], self.plan.placement["rollout"])
+
+    @property
+    def sources_on_device(self) -> list[int]:
+        """The actor rank on the GPU of each rollout rank, if they may share memory of it; or []."""
+        if self.config.actor.enable_offload:  # the weights leave the GPU after an update
+            return []
+        return sources_on_device(self.plan.placement["actor"], self.plan.placement["rollout"])
 
     def kill(self) -> None:
         """Ends all processes; simulators end with the env worker that owns them."""

@@ -45,6 +45,8 @@ class Workers:
         self._under_way: list[Pending] = []  # what is waited for, or was when a wait failed
         self._episodes: Pending | None = None  # asked for, and not to be overtaken
         self._asked_to_give_up = False  # the update under way
+        # Actor rank on the GPU of each rollout rank; []: through host memory; None: not tried yet.
+        self._on_device: list[int] | None = None
         self._groups = WorkerGroups(config, plan, cluster, str(run.folder / "workers"), training)
         self.env, self.rollout = self._groups.env, self._groups.rollout
         self.actor = self._groups.actor
@@ -136,6 +138,12 @@ class Workers:
         """Brings the actor's weights to the rollout workers; returns their version."""
         version: int = self._wait(self._actor.call_first("version"))[0]
         if version != self.version:
+            if self._on_device is None:
+                self._on_device = self._try_device_memory()
+            if self._on_device:
+                self._sync_on_device(self._on_device)
+                self.version = version
+                return version
             sources = self._groups.weight_sources
             far = publish if None in sources else None  # rank 0 sends them over the network
             given = [(far if rank == 0 else None,) for rank in range(len(self._actor))]
@@ -144,6 +152,24 @@ class Workers:
             self._wait(self.rollout.call_each("load_weights", arguments))
             self.version = version
         return version
+
+    def _sync_on_device(self, sources: Sequence[int]) -> None:
+        """Each rollout rank reads memory of its GPU that an actor rank there has written."""
+        readers = [(sources.count(rank),) for rank in range(len(self._actor))]
+        written = self._wait(self._actor.call_each("weights_on_device", readers))
+        sent = [list(weights) for weights in written]
+        arguments = [(sent[source].pop(),) for source in sources]
+        self._wait(self.rollout.call_each("load_weights", arguments))
+        self._wait(self._actor.call("free_device_memory"))
+
+    def _try_device_memory(self) -> list[int]:
+        """The actor rank whose GPU memory each rollout rank can read; [] unless all can."""
+        sources = self._groups.sources_on_device
+        for rank, source in enumerate(sources):
+            handle = self._wait(self._actor.call_some([source], "try_device_memory"))[0]
+            if not self._wait(self.rollout.call_some([rank], "try_device_memory", handle))[0]:
+                return []
+        return sources
 
     def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
         """The trajectories of some rollout epochs of an iteration, and what went wrong."""
@@ -344,6 +370,7 @@ class Workers:
         if self.actor is not None and replaced["actor"]:
             self.updating, self._prepared = True, False  # until they have a state again
         self._wait(self.rollout.call("ready"), limit)
+        self._on_device = None
         if replaced["rollout"]:
             self.version = min(self.version, -1 if self.actor is not None else 0)
         policies = [(self._groups.policy_for(rank),) for rank in range(len(self.env))]

@@ -22,11 +22,12 @@ from rlinf.algorithms.losses import (
 from rlinf.config.schema import AlgorithmConfig, Config
 from rlinf.data.layout import minibatches
 from rlinf.data.shared import SharedMemory
-from rlinf.data.types import Observation, TrainBatch, Wanted, Weights, take_sampled
+from rlinf.data.types import DeviceHandle, Observation, TrainBatch, Wanted, Weights, take_sampled
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.metrics.types import Mean, Metrics, Total
 from rlinf.models import shards
 from rlinf.models.loading import sampling_of, start_policy
+from rlinf.workers import device_memory
 from rlinf.workers.debugging import keep_batch
 from rlinf.workers.host_copy import HostCopyWorker
 from rlinf.workers.logprobs import Logprobs, ParityCheck
@@ -78,6 +79,7 @@ class ActorWorker(HostCopyWorker):
         self.fetch, self.log_dir = fetch, Path(log_dir)
         self.shares_gpu, self.writes_weights = shares_gpu, writes_weights
         self._ask: Ask | None = None
+        self._on_device: Tensor | None = None  # weights on their way within a GPU
         self._written: int | None = None  # version of the weights in shared memory
         self.sampling = sampling_of(config.algorithm.sampling_params, "train")
         self.settings = loss_settings(config.algorithm)
@@ -108,6 +110,35 @@ class ActorWorker(HostCopyWorker):
     def timeline(self) -> list[Span]:
         """What the worker did since the last call."""
         return self.spans.take()
+
+    def try_device_memory(self) -> Any:
+        """A handle of memory on this rank's GPU with a mark in it; None where that cannot be."""
+        self._on_device = device_memory.marked(self.device, self.layout.size)
+        return None if self._on_device is None else device_memory.export(self._on_device)
+
+    def weights_on_device(self, readers: int) -> tuple[Weights, ...]:
+        """The weights in memory of this rank's GPU, until `free_device_memory`; all ranks ask.
+
+        Args:
+            readers: rollout workers on this GPU; each gets a handle of its own.
+        """
+        self._on_device = None
+        if readers:
+            self._on_device = torch.empty(self.layout.size, dtype=torch.uint8, device=self.device)
+        with self.spans.span("write weights"):
+            self.parallel.write_weights(self._on_device)
+        if self._on_device is None:
+            return ()
+        found = Weights(self.policy.version, self.layout.digest, None)
+        handles = [device_memory.export(self._on_device) for _ in range(readers)]
+        return tuple(replace(found, data=DeviceHandle(handle)) for handle in handles)
+
+    def free_device_memory(self) -> None:
+        """No process reads `weights_on_device` any more."""
+        if self._on_device is not None:
+            self._on_device = None
+            device_memory.collect()
+            give_back(self.device)
 
     def weights(self, publish: Callable[[Any], Any] | None) -> tuple[Weights, Any] | None:
         """The weights, from each rank that writes them: for workers of its machine in shared memory

@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlinf.config.schema import Config
 from rlinf.data.random import Noise
 from rlinf.data.shared import Handle, SharedMemory
-from rlinf.data.types import ActionChunk, ActReply, Observation, Purpose, Weights
+from rlinf.data.types import ActionChunk, ActReply, DeviceHandle, Observation, Purpose, Weights
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.models.base import Policy
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.models.weights import Layout, as_tensor, copy, join, move
+from rlinf.workers import device_memory
 from rlinf.workers.memory import BatchSizeLimit, bytes_on, memory_table
 from rlinf.workers.offload import allocated, note_memory
 from rlinf.workers.process import prepare_process, prepare_torch
@@ -86,13 +88,19 @@ class RolloutWorker:
             self.address = self.address or serve(self)
         return self.address
 
+    def try_device_memory(self, handle: Any) -> bool:
+        """Whether weights can come from an actor rank within the GPU."""
+        return device_memory.works(handle)
+
     def load_weights(self, weights: Weights) -> int:
         """Takes over the weights of an update and answers with their version."""
         if weights.digest != self.layout.digest:
             raise RuntimeError("weights of another architecture arrived: actor and rollout differ")
         with self.lock, self.spans.span("load weights"):
             self._be_on(self.device)
-            copy(as_tensor(self._arrived(weights.data)), self.joined)
+            copy(self._arrived(weights.data), self.joined)
+            if isinstance(weights.data, DeviceHandle):
+                torch.cuda.synchronize()  # the writer frees its memory next
             self.policy.version = weights.version
         return weights.version
 
@@ -212,13 +220,15 @@ class RolloutWorker:
         assert moved is not None
         self.joined = moved  # the trainable weights in one piece, to which new ones are copied
 
-    def _arrived(self, data: np.ndarray | Handle) -> np.ndarray:
+    def _arrived(self, data: np.ndarray | Handle | DeviceHandle) -> Tensor:
         """The bytes of the weights: [bytes] uint8, read-only."""
+        if isinstance(data, DeviceHandle):
+            return device_memory.attach(data.handle)
         if not isinstance(data, Handle):
-            return data
+            return as_tensor(data)
         if self._shared is None or self._shared[0] != data:
             self._shared = data, SharedMemory.open(data)
-        return self._shared[1].array
+        return as_tensor(self._shared[1].array)
 
 
 _LESS_MEMORY = ("actor.enable_offload=true and env.enable_offload=true where they share the GPU",)
