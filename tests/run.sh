@@ -29,7 +29,7 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 if [[ -n "$fast" ]]; then
     # What starts a simulator, Ray, an installer or a run, or computes recorded results anew.
     left_out=(
-        envs/{isaaclab,libero,maniskill,test_rendering.py,hosting/test_interpreter.py}
+        envs/{behavior,isaaclab,libero,maniskill,test_rendering.py,hosting/test_interpreter.py}
         cluster/test_cluster.py requirements docs test_hostile_files.py models/{gr00t,openvla}
         imitation/{test_experts,test_full_disk}.py logging/test_uploads.py
         runners/{test_benchmark,test_doctor,test_sft,test_warmup}.py
