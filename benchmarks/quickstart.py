@@ -2,23 +2,33 @@
 
 python benchmarks/quickstart.py --seeds 1 2 3
 python benchmarks/quickstart.py --config maniskill_ppo_flow_tiny
+python benchmarks/quickstart.py --config isaaclab_ppo_mlp
 
-Every seed collects its own demonstrations, imitates them and trains; all are evaluated on the same
-held-out starts. Writes a JSON file with every number and a picture of the curves.
+Every seed collects its own demonstrations, if the configuration has any, imitates them and trains;
+all are evaluated on the same held-out starts. Writes a JSON file with every number and a picture of
+the curves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
+import psutil
+
+from meter import Snapshot, snapshot
 from record import record, write
+from rlinf.config.load import load
 
 RLINF = Path(sys.executable).parent / "rlinf"
 
@@ -41,31 +51,49 @@ def run(config: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """One whole run with nothing cached; returns its curves and its wall seconds."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        seeds = [f"{key}={seed}" for key in ("actor.seed", "env.train.seed", "imitation.seed")]
+        own = [f"{key}={seed}" for key in ("actor.seed", "env.train.seed")]
+        if load(config, overrides).config.imitation is not None:
+            own += [f"imitation.seed={seed}", f"imitation.cache_dir={scratch}/cache"]
         began = time.monotonic()
-        subprocess.run(
-            [
-                str(RLINF),
-                "train",
-                config,
-                f"runner.logger.log_path={folder}",
-                f"imitation.cache_dir={scratch}/cache",
-                *seeds,
-                *overrides,
-            ],
-            check=True,
-        )
+        command = [str(RLINF), "train", config, f"runner.logger.log_path={folder}"]
+        process = subprocess.Popen([*command, *own, *overrides])
+        with cpu_seconds(process.pid) as spent:
+            assert process.wait() == 0
         seconds = time.monotonic() - began
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         evaluations = [json.loads(p.read_text()) for p in (folder / "eval").glob("*.json")]
     return {
         "seed": seed,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(sum(spent.values()), 1),
+        "load_average_of_15_minutes": os.getloadavg()[-1],
         "evaluations": sorted(
             ({"step": e["step"], **e["overall"]} for e in evaluations), key=lambda e: e["step"]
         ),
         "metrics": [json.loads(line) for line in lines],
     }
+
+
+@contextmanager
+def cpu_seconds(root: int) -> Iterator[dict[tuple[int, float], float]]:
+    """CPU seconds of a process and its descendants, also of those that end meanwhile."""
+    spent: dict[tuple[int, float], float] = {}
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(2):
+            found: Snapshot = {}
+            with suppress(psutil.NoSuchProcess):
+                found = snapshot(root)
+            spent.update({process: seconds for process, (_, seconds) in found.items()})
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield spent
+    finally:
+        over.set()
+        thread.join()
 
 
 def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
@@ -77,7 +105,9 @@ def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
     for index, entry in enumerate(runs):
-        training = [(m["step"], m["env/success_once"]) for m in entry["metrics"] if m["step"]]
+        training = [
+            (m["step"], m["env/success_once"]) for m in entry["metrics"] if "env/success_once" in m
+        ]
         points = entry["evaluations"]
         success = [e["success"] for e in points]
         spread = (
@@ -95,7 +125,8 @@ def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
             capsize=3,
             label=f"seed {entry['seed']}",
         )
-    axes.set(xlabel="PPO iterations", ylabel="success", ylim=(0, 1), title=f"{name}: PushCube-v1")
+    task = load(name).config.env.train.init_params.task_id()
+    axes.set(xlabel="PPO iterations", ylabel="success", ylim=(0, 1), title=f"{name}: {task}")
     axes.grid(alpha=0.3)
     axes.legend(title="held-out starts (thin: training)", fontsize=8)
     figure.savefig(path, dpi=150)

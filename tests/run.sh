@@ -13,7 +13,7 @@ if [[ "${1:-}" == --fast ]]; then
     shift
 fi
 bash requirements/install.sh --quiet --extra dev --extra docs --extra openvla \
-    --extra libero --extra wandb --extra swanlab
+    --extra gr00t --extra libero --extra wandb --extra swanlab
 # Simulators with a Python of their own: without one, its tests are skipped and say why.
 [[ -n "$fast" ]] || for own in mjlab isaaclab; do
     bash requirements/install.sh --quiet --env "$own" || echo "tests of $own will be skipped" >&2
