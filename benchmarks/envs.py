@@ -4,6 +4,7 @@ See README.md beside this file for what the numbers mean.
 
     python benchmarks/envs.py                # the four environments of `ENVS`
     python benchmarks/envs.py libero_spatial # a file of examples/embodiment/config/env
+    python benchmarks/envs.py isaaclab_stack_cube isaaclab_reach mjlab_cartpole --rounds 1
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,17 +26,18 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+import own_python
 import record
 from bare import LOOPS, START, Loop, read
-from meter import Spent, spend
 from rlinf.config.schema import EnvConfig
 from rlinf.envs.base import Simulator
 from rlinf.envs.episode import EpisodeRules
 from rlinf.envs.factory import hosting, make_simulator
 from rlinf.envs.hosting.batch import ProcessBatch
 from rlinf.envs.hosting.fork_server import obtain, release
-from rlinf.envs.hosting.process import GRACE_S, HostProcess, outcomes
+from rlinf.envs.hosting.process import HostProcess
 from rlinf.registry import simulator as spec_of
+from turns import TIMEOUT_S, ask, compared, end, turns_of
 
 ENVS = ("toy_reach", "maniskill_push_cube", "maniskill_put_on_plate", "libero_spatial_tiny")
 FILES = Path(__file__).parents[1] / "examples/embodiment/config/env"
@@ -44,7 +45,6 @@ PROCESSES = (1, 2)
 TURNS = 6  # of a round
 WORK = {"reset": 2, "step": 10, "look": 4}  # of a turn in one process
 LENGTH, CHUNKS = 8, 6  # actions of a chunk, chunks of a turn in several processes
-TIMEOUT_S = 600.0
 
 
 def main() -> int:
@@ -59,8 +59,9 @@ def main() -> int:
     spawn = get_context("spawn")
     for name in arguments.envs:  # in a process of its own: simulators do not like each other
         with ProcessPoolExecutor(1, spawn) as process:
-            numbers[name] = process.submit(measure, load(name), arguments.rounds).result()
-        _add_rows(table, name, numbers[name])
+            numbers[name] = process.submit(measure, name, load(name), arguments.rounds).result()
+        add = _add_rows if "episode_steps" in numbers[name] else _add_batched_rows
+        add(table, name, numbers[name])
         if arguments.write:
             written = record.write("envs", record.record(numbers))
     console = Console()
@@ -75,8 +76,10 @@ def load(name: str) -> EnvConfig:
     return read(yaml.safe_load((FILES / f"{name}.yaml").read_text()))
 
 
-def measure(env: EnvConfig, rounds: int) -> dict[str, Any]:
+def measure(name: str, env: EnvConfig, rounds: int) -> dict[str, Any]:
     """CPU seconds of the loop and of the adapter: in one process, and in sub-processes."""
+    if spec_of(env.simulator_type).python is not None:
+        return own_python.measure(name, env, rounds)
     seconds = _in_turns(env, rounds)
     for times in seconds.values():
         steps = env.max_episode_steps
@@ -116,20 +119,8 @@ def _in_turns(env: EnvConfig, rounds: int) -> dict[str, dict[str, float]]:
                     found[side][what].append(seconds)
     for loop in sides.values():
         loop.close()
-    by_work = {w: _compared({side: rows[w] for side, rows in found.items()}) for w in WORK}
+    by_work = {w: compared({side: rows[w] for side, rows in found.items()}) for w in WORK}
     return {side: {w: by_work[w][side] for w in WORK} for side in sides}
-
-
-def _compared(turns: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The bare loop's median, and for the adapter as much more as in the median of the turns.
-
-    A core may be twice as fast a second later; both sides of a turn are measured within one.
-    """
-    bare = turns.get("bare")
-    if bare is None:
-        return {"adapter": median(turns["adapter"])}
-    ratio = median(ours / theirs for ours, theirs in zip(turns["adapter"], bare, strict=True))
-    return {"bare": median(bare), "adapter": ratio * median(bare)}
 
 
 def _adapter(simulator: Simulator) -> Loop:
@@ -169,10 +160,10 @@ def _in_processes(
         stack.callback(batch.close)
         ours = _simulators()
         hosts = {i: HostProcess(f"env {i}", log, server) for i in range(count)}
-        stack.callback(_end, hosts.values())
+        stack.callback(end, hosts.values())
         actions = next(_moves(count, LENGTH, batch.action_dim))
         batch.start(np.arange(count), starts)
-        _ask(hosts, "build", [("bare:Chunks", env.model_dump(mode="json"))] * count)
+        ask(hosts, "build", [("bare:Chunks", env.model_dump(mode="json"))] * count)
         theirs = _simulators() - ours
 
         def run_ours() -> None:
@@ -181,10 +172,10 @@ def _in_processes(
 
         def run_theirs() -> None:
             for _ in range(CHUNKS):
-                _ask(hosts, "run", [(own,) for own in actions])
+                ask(hosts, "run", [(own,) for own in actions])
 
         sides = {"bare": (run_theirs, theirs), "adapter": (run_ours, ours)}
-        return _turns_of(sides, rounds * TURNS, CHUNKS * LENGTH * count)
+        return turns_of(sides, rounds * TURNS, CHUNKS * LENGTH * count)
 
 
 def _simulators() -> set[psutil.Process]:
@@ -193,61 +184,7 @@ def _simulators() -> set[psutil.Process]:
     return {process for process in below if process.name() == "rlinf-simulator"}
 
 
-def _ask(hosts: Mapping[int, HostProcess], member: str, arguments: Sequence[Any]) -> None:
-    for index, host in hosts.items():
-        host.request(member, arguments[index], TIMEOUT_S)
-    for answer in outcomes(hosts, TIMEOUT_S).values():
-        if isinstance(answer, Exception):
-            raise answer
-
-
-def _end(hosts: Iterable[HostProcess]) -> None:
-    for host in hosts:
-        host.hang_up()
-        host.end(time.monotonic() + GRACE_S)
-
-
-def _turns_of(
-    sides: Mapping[str, tuple[Callable[[], None], set[psutil.Process]]], turns: int, steps: int
-) -> dict[str, dict[str, float]]:
-    """What an env step takes on each side over all turns, and the memory of its processes.
-
-    Args:
-        sides: the work of `steps` env steps, and the processes that do it.
-        turns: how often each side works.
-        steps: see above.
-    """
-    spent: dict[str, list[Spent]] = {side: [] for side in sides}
-    for turn in range(turns + 1):
-        for side in sorted(sides, reverse=bool(turn % 2)):
-            _, one = spend(sides[side][0], steps)
-            if turn > 0:  # the first warms up
-                spent[side].append(one)
-    cpu = _compared({side: [one.cpu_each_s for one in spent[side]] for side in sides})
-    wall = _compared({side: [one.wall_each_s for one in spent[side]] for side in sides})
-    return {
-        side: {
-            "env_steps_per_second": 1 / wall[side],
-            "cpu_seconds_per_env_step": cpu[side],
-            "own_memory_gb_per_process": median(_own_memory(p) for p in processes) / 1e9,
-        }
-        for side, (_, processes) in sides.items()
-    }
-
-
-def _own_memory(process: psutil.Process) -> int:
-    """Bytes that this process alone uses: without the imports it shares with its fork server."""
-    found: int = process.memory_full_info().uss
-    return found
-
-
 def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
-    def row(what: str, sides: Mapping[str, dict[str, float]], key: str, unit: float = 1.0) -> None:
-        found = [sides[side][key] / unit for side in ("bare", "adapter") if side in sides]
-        over = [f"{found[1] / found[0] - 1:+.0%}"] if len(found) == 2 else []
-        shown = [f"{value:.3g}" for value in found]
-        table.add_row(name, what, *[""] * (2 - len(found)), *shown, *over)
-
     steps, seconds = numbers["episode_steps"], numbers["cpu_seconds"]
     for what, title in (
         ("step", "a step"),
@@ -255,13 +192,42 @@ def _add_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
         ("reset", "a reset"),
         ("episode", f"an episode of {steps} steps"),
     ):
-        row(title, seconds, what, unit=1e-3)
+        _add_row(table, name, title, seconds, what, unit=1e-3)
         name = ""
     for count, sides in numbers.get("processes", {}).items():
         where = f"{count} process" + ("es" if count != "1" else "")
-        row(f"a step with {where}", sides, "cpu_seconds_per_env_step", unit=1e-3)
-        row("  steps per second", sides, "env_steps_per_second")
-        row("  own GB per process", sides, "own_memory_gb_per_process")
+        _add_row(table, "", f"a step with {where}", sides, "cpu_seconds_per_env_step", unit=1e-3)
+        _add_row(table, "", "  steps per second", sides, "env_steps_per_second")
+        _add_row(table, "", "  own GB per process", sides, "own_memory_gb_per_process")
+
+
+def _add_batched_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
+    """Of a simulator that steps all envs at once."""
+    seconds, starts, chunk = (numbers[key] for key in ("cpu_seconds", "start", "chunk"))
+    _add_row(table, name, "starting the process", starts, "cpu_seconds", unit=1e-3)
+    for what in ("step", "look", "reset"):
+        title = f"a {what} of {numbers['envs_at_once']} envs"
+        _add_row(table, "", title, seconds, what, unit=1e-3)
+    waiting, drawing = seconds["adapter"]["waiting"], seconds["drawing"]["step"]
+    table.add_row("", "  a step in which one waits", "", f"{waiting * 1e3:.3g}", "")
+    table.add_row("", "  a step that draws", f"{drawing * 1e3:.3g}", "", "")
+    _add_row(table, "", "an env step, in chunks", chunk, "cpu_seconds_per_env_step", unit=1e-3)
+    _add_row(table, "", "  env steps per second", chunk, "env_steps_per_second")
+    _add_row(table, "", "  own GB per process", chunk, "own_memory_gb_per_process")
+
+
+def _add_row(
+    table: Table,
+    name: str,
+    what: str,
+    sides: Mapping[str, dict[str, float]],
+    key: str,
+    unit: float = 1.0,
+) -> None:
+    found = [sides[side][key] / unit for side in ("bare", "adapter") if side in sides]
+    over = [f"{found[1] / found[0] - 1:+.0%}"] if len(found) == 2 else []
+    shown = [f"{value:.3g}" for value in found]
+    table.add_row(name, what, *[""] * (2 - len(found)), *shown, *over)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What `benchmarks/envs.py` runs under the own Python of IsaacLab and of mjlab."""
