@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -24,50 +21,20 @@ from rlinf.config.base import Precision
 from rlinf.data.random import Noise, derive
 from rlinf.data.types import Observation, Sampled
 from rlinf.models.base import Sampling
-from rlinf.models.openvla.config import OpenVlaConfig
-from rlinf.models.openvla.policy import OpenVlaPolicy
-from rlinf.models.openvla_oft.config import OpenVlaOftConfig
-from rlinf.models.openvla_oft.policy import OpenVlaOftPolicy
 from rlinf.models.prismatic import random_weights
 from rlinf.models.prismatic.policy import PrismaticPolicy
+from rlinf.selftest.timing import in_turns, peaks
 from vla_floors import TEXT, Work, phases
 
 INSTRUCTION = "put the carrot on the plate"
 SAMPLING = Sampling(temperature=1.0)
-_SETTINGS: dict[str, Any] = {
-    "model_type": "openvla",
-    "image_sizes": [224, 224],
-    "n_action_bins": 256,
-    "pad_to_multiple_of": 64,
-    "pad_token_id": 32000,
-}
-_DINO = {"patch_size": 14, "init_values": 1e-5, "reg_tokens": 4, "no_embed_class": True}
-_SIGLIP = {"patch_size": 14, "mlp_ratio": 3.7362, "class_token": False, "global_pool": "map"}
-_MID = {
-    "timm_model_ids": ["dino", "siglip"],
-    "timm_model_kwargs": [
-        {**_DINO, "embed_dim": 256, "depth": 6, "num_heads": 4},
-        {**_SIGLIP, "embed_dim": 256, "depth": 6, "num_heads": 4},
-    ],
-    "text_config": {
-        "hidden_size": 512,
-        "intermediate_size": 1376,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 8,
-        "vocab_size": 32064,
-    },
-}
-_7B = {
-    "timm_model_ids": ["vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_224"],
-    "text_config": {"vocab_size": 32064},
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """Sizes and what to run."""
 
-    settings: dict[str, Any]
+    size: str  # one of `random_weights.SIZES`
     precision: Precision
     batches: tuple[int, ...]  # 1 first
     train_batch: int
@@ -75,62 +42,21 @@ class Case:
 
 
 CASES = {
-    "mid": Case(_MID, "fp32", (1, 8), 4, "cpu"),
-    "7b": Case(_7B, "bf16", (1, 8, 32, 128), 8, "cuda"),
+    "mid": Case("mid", "fp32", (1, 8), 4, "cpu"),
+    "7b": Case("7b", "bf16", (1, 8, 32, 128), 8, "cuda"),
 }
 
 
 def build(case: Case, folder: Path, parallel: bool, **settings: Any) -> PrismaticPolicy:
     """A policy with random weights."""
-    random_weights.write_folder(folder, _SETTINGS | case.settings, action_dim=7, name="none")
-    given = {"model_path": str(folder), "precision": case.precision, "unnorm_key": "none"}
-    policy: PrismaticPolicy
-    if parallel:
-        policy = OpenVlaOftPolicy(OpenVlaOftConfig(model_type="openvla_oft", **given, **settings))
-    else:
-        policy = OpenVlaPolicy(OpenVlaConfig(model_type="openvla", **given, **settings))
-    random_weights.fill(policy, torch.device(case.device), seed=0)
-    return policy
+    size, device = case.size, case.device
+    return random_weights.build(folder, size, parallel, case.precision, device, **settings)
 
 
 def observe(batch: int, size: int = 256) -> Observation:
     """Random pictures, all with the same instruction."""
     images = np.random.default_rng(0).integers(0, 256, (batch, 1, size, size, 3), dtype=np.uint8)
     return Observation(images, np.zeros((batch, 0), np.float32), (INSTRUCTION,) * batch)
-
-
-def in_turns(runs: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of each, measured in turns so that a busy machine is busy for all."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):  # the first round warms up
-        for name, run in runs.items():
-            _finish(device)
-            began = time.perf_counter()
-            run()
-            _finish(device)
-            if number:
-                seconds[name].append(time.perf_counter() - began)
-    return {name: median(values) for name, values in seconds.items()}
-
-
-def _finish(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peaks(case: Case, rounds: int) -> tuple[float, float]:
-    """What this device reaches in one large matrix product and one large copy: FLOP/s, bytes/s."""
-    dtype = torch.bfloat16 if case.precision == "bf16" else torch.float32
-    size = 8192 if case.device == "cuda" else 1024
-    matrix = torch.randn(size, size, dtype=dtype, device=case.device)
-    block = torch.empty(size * size * 4, dtype=torch.uint8, device=case.device)
-    target = torch.empty_like(block)
-    seconds = in_turns(
-        {"product": lambda: matrix @ matrix, "copy": lambda: target.copy_(block)},
-        rounds,
-        case.device,
-    )
-    return 2.0 * size**3 / seconds["product"], 2.0 * block.numel() / seconds["copy"]
 
 
 def measure_act(
@@ -248,9 +174,10 @@ def main() -> None:
     case = CASES[arguments.case]
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    peak = peaks(case, arguments.rounds)
+    dtype = torch.bfloat16 if case.precision == "bf16" else torch.float32
+    peak = peaks(dtype, arguments.rounds, case.device)
     numbers: dict[str, Any] = {
-        "case": {key: value for key, value in asdict(case).items() if key != "settings"},
+        "case": asdict(case),
         "threads": torch.get_num_threads(),
         "measured_peak_gflops": peak[0] / 1e9,
         "measured_copy_gb_per_second": peak[1] / 1e9,

@@ -127,11 +127,37 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help=description, description=description).set_defaults(
         run=_doctor
     )
+    _add_selftest(commands)
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_download(commands)
     _add_convert(commands)
     return parser
+
+
+def _add_selftest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "check what this machine computes, against recorded numbers, and how fast"
+    command = commands.add_parser("selftest", help=description, description=description)
+    command.set_defaults(run=_selftest)
+    command.add_argument(
+        "--full", action="store_true", help="more checks and larger sizes; takes much longer"
+    )
+    command.add_argument(
+        "--only", metavar="NAME", nargs="+", default=[], help="checks whose names begin so"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", help="folder of the results; the default is a new one in logs/"
+    )
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.selftest.run import selftest
+
+    _prepare_imports()
+    folder = Path(arguments.output).expanduser() if arguments.output else None
+    return selftest(arguments.full, arguments.only, folder, lambda line: print(line, flush=True))
 
 
 def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

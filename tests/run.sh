@@ -31,7 +31,7 @@ if [[ -n "$fast" ]]; then
     left_out=(
         envs/{behavior,isaaclab,libero,maniskill,test_rendering.py,hosting/test_interpreter.py}
         cluster/test_cluster.py requirements docs test_hostile_files.py models/{gr00t,openvla}
-        imitation/{test_experts,test_full_disk}.py logging/test_uploads.py
+        imitation/{test_experts,test_full_disk}.py logging/test_uploads.py selftest/test_checks.py
         runners/{test_benchmark,test_doctor,test_sft,test_warmup}.py
         workers/{test_imitation,test_imitation_openvla,test_libero,test_gr00t_configs}.py
         workers/{test_openvla_configs,test_policy_parallel,test_on_a_gpu}.py

@@ -34,6 +34,7 @@ def doctor(say: Callable[[str], None]) -> int:
         if finding.fix:
             ill = True
             say(f"{'':<10} fix: {finding.fix}")
+    say(f"{'next':<10} rlinf selftest checks what this machine computes, and how fast")
     return 2 if ill else 0
 
 

@@ -16,7 +16,7 @@ LINE = re.compile(r"`(errors, [^`]* <- [^`]*cli)`")
 BELOW = {"registry", "devices", "signals", "streams", "safe_path", "control_groups", "wording"}
 VERSION = {"__init__", "__version__"}
 """Modules beside the folders: they import `errors` at most, and every folder may use them."""
-BESIDE = {"assets": "data", "convert": "envs", "logging": "metrics"}
+BESIDE = {"assets": "data", "convert": "envs", "logging": "metrics", "selftest": "runners"}
 """Folders beside the line -> the one whose place they have."""
 
 

@@ -81,6 +81,7 @@ HOMES = {
     "runners/learners.py": "unit/runners/test_sft.py",
     "runners/run.py": "unit/runners/test_warmup.py",
     "runners/samples.py": "unit/workers/test_samples.py",
+    "selftest": "unit/selftest/test_checks.py",
     "workers/fsdp.py": "unit/workers/test_policy_parallel.py",
     "workers/host_copy.py": "unit/workers/test_actor.py",
     "workers/logprobs.py": "unit/workers/test_actor.py",

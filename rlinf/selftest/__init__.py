@@ -1,0 +1,1 @@
+"""`rlinf selftest`: what this machine computes, how fast, and whether it is right."""
