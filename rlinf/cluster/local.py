@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import ray
 from ray._private import ray_constants, ray_logging, utils
 from ray.job_config import JobConfig
@@ -121,6 +122,7 @@ class LocalRay:
                 raise
             alive = limits.daemons_alive()
             _end()
+            _kill_daemons(folder)
             if not alive and not _gave_up_waiting(folder):
                 raise _not_started("its processes ended while they started", folder) from error
             return False
@@ -224,6 +226,14 @@ def _check_loopback() -> None:
             f"the processes of this machine cannot reach each other at {LOOPBACK}: {error}",
             "bring the loopback interface up: ip link set lo up",
         ) from error
+
+
+def _kill_daemons(folder: Path) -> None:
+    """Kills what an attempt started: Ray leaves it, and it would slow the next attempt down."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if f"{folder}/" in " ".join(child.cmdline()):
+                child.kill()
 
 
 def _gave_up_waiting(folder: Path) -> bool:

@@ -74,6 +74,18 @@ def test_a_machine_too_busy_for_ray_is_given_up_after_a_few_attempts(monkeypatch
     assert tried == ["local"] * START_ATTEMPTS
 
 
+def test_what_an_attempt_started_does_not_slow_the_next_down(tmp_path: Path):
+    code = "import time; time.sleep(900)"
+    daemon, other = (
+        subprocess.Popen([sys.executable, "-c", code, f"--log_dir={folder}/logs"])
+        for folder in (tmp_path, f"{tmp_path}-of-another")
+    )
+    local._kill_daemons(tmp_path)
+    assert daemon.wait() == -signal.SIGKILL and other.poll() is None
+    other.kill()
+    other.wait()
+
+
 def test_a_ray_whose_processes_ended_is_not_called_slow(monkeypatch):
     tried = start_with(monkeypatch, SLOW)
     loaded = load("toy_ppo_mlp", [])
