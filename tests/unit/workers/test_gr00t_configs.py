@@ -16,6 +16,7 @@ from rlinf.workers.actor import ActorWorker
 from rlinf.workers.env import train_stage
 from rlinf.workers.rollout import RolloutWorker
 from tests import tiny_gr00t
+from tests.unit.models.gr00t.golden import Gr00tSet, sets
 from tests.unit.workers.conftest import LocalPolicy, learn
 from tests.unit.workers.test_openvla_configs import (
     MANISKILL,
@@ -35,7 +36,6 @@ SMALL = (
     "env.eval.total_num_envs=2",
     "algorithm.rollout_epoch=1",
     "actor.model.precision=fp32",
-    "actor.model.processor_path=null",
     "actor.model.num_action_chunks=4",
     "actor.micro_batch_size=2",
     "actor.global_batch_size=4",
@@ -47,12 +47,37 @@ LIBERO = tuple(
 )
 
 
+GRPO = (
+    "algorithm.adv_type=grpo",
+    "algorithm.loss_type=actor",
+    "actor.model.add_value_head=false",
+    "env.train.group_size=2",
+    "env.train.auto_reset=false",
+    "env.train.use_fixed_reset_state_ids=true",
+)
+
+
+def recorded(golden: Gr00tSet) -> tuple[str, ...]:
+    """Overrides that name a recorded checkpoint in place of the tiny one."""
+    return (
+        f"actor.model.model_path={golden.checkpoint}",
+        f"actor.model.processor_path={golden.processor}",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "more"),
     [
         ("maniskill_ppo_gr00t", ()),
         ("maniskill_ppo_gr00t", ("actor.model.keep_features=true",)),
+        ("maniskill_ppo_gr00t", GRPO),
         pytest.param("libero_spatial_ppo_gr00t", (), marks=WITHOUT_LIBERO),
+        pytest.param("libero_10_ppo_gr00t", GRPO, marks=WITHOUT_LIBERO),
+        *(
+            pytest.param("libero_goal_ppo_gr00t", recorded(one.values[0]), marks=WITHOUT_LIBERO)
+            for one in sets()
+            if not one.marks
+        ),
     ],
 )
 def test_two_iterations_of_a_shipped_configuration(
@@ -61,6 +86,7 @@ def test_two_iterations_of_a_shipped_configuration(
     model = tiny_gr00t.write_folder(tmp_path / "model")
     own = [
         f"actor.model.model_path={model}",
+        "actor.model.processor_path=null",
         f"runner.logger.log_path={tmp_path}",
         *(LIBERO if "libero" in name else MANISKILL),
         *more,
@@ -74,7 +100,8 @@ def test_two_iterations_of_a_shipped_configuration(
     config = loaded.config
     acting = RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path))
     learning = ActorWorker(config, 0, 1, 1, 100, lambda refs: refs, str(tmp_path))
-    batch = make_batch(config.env.train, 2, 0, config.algorithm.bootstrap, 0, tmp_path / "env.log")
+    final = config.algorithm.bootstrap if config.algorithm.critic else "none"
+    batch = make_batch(config.env.train, 2, 0, final, 0, tmp_path / "env.log")
     between = loaded.plan.train.conversion
     stage = train_stage(config)(config, batch, LocalPolicy(acting), 0, conversion=between)
     for step in range(2):
