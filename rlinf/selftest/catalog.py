@@ -24,6 +24,7 @@ def catalog(gpus: int) -> list[Check]:
         _check("simulator maniskill cpu", "simulator:maniskill", on_cpu=True, packages=_MANISKILL),
         _check("simulator maniskill gpu", "simulator:maniskill", gpu=0, packages=_MANISKILL),
         _check("weights", "weights:paths"),
+        _check("weights within a GPU", "weights:within_a_gpu", gpu=0),
         _check("weights between GPUs", "weights:between_gpus", gpus=2),
         _check("all-reduce gloo", "collective:all_reduce", {"backend": "gloo"}),
         _check("all-reduce nccl", "collective:all_reduce", {"backend": "nccl"}, gpus=2),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +14,13 @@ from rlinf.data.shared import SharedMemory
 from rlinf.models.weights import Layout, as_tensor, copy, join, write
 from rlinf.selftest.check import Found, Scope, require
 from rlinf.selftest.timing import in_turns
+from rlinf.workers import device_memory
 
 _WIDTH = 1024
 _LAYERS = {False: 16, True: 512}
 """Matrices of the weights that are sent, with and without `--full`: 34 MB and 1.1 GB in bf16."""
+_SHARED = {False: 2**28, True: 2**30}
+"""Bytes that go from GPU memory to GPU memory."""
 _ROUNDS = 3
 
 
@@ -48,9 +53,40 @@ def paths(scope: Scope) -> Found:
     return Found(f"{told} GB/s", numbers)
 
 
+def within_a_gpu(scope: Scope) -> Found:
+    """From one process to another on the same GPU, without a copy to the host, as they were.
+
+    The other process is a copy of this one, which has touched no GPU.
+    """
+    size = _SHARED[scope.full]
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    other = context.Process(target=_export, args=(there, size, scope.device))
+    other.start()
+    there.close()  # so that an end of the other process is noticed
+    opened = device_memory.attach(here.recv())
+    mine = torch.empty(size, dtype=torch.uint8, device=scope.device)
+    seconds = in_turns({"copy": lambda: mine.copy_(opened)}, _ROUNDS, scope.device)["copy"]
+    require(torch.equal(mine, _pattern(size, scope.device)), "other numbers arrived")
+    here.send(None)
+    other.join()
+    speed = size / seconds / 1e9
+    return Found(f"process to process: {speed:.3g} GB/s", {"gb_per_second": speed})
+
+
+def _export(pipe: Any, size: int, device: str) -> None:
+    given = _pattern(size, device)
+    pipe.send(device_memory.export(given))
+    pipe.recv()  # it is read no more
+
+
+def _pattern(size: int, device: str) -> Tensor:
+    return (torch.arange(size, device=device) % 251).to(torch.uint8)
+
+
 def between_gpus(scope: Scope) -> Found:
     """From the memory of one GPU to that of another, and back, as they were."""
-    size = 2**30 if scope.full else 2**28
+    size = _SHARED[scope.full]
     there = torch.randint(256, (size,), dtype=torch.uint8, device="cuda:0")
     here: Tensor = torch.empty_like(there, device="cuda:1")
     seconds = in_turns({"copy": lambda: here.copy_(there)}, _ROUNDS, "cuda:1")["copy"]

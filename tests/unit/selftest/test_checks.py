@@ -12,8 +12,9 @@ from rlinf.registry import imported, renderers
 from rlinf.selftest import run as command
 from rlinf.selftest.catalog import catalog
 from rlinf.selftest.check import CheckResult, Failed, Scope
-from rlinf.selftest.checks import parity, simulator
+from rlinf.selftest.checks import parity, simulator, weights
 from rlinf.selftest.models import ModelName
+from rlinf.workers import device_memory
 from tests.golden import ROOT
 from tests.unit.workers.stand_in import GPU, process_with_gpu
 
@@ -91,6 +92,17 @@ def _all(made: object, starts: list[object]) -> tuple[object, list[object]]:
 
     rows = made.num_envs  # type: ignore[attr-defined]
     return np.arange(rows), [starts[0]] * rows
+
+
+def test_weights_that_another_process_shares_are_compared(monkeypatch: pytest.MonkeyPatch):
+    # A handle stands in for one of CUDA's: the numbers themselves, or wrong ones.
+    monkeypatch.setattr(device_memory, "attach", lambda handle: handle)
+    monkeypatch.setattr(device_memory, "export", lambda tensor: tensor.clone())
+    monkeypatch.setattr(weights, "_SHARED", {False: 1000, True: 2000})
+    assert weights.within_a_gpu(Scope(0, False, "")).numbers["gb_per_second"] > 0
+    monkeypatch.setattr(device_memory, "export", lambda tensor: tensor + 1)
+    with pytest.raises(Failed, match="other numbers arrived"):
+        weights.within_a_gpu(Scope(0, False, ""))
 
 
 class StandIn(Scope):
