@@ -8,22 +8,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rlinf.cli import main
 from rlinf.data.types import TrainBatch
 from rlinf.logging.files import write_atomically
 from rlinf.metrics.types import Metrics
+from rlinf.runners.worker_groups import WORKERS
 from rlinf.workers.actor import ActorWorker
 from tests.e2e import runs
 
 FOLDER = "RLINF_TEST_GATE"  # variable that the processes of a held run find the gate's folder by
-
-# The `rlinf` command, with another actor.
-COMMAND = """
-import sys
-from rlinf.cli import main
-from rlinf.runners.workers import WORKERS
-WORKERS["actor"] = "tests.e2e.held:HeldActorWorker"
-sys.exit(main())
-"""
 
 
 class Gate:
@@ -40,14 +33,7 @@ class Gate:
     def wait_for_update(self, index: int) -> None:
         """Waits until the update of iteration `index`, counted from 0, is under way."""
         begun = self.folder / f"begun_{index}"
-        runs.wait_for(lambda: begun.exists() or self._ended(), f"the update of iteration {index}")
-        assert begun.exists(), (self.process and self.process.returncode, self._output())
-
-    def _ended(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
-
-    def _output(self) -> str:
-        return runs.output_of(self.process) if self.process else ""
+        runs.wait_for(begun.exists, f"update of iteration {index}", self.process)
 
     def is_open_for(self, index: int) -> bool:
         """Whether the update of iteration `index` may begin."""
@@ -65,7 +51,7 @@ def start(
         config,
         folder,
         *overrides,
-        program=(sys.executable, "-c", COMMAND),
+        program=(sys.executable, "-m", "tests.e2e.held"),
         environment={
             **(environment or {}),
             FOLDER: str(gate.folder),
@@ -85,3 +71,8 @@ class HeldActorWorker(ActorWorker):
         while not (gate.is_open_for(step) or self.micro_batches.given_up.wait(0.05)):
             pass
         return super().update(batch, step)
+
+
+if __name__ == "__main__":  # the `rlinf` command, with another actor
+    WORKERS["actor"] = "tests.e2e.held:HeldActorWorker"
+    sys.exit(main())

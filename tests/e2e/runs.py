@@ -111,20 +111,29 @@ def policy(folder: Path, step: int) -> dict[str, np.ndarray]:
         return load_file(Path(out) / "policy" / "policy.safetensors")
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Waits until something is so; fails the test if it hangs."""
+def wait_for(
+    condition: Callable[[], bool], what: str, process: subprocess.Popen[str] | None = None
+) -> None:
+    """Waits until something is so; fails the test if it hangs.
+
+    Args:
+        process: of the run that has to bring it about; the test fails at once where that ended.
+    """
     deadline = time.monotonic() + HANGS_S
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {HANGS_S} s"
+        if process is not None and process.poll() is not None and not condition():
+            raise AssertionError(f"no {what}; exit code {process.returncode}: {output_of(process)}")
         time.sleep(0.1)
 
 
-def wait_for_iterations(folder: Path, count: int) -> None:
+def wait_for_iterations(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Waits until a run has logged so many."""
     metrics = folder / "metrics.jsonl"
     wait_for(
         lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= count,
         f"{count} iterations",
+        process,
     )
 
 

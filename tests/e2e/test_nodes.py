@@ -77,13 +77,13 @@ def test_two_nodes_give_the_same_numbers_where_a_lost_node_is_replaced(
     try:
         wait_for_waits(two, 1)
         other.start_ray(head)
-        runs.wait_for_iterations(two, 1)
+        runs.wait_for_iterations(two, 1, process)
         os.kill(worker_on(head, "ActorWorker").pid, signal.SIGKILL)
-        runs.wait_for_iterations(two, 4)
+        runs.wait_for_iterations(two, 4, process)
         other.lose()
         wait_for_waits(two, 2)
         other.start_ray(head)
-        runs.wait_for_iterations(two, STEPS)
+        runs.wait_for_iterations(two, STEPS, process)
         other.lose()
         wait_for_waits(two, 3)
         process.send_signal(signal.SIGTERM)  # a run that waits can be stopped

@@ -79,7 +79,7 @@ def test_killed_workers_a_killed_ray_a_sigterm_and_a_resume_change_no_number(
     try:
         gate.open(9)
         for count, worker in ((1, "EnvWorker"), (5, "RolloutWorker")):
-            runs.wait_for_iterations(tmp_path, count)
+            runs.wait_for_iterations(tmp_path, count, process)
             os.kill(runs.find_worker(process, worker).pid, signal.SIGKILL)
         gate.wait_for_update(9)  # so the state after the iteration before is kept
         os.kill(runs.find_worker(process, "ActorWorker").pid, signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_a_bare_container_is_enough_and_a_worker_that_keeps_dying_ends_the_run_w
     settings = (*runs.SMALL, "runner.max_steps=1000000", "runner.max_failures=0")
     process = runs.start("train", TOY, tmp_path, *settings, inside=inside, environment=variables)
     try:
-        runs.wait_for_iterations(tmp_path, 2)
+        runs.wait_for_iterations(tmp_path, 2, process)
         started = runs.descendants(process)
         os.kill(runs.find_worker(process, "RolloutWorker").pid, signal.SIGKILL)
         output = runs.output_of(process)
