@@ -110,6 +110,9 @@ class Recording:
         return fields[name]
 
 
+_NOTHING = np.zeros(0, np.uint8)
+
+
 class SeenRows:
     """Rows of many observations, collected into one; they are copied once."""
 
@@ -119,7 +122,7 @@ class SeenRows:
             most: rows there is room for. Memory is used only for those that are added.
         """
         self._most, self._count = most, 0
-        self._images = self._state = np.zeros(0, np.uint8)
+        self._images = self._state = _NOTHING
         self._instructions: list[str] = []
 
     def add(self, observation: Observation, rows: np.ndarray) -> np.ndarray:
@@ -136,9 +139,10 @@ class SeenRows:
         return places
 
     def take(self) -> Observation:
-        """All rows, in the order in which they were added; there are none left."""
+        """All rows, in the order in which they were added. None are kept here."""
         taken = Observation(
             self._images[: self._count], self._state[: self._count], tuple(self._instructions)
         )
-        self.__init__(self._most)  # type: ignore[misc]
+        self._count, self._images, self._state = 0, _NOTHING, _NOTHING
+        self._instructions = []
         return taken
