@@ -44,9 +44,21 @@ DOWNLOADS = (
 
 
 def folder() -> Path | None:
-    """Of the data sets; None where the variable is not set."""
+    """Of the data sets; None where the variable is not set.
+
+    Raises:
+        UserError: the path is relative.
+    """
     named = os.environ.get(DATA)
-    return Path(named).expanduser() if named else None
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    if not path.is_absolute():
+        raise UserError(
+            f"{DATA} = {named}: OmniGibson takes a relative path from its own package on",
+            f"export {DATA}={path.absolute()}",
+        )
+    return path
 
 
 def first_file(below: Path) -> Path:
@@ -65,9 +77,13 @@ def lacking(standalone: bool) -> Iterator[tuple[str, str]]:
             f"{ISAAC} is not set",
             f"export {ISAAC}=FOLDER of Isaac Sim 4.5.0 (docs/source-en/benchmarks/behavior.md)",
         )
-    elif standalone and not Path(os.environ[ISAAC]).expanduser().is_dir():
+    elif standalone and not Path(os.environ[ISAAC]).is_dir():
         yield f"{ISAAC} = {os.environ[ISAAC]}: there is no such folder", f"correct {ISAAC}"
-    root = folder()
+    try:
+        root = folder()
+    except UserError as error:
+        yield error.message, error.fix
+        return
     if root is None:
         yield f"{DATA} is not set", f"export {DATA}=FOLDER with more than 30 GB free, then: {FETCH}"
         return

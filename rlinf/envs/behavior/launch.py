@@ -83,25 +83,28 @@ def settle(environment: MutableMapping[str, str]) -> None:
     Raises:
         UserError: the folder of the data sets is not named, or not there.
     """
-    data = environment.get(DATA)
-    if not data or not Path(data).is_dir():
+    named = environment.get(DATA)
+    data = Path(named).expanduser() if named else None
+    if data is None or not data.is_dir():
         raise UserError(
-            f"{DATA} {f'= {data}: there is no such folder' if data else 'is not set'}",
+            f"{DATA} {f'= {named}: there is no such folder' if named else 'is not set'}",
             f"export {DATA}=FOLDER of the data sets",
         )
+    environment[DATA] = str(data)
     for name, below in (
         ("OMNIGIBSON_DATASET_PATH", "behavior-1k-assets/"),
         ("OMNIGIBSON_KEY_PATH", "omnigibson.key"),
         ("OMNIGIBSON_ASSET_PATH", "omnigibson-robot-assets/"),
     ):
-        environment.setdefault(name, f"{data.rstrip('/')}/{below}")
+        environment.setdefault(name, f"{data}/{below}")
     environment.setdefault("OMNIGIBSON_HEADLESS", "1")
     if isaac := environment.get(ISAAC):
         environment.setdefault("EXP_PATH", f"{isaac}/apps")
         environment.setdefault("CARB_APP_PATH", f"{isaac}/kit")
     _number_gpus_alike(environment)
-    cache = environment.get("RLINF_CACHE") or "~/.cache/rlinf"
-    environment.setdefault(APPDATA, str(claim(Path(cache).expanduser() / "omnigibson")))
+    cache = Path(environment.get("RLINF_CACHE") or "~/.cache/rlinf").expanduser()
+    root = environment.get(APPDATA) or cache / "omnigibson"  # images of OmniGibson set it
+    environment[APPDATA] = str(claim(Path(root)))
 
 
 def _number_gpus_alike(environment: MutableMapping[str, str]) -> None:

@@ -86,6 +86,27 @@ def test_what_is_missing_on_a_machine_is_named_with_the_commands(
     assert missing is not None and "there is no such folder" in missing[0]
 
 
+def test_paths_are_judged_as_those_who_read_them_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """OmniGibson knows `~`, and takes a relative path from its package on; Isaac Sim does not."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    data_sets(tmp_path / "data")
+    packaged = BehaviorParams(tasks="0", isaac_sim="package")
+    monkeypatch.setenv(data.DATA, "~/data")
+    assert packaged.missing_assets() is None
+    monkeypatch.setenv(data.DATA, "data")
+    missing = packaged.missing_assets()
+    assert missing is not None and "takes a relative path from its own package on" in missing[0]
+    assert missing[1] == f"export OMNIGIBSON_DATA_PATH={tmp_path}/data"
+    monkeypatch.setenv(data.DATA, "~/data")
+    monkeypatch.setenv(data.ISAAC, "~")
+    missing = BehaviorParams(tasks="0").missing_assets()
+    assert missing is not None
+    assert missing[0] == "BEHAVIOR: ISAAC_PATH = ~: there is no such folder"
+
+
 def test_the_instances_that_the_challenge_evaluates_on_are_not_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

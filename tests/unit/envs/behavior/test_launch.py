@@ -55,6 +55,27 @@ def test_variables_follow_from_the_two_that_are_set(tmp_path: Path):
     assert Path(variables["OMNIGIBSON_APPDATA_PATH"]).parent == tmp_path / "omnigibson"
 
 
+def test_a_folder_for_shaders_that_is_named_is_not_shared_between_processes(tmp_path: Path):
+    """Images of OmniGibson name one for all."""
+    named = str(tmp_path / "appdata")
+    variables = {"OMNIGIBSON_DATA_PATH": str(tmp_path), "OMNIGIBSON_APPDATA_PATH": named}
+    one, other = dict(variables), dict(variables)
+    launch.settle(one)
+    launch.settle(other)
+    assert one["OMNIGIBSON_APPDATA_PATH"] == f"{named}/0"
+    assert other["OMNIGIBSON_APPDATA_PATH"] == f"{named}/1"
+
+
+def test_a_tilde_is_the_home_folder_in_what_follows_from_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    variables = {"OMNIGIBSON_DATA_PATH": "~/", "RLINF_CACHE": str(tmp_path)}
+    launch.settle(variables)
+    assert variables["OMNIGIBSON_DATA_PATH"] == str(tmp_path)
+    assert variables["OMNIGIBSON_DATASET_PATH"] == f"{tmp_path}/behavior-1k-assets/"
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

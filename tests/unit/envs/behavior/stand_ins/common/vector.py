@@ -18,10 +18,9 @@ class Environment:
         self.scene = Scene(configs)
         self.task = Task(configs["task"], self.scene)
         self.robots = [self.scene.robot]
-        self.spaces_loaded = 0
 
     def load_observation_space(self):
-        self.spaces_loaded += 1
+        self.robots[0].load_observation_space()
 
     def reset(self, get_obs=True):
         self.task.reset()
@@ -29,6 +28,7 @@ class Environment:
             og.sim.step()  # of all scenes
             for _ in range(3):
                 og.sim.render()
+            self.robots[0].check_observation_space()
             return self.get_obs()[0], {}
 
     def get_obs(self):

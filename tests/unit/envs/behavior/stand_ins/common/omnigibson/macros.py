@@ -1,4 +1,7 @@
-"""Settings of the process: the folder of the data has to exist, and what was read is fixed."""
+"""Settings of the process: variables count when this is imported, and what was read is fixed.
+
+The folder of the data has to exist; a relative one is taken from the package on.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-DATA = os.environ.get("OMNIGIBSON_DATA_PATH", "")
-assert DATA and Path(DATA).is_dir(), f"OMNIGIBSON_DATA_PATH does not exist: {DATA}"
+DATA = Path(__file__).parent / Path(os.environ["OMNIGIBSON_DATA_PATH"]).expanduser()
+assert DATA.is_dir(), f"OMNIGIBSON_DATA_PATH does not exist: {DATA}"
 
 
 class MacroDict:
@@ -38,6 +41,7 @@ gm = MacroDict(
     ENABLE_FLATCACHE=False,
     RENDER_VIEWER_CAMERA=True,
     USE_NUMPY_CONTROLLER_BACKEND=False,
-    DATA_PATH=DATA,
+    DATA_PATH=str(DATA),
+    APPDATA_PATH=os.environ.get("OMNIGIBSON_APPDATA_PATH", "shared by all processes"),
 )
 macros = MacroDict(globals=gm)

@@ -7,7 +7,6 @@ are points in a plane, 0.3 m for a radian of the first two joints of the left ar
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +75,10 @@ class Simulator:
     def __init__(self):
         read = {name: getattr(gm, name) for name in vars(gm)["_values"]}
         assert read["HEADLESS"] and read["ENABLE_OBJECT_STATES"], read
-        assert Path(os.environ["OMNIGIBSON_APPDATA_PATH"]).is_dir()
+        assert read["ENABLE_TRANSITION_RULES"] and read["ENABLE_FLATCACHE"], read
+        assert read["USE_NUMPY_CONTROLLER_BACKEND"], read
+        assert not read["USE_GPU_DYNAMICS"] and not read["RENDER_VIEWER_CAMERA"], read
+        assert Path(read["APPDATA_PATH"]).is_dir(), read
         gc.disable()  # as Kit does
         self.scenes = []
         self.drawn = 0
@@ -111,8 +113,23 @@ class Scene:
         (robot,) = config["robots"]
         assert robot["name"] == "robot_r1" and not robot["action_normalize"]
         assert robot["obs_modalities"] == ["rgb", "proprio"] and len(robot["proprio_obs"]) == 35
-        for part in ("trunk", "arm_left", "arm_right"):
-            assert robot["controller_config"][part]["use_delta_commands"] is False
+        assert robot["grasping_mode"] == "assisted"
+        scene, parts = config["scene"], robot["controller_config"]
+        assert scene["type"] == "InteractiveTraversableScene"
+        assert scene["scene_model"] == "house_double_floor_lower"
+        for part in ("trunk", "arm_left", "arm_right"):  # radians as they are, absolute
+            assert parts[part]["name"] == "JointController"
+            assert parts[part]["motor_type"] == "position"
+            assert parts[part]["use_delta_commands"] is False
+            assert parts[part]["command_input_limits"] is None
+            assert parts[part]["command_output_limits"] is None
+        base = parts["base"]
+        assert (base["name"], base["motor_type"]) == ("HolonomicBaseJointController", "velocity")
+        assert base["command_input_limits"] == [[-1.0] * 3, [1.0] * 3]
+        assert base["command_output_limits"] == [[-0.75, -0.75, -1.0], [0.75, 0.75, 1.0]]
+        for part in ("gripper_left", "gripper_right"):
+            assert parts[part]["name"] == "MultiFingerGripperController"
+            assert parts[part]["mode"] == "smooth"
         self.robot = Robot(self)
         self.radio = Radio(self)
         self.state = {name: np.zeros(size) for name, size in self.sizes().items()}
@@ -181,12 +198,16 @@ class Water:
 
 
 class Sensor:
-    """A camera whose pictures are those of two draws ago."""
+    """A camera whose pictures are those of two draws ago.
 
-    def __init__(self, scene, shift):
+    Its place in the observation space keeps its size until that is loaded again.
+    """
+
+    def __init__(self, scene, shift, size):
         self._scene, self._shift = scene, shift
-        self.image_height = self.image_width = 720
+        self.image_height = self.image_width = size
         self.horizontal_aperture = 15.0
+        self.load_observation_space()
         self._waiting, self._shown = [], None
 
     def draw(self):
@@ -195,6 +216,9 @@ class Sensor:
         if self._shown is None or self._shown.shape != shape:
             self._shown = np.zeros(shape, np.uint8)
         self._shown[:] = self._waiting[0]
+
+    def load_observation_space(self):
+        self.space = self.image_height, self.image_width
 
     def get_obs(self):
         return {"rgb": Tensor(self._shown)}, {}
@@ -216,10 +240,25 @@ class Robot:
 
     def __init__(self, scene):
         self._scene = scene
-        links = {"zed_link": 0.0, "left_realsense_link": 0.1, "right_realsense_link": -0.1}
-        self.sensors = {
-            f"robot_r1:{link}:Camera:0": Sensor(scene, shift) for link, shift in links.items()
+        links = {
+            "zed_link": (0.0, 720),
+            "left_realsense_link": (0.1, 480),
+            "right_realsense_link": (-0.1, 480),
         }
+        self.sensors = {
+            f"robot_r1:{link}:Camera:0": Sensor(scene, *each) for link, each in links.items()
+        }
+
+    def load_observation_space(self):
+        assert self.sensors["robot_r1:zed_link:Camera:0"].horizontal_aperture == 40.0
+        for sensor in self.sensors.values():
+            sensor.load_observation_space()
+
+    def check_observation_space(self):
+        """As a reset does once the environment is loaded."""
+        for sensor in self.sensors.values():
+            if sensor.space != (sensor.image_height, sensor.image_width):
+                raise ValueError("Observation space does not match returned observations!")
 
     def stand(self):
         """A command under which nothing moves."""
@@ -249,7 +288,9 @@ class Task:
 
     def __init__(self, config, scene):
         assert config["type"] == "BehaviorTask" and not config["online_object_sampling"]
-        assert config["reward_config"] == {"r_potential": 1.0}
+        assert config["reward_config"] == {"r_potential": 1.0} and not config["include_obs"]
+        assert config["use_presampled_robot_pose"]
+        assert config["activity_definition_id"] == config["activity_instance_id"] == 0
         self.activity_name = config["activity_name"]
         self._limit, self._scene = config["termination_config"]["max_steps"], scene
         self.object_scope = {

@@ -21,7 +21,8 @@ class Environment:
         self._truncated = np.zeros(self.num_envs, bool)
 
     def load_observation_space(self):
-        pass
+        for robots in self.robots:
+            robots[0].load_observation_space()
 
     def reset(self, env_indices=None, get_obs=True):
         rows = range(self.num_envs) if env_indices is None else _rows(env_indices)
@@ -31,6 +32,8 @@ class Environment:
             og.sim.step()
             for _ in range(3):
                 og.sim.render()
+            for row in rows:
+                self.robots[row][0].check_observation_space()
             return [self._look(row) for row in rows], {"obs_info": [{} for _ in rows]}
 
     def get_obs(self, env_indices=None):
