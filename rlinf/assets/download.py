@@ -50,6 +50,7 @@ def download(asset: Asset, use_mirror: bool, say: Say, accept_licence: bool = Fa
         say(f"{asset.name}: already in {asset.folder}")
         return False
     source = asset.source
+    own = isinstance(source, Program)  # it has no mirrors
     if isinstance(source, Program) and source.licence and not accept_licence:
         raise UserError(
             f"{asset.name} come under a licence: {source.licence}",
@@ -66,10 +67,16 @@ def download(asset: Asset, use_mirror: bool, say: Say, accept_licence: bool = Fa
     except OSError as error:
         raise UserError(
             f"{asset.name} could not be fetched into {asset.folder}: {error}",
-            "check network, free space and the right to write there; mirrors: "
-            "rlinf assets download --use-mirror",
+            "check network, free space and the right to write there"
+            + ("" if own else "; mirrors: rlinf assets download --use-mirror"),
         ) from error
     missing = asset.missing()
+    if missing and own:
+        raise UserError(
+            f"{asset.name}: the simulator's own download has ended, and there is no file at "
+            f"{missing[0]}",
+            f"it may have left {asset.folder} as it was: remove that folder and start again",
+        )
     if missing:
         raise UserError(
             f"{asset.name}: {asset.source} has no {missing[0].relative_to(asset.folder)}",

@@ -126,3 +126,8 @@ def test_the_official_functions_fetch_the_data_sets_once_their_licence_is_accept
     capsys.readouterr()
     assert main(download) == 0  # there is nothing left to accept
     assert capsys.readouterr().out.count("already in") == 3
+    (target / "omnigibson.key").unlink()
+    assert main([*download, "--accept-license"]) == 2
+    told = capsys.readouterr().err
+    assert f"there is no file at {target}/omnigibson.key" in told
+    assert f"{target}/behavior-1k-assets as it was: remove that folder" in told
