@@ -1,12 +1,17 @@
-"""Search in Chinese pages: the index holds words, which a segmenter finds in the text."""
+"""Chinese pages: the search finds words in the text; the end of a line in a source is no space."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import rjieba
+from docutils import nodes
 from sphinx.search import languages
 from sphinx.search.zh import SearchChinese
+from sphinx.transforms import SphinxTransform
+
+from line_ends import join_lines
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -22,7 +27,29 @@ class SegmentedChinese(SearchChinese):
         return [*rjieba.cut_for_search(input), *latin]
 
 
+class JoinedLines(SphinxTransform):
+    """Joins the lines of running text; blocks of code keep theirs."""
+
+    default_priority = 500
+
+    def apply(self, **_: object) -> None:
+        """Changes the texts of the document in place."""
+        for element in list(self.document.findall(nodes.TextElement)):
+            if isinstance(element, nodes.FixedTextElement):
+                continue
+            runs = groupby(element.children, lambda child: isinstance(child, nodes.Text))
+            joined: list[nodes.Node] = []
+            for is_text, run in runs:  # MyST makes a line end a text of its own
+                texts = list(run)
+                if is_text:
+                    texts = [nodes.Text(join_lines("".join(text.astext() for text in texts)))]
+                joined += texts
+            element.children = []
+            element.extend(joined)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Registers the segmenter."""
+    """Registers both."""
     languages["zh"] = SegmentedChinese
+    app.add_transform(JoinedLines)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

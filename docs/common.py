@@ -47,11 +47,12 @@ def settings(language: str) -> dict[str, Any]:
         "html_static_path": [str(DOCS / "theme" / "static")],
         "html_css_files": ["site.css"],
         "html_title": "RLinf",
+        "html_sidebars": {"**": ["pages"]},
         "html_theme": "pydata_sphinx_theme",
         "html_theme_options": {
+            "navbar_center": [],  # the pages are listed at the side
             "navbar_end": ["language", "theme-switcher"],
             "navbar_persistent": ["search-button"],
-            "header_links_before_dropdown": 8,
             "show_prev_next": True,
             "secondary_sidebar_items": ["page-toc"],
             "footer_start": ["copyright"],
