@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from rlinf import installer
 from rlinf.config import data_sets, pythons
 from rlinf.config.base import WEIGHTS_FILE
 from rlinf.config.derive import Plan
@@ -83,17 +84,17 @@ def _packages(config: Config, purpose: str) -> Iterator[Problem]:
     """Simulators and services that are not installed; models look for their own."""
     parts: list[EnvConfig] = [getattr(config.env, part) for part in used_parts(config, purpose)]
     wanted = {
-        env.simulator_type: ("env.*.simulator_type", package, "--env")
+        env.simulator_type: ("env.*.simulator_type", spec.package, "--env", spec.extra)
         for env in parts
-        if (package := simulator(env.simulator_type).package) and env.python is None
+        if (spec := simulator(env.simulator_type)).package and env.python is None
     }
     for service in config.runner.logger.logger_backends:
-        wanted[service] = ("runner.logger.logger_backends", service, "--extra")
-    for name, (key, package, option) in wanted.items():
+        wanted[service] = ("runner.logger.logger_backends", service, "--extra", service)
+    for name, (key, package, option, extra) in wanted.items():
         if find_spec(package) is None:
             yield Problem(
                 f"{key} = {name}: the package {package} is not installed in this environment",
-                f"run: bash requirements/install.sh {option} {name}",
+                f"run: {installer.command(f'{option} {name}', extra)}",
             )
 
 

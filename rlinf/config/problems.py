@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from rlinf import installer, registry
 from rlinf.errors import UserError
 
 
@@ -28,15 +29,14 @@ def error_of(problems: Sequence[Problem], where: str) -> UserError:
     return UserError("\n".join(lines), "")
 
 
-def missing_packages(names: Sequence[str], extra: str) -> Iterator[Problem]:
-    """One problem for the packages that are not installed; `extra` is what the installer calls
-    what needs them.
-    """
+def missing_packages(names: Sequence[str], model: str) -> Iterator[Problem]:
+    """One problem for the packages that are not installed and that a model needs."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
+        options = f"embodied --model {model.replace('_', '-')}"
         yield Problem(
-            f"{extra} needs {', '.join(missing)}, not installed in this environment",
-            f"run: bash requirements/install.sh embodied --model {extra.replace('_', '-')}",
+            f"{model} needs {', '.join(missing)}, not installed in this environment",
+            f"run: {installer.command(options, registry.model(model).extra)}",
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rlinf import installer
 from rlinf.errors import UserError
 from rlinf.registry import Hosting, OwnPython, SimulatorSpec
 
@@ -38,7 +39,7 @@ def fix(own: OwnPython) -> str:
     """What to do where the simulator's Python is missing."""
     then = f", then {own.remains}" if own.remains else ""
     return (
-        f"run: bash requirements/install.sh --env {own.name}{then}; or name a Python {own.version} "
+        f"run: {installer.command(f'--env {own.name}')}{then}; or name a Python {own.version} "
         f"that has {own.package} in env.*.python or in {own.variable}"
     )
 

@@ -22,6 +22,7 @@ from ctypes.util import find_library
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rlinf import installer
 from rlinf.registry import choose, imported, renderers
 
 TIMEOUT_S = 300.0
@@ -133,7 +134,7 @@ def explain(stderr: str) -> str:
 
 def failure(message: str, seconds: float) -> RenderReport:
     """A failed report; the remedy is the same for all: the installer knows the system packages."""
-    fix = "bash requirements/install.sh   (checks this again and installs what is missing)"
+    fix = f"{installer.command()}, which checks this again and installs what is missing"
     if any(Path("/dev").glob("nvidia[0-9]*")):
         causes = gpu_causes(os.environ.get("NVIDIA_DRIVER_CAPABILITIES"), find_library)
         fix = "; ".join([*causes, fix])

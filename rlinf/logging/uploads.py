@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rlinf import installer
 from rlinf.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def _require(service: str) -> None:
     if importlib.util.find_spec(service) is None:
         raise UserError(
             f"runner.logger.logger_backends contains {service}: the library is not installed",
-            f"bash requirements/install.sh --extra {service}",
+            f"run: {installer.command(f'--extra {service}', service)}",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from rlinf import installer
 from rlinf.assets.hub import AGAIN, hub_endpoint, no_such_name, not_fetched, snapshot
 from rlinf.config.problems import require_package
 from rlinf.data.disk import FULL, refusals_told
@@ -33,7 +34,7 @@ def download(name: str, folder: Path, source: Source, use_mirror: bool) -> Path:
 
 
 def _from_modelscope(name: str, folder: Path) -> None:
-    require_package("modelscope", "bash requirements/install.sh --extra modelscope")
+    require_package("modelscope", installer.command("--extra modelscope", "modelscope"))
     from modelscope import snapshot_download
     from modelscope_hub.errors import (
         AuthenticationError,

@@ -13,7 +13,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlinf"
 LINE = re.compile(r"`(errors, [^`]* <- [^`]*cli)`")
-BELOW = {"registry", "devices", "signals", "streams", "safe_path", "control_groups", "wording"}
+BELOW = {
+    "control_groups",
+    "devices",
+    "installer",
+    "registry",
+    "safe_path",
+    "signals",
+    "streams",
+    "wording",
+}
 VERSION = {"__init__", "__version__"}
 """Modules beside the folders: they import `errors` at most, and every folder may use them."""
 BESIDE = {"assets": "data", "convert": "envs", "logging": "metrics", "selftest": "runners"}

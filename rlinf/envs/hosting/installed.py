@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from rlinf import installer
 from rlinf.errors import UserError
 
 
@@ -23,6 +24,6 @@ def version_of(package: str, name: str, environment: str) -> str:
     except PackageNotFoundError:
         raise UserError(
             f"the simulator's Python has no {name}",
-            f"run: bash requirements/install.sh --env {environment}; or name a Python that has it "
+            f"run: {installer.command(f'--env {environment}')}; or name a Python that has it "
             "in env.*.python",
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rlinf import installer
 from rlinf.envs.hosting.installed import version_of
 from rlinf.envs.isaaclab import arm
 from rlinf.envs.isaaclab.adapter import BatchedEnv
@@ -32,7 +33,7 @@ def make_isaaclab(
     if major not in ("2", "3"):
         raise UserError(
             f"IsaacLab {installed} in the simulator's Python: 2.3 and 3.0 are supported",
-            "run: bash requirements/install.sh --env isaaclab",
+            f"run: {installer.command('--env isaaclab')}",
         )
     backend: Backend = "isaaclab2" if major == "2" else "isaaclab3"
     _, task = find(id, ISAACLAB)

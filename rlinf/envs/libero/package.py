@@ -18,6 +18,7 @@ from types import ModuleType
 
 import yaml
 
+from rlinf import installer
 from rlinf.assets.base import require
 from rlinf.assets.libero import GROUP, assets
 from rlinf.config.home import private_cache
@@ -95,7 +96,7 @@ def package_folder() -> Path:
             return Path(location) / "libero"
     raise UserError(
         "env.*.simulator_type = libero: the package is not installed",
-        "bash requirements/install.sh embodied --env libero",
+        f"run: {installer.command('embodied --env libero', 'libero')}",
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 
+from rlinf import installer
 from rlinf.envs.libero.config import TRIALS, LiberoParams
 from rlinf.envs.libero.package import package_folder
 from rlinf.errors import UserError
@@ -41,7 +42,7 @@ class SuiteTask:
         except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
             raise UserError(
                 f"{self.states} holds more than numbers, or is damaged; it was not loaded",
-                "install hf-libero again: bash requirements/install.sh embodied --env libero",
+                f"install hf-libero again: {installer.command('embodied --env libero', 'libero')}",
             ) from error
         if len(states) != TRIALS:
             raise UserError(
