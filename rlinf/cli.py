@@ -68,9 +68,9 @@ def _check_working_folder() -> None:
 
 def _settle_process() -> None:
     """Where this process and all it starts find modules, and where they keep caches."""
+    leave_out_working_folder()
     from rlinf.config import home
 
-    leave_out_working_folder()
     for note in home.settle(os.environ):
         print(f"note: {note}", file=sys.stderr)
 

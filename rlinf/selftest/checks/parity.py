@@ -44,7 +44,7 @@ def golden(scope: Scope, model: Literal["openvla", "openvla_oft"], precision: Pr
     folder = _recorded_set(_SETS[model])
     meta = json.loads((folder / "meta.json").read_text())
     policy = _policy_of(folder, meta, model, precision).to(scope.device).eval()
-    arrays = np.load(folder / _SETS[model])
+    arrays = np.load(folder / _SETS[model], allow_pickle=False)
     own = _RECORDED[model]
     logprobs = next(
         name
@@ -91,7 +91,10 @@ def golden_gr00t(scope: Scope, precision: Precision) -> Found:
     policy = policy.to(scope.device).eval()
     policy.prompts = _RecordedPrompts(folder)  # type: ignore[assignment]
     recorded = folder / "golden"
-    chain, seen = (np.load(recorded / f"{n}.npz") for n in ("rl_flow_sde_k1", "observations"))
+    chain, seen = (
+        np.load(recorded / f"{name}.npz", allow_pickle=False)
+        for name in ("rl_flow_sde_k1", "observations")
+    )
     first, rows = chain["denoise_inds"][:, 0], np.arange(len(chain["chains"]))
     states = np.stack([chain["chains"][rows, first + step] for step in (0, 1)], axis=1)
     level = np.full(len(rows), given["noise_level"], np.float32)
@@ -110,7 +113,7 @@ class _RecordedPrompts:
     """Ids and mask as they were recorded, with padding on the right too."""
 
     def __init__(self, folder: Path) -> None:
-        found = np.load(folder / "golden" / "inputs_batch3_rightpad.npz")
+        found = np.load(folder / "golden" / "inputs_batch3_rightpad.npz", allow_pickle=False)
         self._ids = torch.from_numpy(found["eagle_input_ids"])
         self._real = torch.from_numpy(found["eagle_attention_mask"]).bool()
 

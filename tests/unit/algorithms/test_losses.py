@@ -138,6 +138,7 @@ def batch(**changes: Any) -> TrainBatch:
     """Two samples of C = 2 actions with A = 2 dimensions; sample 1 ends with its first action."""
     given: dict[str, Any] = {
         "observations": [],
+        "nodes": [],
         "objects": np.zeros(2, np.int64),
         "rows": np.arange(2),
         "sampled": {"tokens": np.zeros((2, 2, 2))},

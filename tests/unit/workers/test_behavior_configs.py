@@ -72,7 +72,7 @@ def test_two_iterations_of_a_shipped_configuration(name: str, dialect: str, tmp_
     stage = train_stage(config)(config, batch, LocalPolicy(acting), 0, conversion=between)
     for step in range(2):
         trajectories = stage.collect(step, version=step)
-        shown = trajectories[0].observations[0]
+        shown = trajectories[0].observation
         assert shown.images.shape[1:] == (3, 32, 32, 3) and shown.state.shape[1:] == (23,)
         reward_one_episode(trajectories)
         assert learn(trajectories, step, learning, acting) == 4
