@@ -61,15 +61,17 @@ def within_a_gpu(scope: Scope) -> Found:
     size = _SHARED[scope.full]
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    other = context.Process(target=_export, args=(there, size, scope.device))
+    other = context.Process(target=_export, args=(there, size, scope.device), daemon=True)
     other.start()
     there.close()  # so that an end of the other process is noticed
-    opened = device_memory.attach(here.recv())
-    mine = torch.empty(size, dtype=torch.uint8, device=scope.device)
-    seconds = in_turns({"copy": lambda: mine.copy_(opened)}, _ROUNDS, scope.device)["copy"]
-    require(torch.equal(mine, _pattern(size, scope.device)), "other numbers arrived")
-    here.send(None)
-    other.join()
+    try:
+        opened = device_memory.attach(here.recv())
+        mine = torch.empty(size, dtype=torch.uint8, device=scope.device)
+        seconds = in_turns({"copy": lambda: mine.copy_(opened)}, _ROUNDS, scope.device)["copy"]
+        require(torch.equal(mine, _pattern(size, scope.device)), "other numbers arrived")
+    finally:
+        other.kill()  # it waits to be ended
+        other.join()
     speed = size / seconds / 1e9
     return Found(f"process to process: {speed:.3g} GB/s", {"gb_per_second": speed})
 
@@ -77,7 +79,7 @@ def within_a_gpu(scope: Scope) -> Found:
 def _export(pipe: Any, size: int, device: str) -> None:
     given = _pattern(size, device)
     pipe.send(device_memory.export(given))
-    pipe.recv()  # it is read no more
+    pipe.recv()  # until it is ended: its memory must stay while the other process reads it
 
 
 def _pattern(size: int, device: str) -> Tensor:

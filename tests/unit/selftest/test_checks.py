@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def test_weights_that_another_process_shares_are_compared(monkeypatch: pytest.Mo
     monkeypatch.setattr(device_memory, "export", lambda tensor: tensor + 1)
     with pytest.raises(Failed, match="other numbers arrived"):
         weights.within_a_gpu(Scope(0, False, ""))
+    assert not multiprocessing.active_children()  # one that stays would keep the terminal
 
 
 class StandIn(Scope):
