@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rlinf import registry
+from rlinf.algorithms.mixture import task_shares
 from rlinf.config.base import nearest_multiples
 from rlinf.config.derive import Placement, stage_processes
 from rlinf.config.problems import Problem
@@ -39,6 +42,8 @@ def check(config: Config, part: Purpose) -> Iterator[Problem]:
     yield from _conventions(part, env, config)
     if part == "eval":
         yield from _trials(config)
+    elif config.env.train.mixture is not None:
+        yield from _mixture(config)
 
 
 def check_placed(config: Config, part: Purpose, placement: Placement) -> Iterator[Problem]:
@@ -182,4 +187,41 @@ def _trials(config: Config) -> Iterator[Problem]:
             f"has {available} different starts, none is left to train on",
             f"lower env.eval.num_trials, for example to {available // 5}, or remove "
             "env.train.hold_out_evaluation",
+        )
+
+
+def mixture_shares(config: Config) -> np.ndarray:
+    """The share of each training task that `env.train.mixture` asks for: [tasks] float64, sum 1.
+
+    Raises:
+        ValueError: see `task_shares`.
+    """
+    groups, mixture = config.env.train.init_params.task_groups(), config.env.train.mixture
+    if mixture is None or mixture.weights is None:
+        return np.full(len(groups), 1.0 / len(groups))
+    return task_shares(mixture.weights, groups)
+
+
+def _mixture(config: Config) -> Iterator[Problem]:
+    key, mixture = "env.train.mixture", config.env.train.mixture
+    assert mixture is not None
+    if len(config.env.train.init_params.task_groups()) < 2:
+        yield Problem(
+            f"{key}: env.train.init_params has one task, there is nothing to mix",
+            f"remove {key}, or choose several tasks in env.train.init_params",
+        )
+        return
+    try:
+        mixture_shares(config)
+    except ValueError as error:
+        yield Problem(
+            f"{key}.weights = {dict(mixture.weights or {})}: {error}",
+            "name tasks by their index in env.train.init_params, or groups of them such as a suite",
+        )
+    curriculum = mixture.curriculum
+    if curriculum is not None and curriculum.low >= curriculum.high:
+        yield Problem(
+            f"{key}.curriculum.low = {curriculum.low:g} with high = {curriculum.high:g}: no "
+            "success rate lies between them",
+            f"set {key}.curriculum.low below {key}.curriculum.high",
         )

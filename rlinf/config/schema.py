@@ -249,6 +249,36 @@ class EnvConfig(Section):
     """Videos."""
 
 
+def _text_keys(value: Any) -> Any:
+    """Indices of tasks may be written as numbers."""
+    if not isinstance(value, dict):
+        return value
+    return {str(name) if type(name) is int else name: given for name, given in value.items()}
+
+
+class CurriculumConfig(Section):
+    """More episodes of the tasks that the policy solves sometimes."""
+
+    low: Fraction = 0.1
+    """Lowest success rate of such a task, over the training episodes of the last iterations."""
+    high: Fraction = 0.9
+    """Highest success rate of such a task."""
+    focus: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
+    """Such a task is drawn so many times as often as its weight says, compared with the others."""
+    half_life: Positive = 5.0
+    """Iterations after which an episode counts half in the success rate of its task."""
+
+
+class MixtureConfig(Section):
+    """How often each task of the simulator is trained on."""
+
+    weights: Annotated[dict[str, NonNegative], BeforeValidator(_text_keys)] | None = None
+    """Weight of a task by its index, or of a group of tasks, such as a suite, by its name; the
+    tasks of a group share its weight. What is not named is not trained on. None: all alike."""
+    curriculum: CurriculumConfig | None = None
+    """Moves weight to tasks that are solved sometimes; None keeps the weights."""
+
+
 class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """Sub-environments that collect training data."""
 
@@ -268,6 +298,8 @@ class TrainEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     hold_out_evaluation: bool = False
     """Numbered starts that `env.eval` evaluates are not trained on. False draws from all of them,
     as published results on LIBERO do: their evaluation has every start."""
+    mixture: MixtureConfig | None = None
+    """How often each task is trained on, where the simulator has several; None: all alike."""
 
 
 class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rlinf.algorithms.estimators import ESTIMATORS
 from rlinf.config import memory, show_placement
 from rlinf.config.derive import EnvPlan, Plan
+from rlinf.config.env_checks import mixture_shares
 from rlinf.config.load import Loaded
 from rlinf.config.schema import Config, EnvConfig
 from rlinf.data.conventions import explain
@@ -79,6 +81,7 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
             + (f", {batch.groups} groups of {train.group_size}" if train.group_size > 1 else ""),
         ),
         ("simulators", *_simulators(plan, plan.train)),
+        *_mixture(config),
         (
             "chunk steps T",
             f"{batch.chunk_steps}",
@@ -108,6 +111,26 @@ def _arithmetic(config: Config, plan: Plan) -> Table:
         ("", "", f"{_evaluated_actions(config)}; {_evaluated_starts(config)}"),
     ]
     return facts("one iteration", rows)
+
+
+_MOST_SHARES = 12  # a line that lists more is not read
+
+
+def _mixture(config: Config) -> list[tuple[str, str, str]]:
+    """How often which task is drawn; of many tasks, which group of them."""
+    mixture = config.env.train.mixture
+    if mixture is None:
+        return []
+    shares, groups = mixture_shares(config), config.env.train.init_params.task_groups()
+    names = [str(task) for task in range(len(shares))]
+    if np.count_nonzero(shares) > _MOST_SHARES:
+        names = list(groups)
+    sums: dict[str, float] = {}
+    for name, share in zip(names, shares.tolist(), strict=True):
+        sums[name] = sums.get(name, 0.0) + share
+    listed = ", ".join(f"{name}: {share:.1%}" for name, share in sums.items() if share)
+    moved = "; the curriculum moves this" if mixture.curriculum else ""
+    return [("tasks drawn", f"{np.count_nonzero(shares)} of {len(shares)}", f"{listed}{moved}")]
 
 
 def _evaluation(config: Config, plan: Plan) -> Table:

@@ -30,6 +30,7 @@ def training_starts(
     num_tasks: int,
     num_trials: int = 0,
     held_out: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
 ) -> list[Start]:
     """Starts of [K] training episodes.
 
@@ -40,20 +41,33 @@ def training_starts(
         indices: [K] int, global index of the env; of its group (`group_indices`) where the envs of
             a group share their starts.
         episodes: [K] int, episodes that the env began before in this rollout epoch.
-        num_tasks: tasks of the simulator; each is equally likely.
+        num_tasks: tasks of the simulator.
         num_trials: starts that each task has; 0 where any seed is a start of its own.
         held_out: [tasks, n] int64, n of these starts that are not drawn; see `evaluation_trials`.
+        shares: [tasks] float64, how likely each task is, with sum 1; None: all alike.
     """
     key = derive(seed, step, epoch, indices, episodes)
-    tasks = derive(key, 0) % np.uint64(num_tasks)
+    if shares is None:
+        tasks = (derive(key, 0) % np.uint64(num_tasks)).astype(np.int64)
+    else:
+        tasks = _drawn(derive(key, 0), shares)
     trials: np.ndarray = np.full(key.shape, -1)
     if num_trials:
         left = num_trials - (0 if held_out is None else held_out.shape[1])
         trials = (derive(key, 1) % np.uint64(left)).astype(np.int64)
     if num_trials and held_out is not None:
-        trials = _skip(trials, held_out[tasks.astype(np.int64)])
+        trials = _skip(trials, held_out[tasks])
     seeds = seed31(key, 2) & ~1
     return [Start(int(t), int(n), int(s)) for t, n, s in zip(tasks, trials, seeds, strict=True)]
+
+
+def _drawn(keys: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """A task for each key, by inversion of the distribution: [K] int64."""
+    uniform = (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53  # in [0, 1)
+    able = np.flatnonzero(shares)  # rounding must not draw a task without a share
+    bounds = np.cumsum(shares[able])
+    places = np.searchsorted(bounds, uniform * bounds[-1], side="right")
+    return able[np.minimum(places, len(able) - 1)]
 
 
 def _skip(numbers: np.ndarray, left_out: np.ndarray) -> np.ndarray:

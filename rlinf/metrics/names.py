@@ -114,6 +114,15 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("env/return", "undiscounted sum of reward of finished episodes"),
     MetricName("env/reward", "return over length of finished episodes"),
     MetricName("env/num_episodes", "finished episodes", "sum"),
+    MetricName(
+        "env/task_*/success_once", "with env.train.mixture: success_once of one task, by its index"
+    ),
+    MetricName(
+        "env/task_*/num_episodes", "with env.train.mixture: finished episodes of one task", "sum"
+    ),
+    MetricName(
+        "env/task_*/share", "with env.train.mixture: how likely the task was when starts were drawn"
+    ),
     MetricName("env/steps", "simulator steps of all sub-envs", "sum"),
     MetricName("eval/success_once", "share of episodes with success at any step"),
     MetricName("eval/success_once_low", "lower end of its 95 % Wilson interval"),

@@ -78,6 +78,25 @@ def evaluation(
     return EvalResult(overall, by_task, by_group, Metrics(metrics))
 
 
+def task_metrics(episodes: Sequence[EpisodeResult], shares: Sequence[float]) -> Metrics:
+    """Success and number of the finished training episodes of each task, and how likely it was.
+
+    A task without an episode has no success; episodes that a simulator gave up do not count.
+
+    Args:
+        shares: of each task; one with 0 is left out.
+    """
+    metrics: dict[str, Metric] = {}
+    for index, share in enumerate(shares):
+        if not share:
+            continue
+        own = [e.success_once for e in episodes if e.start.task == index and not e.dropped]
+        metrics[f"env/task_{index}/success_once"] = Mean(sum(own), len(own))
+        metrics[f"env/task_{index}/num_episodes"] = Total(len(own))
+        metrics[f"env/task_{index}/share"] = Mean(float(share), 1.0)
+    return Metrics(metrics)
+
+
 def outcome(label: str, episodes: Sequence[EpisodeResult]) -> Outcome:
     """Share of episodes with success at some step; NaN without episodes."""
     count, successes = len(episodes), sum(e.success_once for e in episodes)

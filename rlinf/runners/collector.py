@@ -14,7 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from rlinf.cluster.group import Pending
 from rlinf.config.schema import Config
 from rlinf.data.types import Trajectory
+from rlinf.metrics.results import task_metrics
 from rlinf.metrics.types import Mean, Metrics
+from rlinf.runners.mixture import TaskMixture
 from rlinf.runners.run import Run
 from rlinf.runners.samples import collect_trajectories
 from rlinf.runners.workers import Workers
@@ -23,11 +25,15 @@ from rlinf.runners.workers import Workers
 class Collector:
     """The trajectories of one iteration after the other."""
 
-    def __init__(self, config: Config, run: Run, workers: Workers, total: int) -> None:
+    def __init__(
+        self, config: Config, run: Run, workers: Workers, total: int, mixture: TaskMixture
+    ) -> None:
         """
         Args:
             total: iterations of the run; none is collected beyond.
+            mixture: which tasks the episodes have.
         """
+        self.mixture = mixture
         self.config, self.run, self.workers, self.total = config, run, workers, total
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collect")
         self._ahead: tuple[int, Future[tuple[list[Trajectory], Metrics]]] | None = None
@@ -47,10 +53,16 @@ class Collector:
             with self.run.phase("sync"):
                 self.workers.sync_weights()
             with self.run.phase("rollout"):
-                trajectories, faults = collect_trajectories(self.workers, step, self.config)
+                trajectories, faults = collect_trajectories(
+                    self.workers, step, self.config, self.mixture.shares(step)
+                )
         if self.config.runner.mode == "async":
             staleness = Mean(float(ahead is not None), 1.0)
             faults = Metrics.merge([faults, {"rollout/staleness": staleness}])
+        shares, episodes = self.mixture.shares(step), [e for t in trajectories for e in t.episodes]
+        if shares is not None:
+            faults = Metrics.merge([faults, task_metrics(episodes, shares)])
+        self.mixture.add(step, episodes)
         return trajectories, faults, self.workers.request_episodes()
 
     def begin(self, step: int) -> None:
@@ -61,7 +73,9 @@ class Collector:
             self.workers.sync_weights()
         self._ahead = (
             step,
-            self._thread.submit(collect_trajectories, self.workers, step, self.config),
+            self._thread.submit(
+                collect_trajectories, self.workers, step, self.config, self.mixture.shares(step)
+            ),
         )
 
     def settle(self) -> None:

@@ -28,26 +28,31 @@ from rlinf.metrics.types import Metric, Metrics, Total
 class EnvWorkers(Protocol):
     """The env workers; see `Workers`."""
 
-    def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
+    def collect(
+        self, step: int, epochs: range, shares: np.ndarray | None
+    ) -> tuple[list[Trajectory], Metrics]:
         """The trajectories of the rollout epochs `epochs`, stage by stage, and what went wrong."""
 
 
 def collect_trajectories(
-    workers: EnvWorkers, step: int, config: Config
+    workers: EnvWorkers, step: int, config: Config, shares: np.ndarray | None = None
 ) -> tuple[list[Trajectory], Metrics]:
     """The trajectories of iteration `step`; groups that the filter leaves out are replaced.
 
     Dynamic sampling (Yu et al. 2025, DAPO, eq. 11): all sub-envs roll out once more, from new
     starts, until there are as many groups as planned, at most `algorithm.max_refills` times.
+
+    Args:
+        shares: [tasks], how likely each task is; None: all alike.
     """
     planned, settings = config.algorithm.rollout_epoch, advantage_settings(config)
-    trajectories, faults = workers.collect(step, range(planned))
+    trajectories, faults = workers.collect(step, range(planned), shares)
     trajectories = by_epoch(trajectories, planned)
     for extra in range(planned, planned + config.algorithm.max_refills):
         kept = sum(groups_kept(trajectory, settings) for trajectory in trajectories)
         if kept >= settings.wanted_groups:
             break
-        more, its_faults = workers.collect(step, range(extra, extra + 1))
+        more, its_faults = workers.collect(step, range(extra, extra + 1), shares)
         trajectories, faults = trajectories + more, Metrics.merge([faults, its_faults])
     return trajectories, faults
 

@@ -3,6 +3,7 @@
 actor/             trained weights, optimizer and number of updates, see models/shards.py
 reference/         the policy that training started from, where the loss has a KL term
 episodes.npz       the running episodes of every env, see `pack_states`
+mixture.npz        what a curriculum knows of each task, where there is one
 config.json        the configuration
 """
 
@@ -28,6 +29,7 @@ from rlinf.models.shards import CONFIG_FILE, REFERENCE, has_reference
 from rlinf.runners import checkpoint
 from rlinf.runners.branches import checkpoint_to_continue, leave_branch
 from rlinf.runners.evaluate import read_history
+from rlinf.runners.mixture import TaskMixture
 from rlinf.runners.run import Run
 from rlinf.runners.workers import Workers
 
@@ -41,8 +43,8 @@ class Saver:
     A checkpoint is copied when it is due and written while the run goes on.
     """
 
-    def __init__(self, config: Config, run: Run, workers: Workers) -> None:
-        self.config, self.run, self.workers = config, run, workers
+    def __init__(self, config: Config, run: Run, workers: Workers, mixture: TaskMixture) -> None:
+        self.config, self.run, self.workers, self.mixture = config, run, workers, mixture
         self.step = 0  # iterations completed
         self._saved: int | None = None  # the newest step on the disk
         self._resumed_from: Path | None = None
@@ -128,6 +130,7 @@ class Saver:
         """Brings the workers to a checkpoint."""
         self.workers.load_actor(folder)
         self._deal_out(unpack_states(folder / EPISODES_FILE))
+        self.mixture.load(checkpoint.step_of(folder), folder)
         self.complete(checkpoint.step_of(folder), self.workers.request_episodes())
         self._saved, self._resumed_from = self.step, folder
         self._reference = folder if has_reference(folder) else None
@@ -149,8 +152,9 @@ class Saver:
         if reference is not None and not has_reference(reference):
             reference = None  # of another run, which has removed it meanwhile
         try:
+            self.mixture.save(self.step, building)
             self.workers.begin_to_save_actor(building, with_reference=reference is None)
-        except WorkerFailed as error:
+        except (OSError, WorkerFailed) as error:
             checkpoint.abandon(building)
             self._warn(self.step, error)
             return

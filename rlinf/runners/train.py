@@ -33,6 +33,7 @@ from rlinf.runners.closing import close_run
 from rlinf.runners.collector import Collector
 from rlinf.runners.evaluate import Evaluator
 from rlinf.runners.health import HealthCheck
+from rlinf.runners.mixture import TaskMixture
 from rlinf.runners.recovery import Recovery
 from rlinf.runners.resuming import compare_with_checkpoint
 from rlinf.runners.run import Run, open_run
@@ -64,7 +65,9 @@ class Training:
     @staticmethod
     def of(config: Config, plan: Plan, total: int, run: Run, workers: Workers) -> Training:
         """The parts around the workers of a run."""
-        collector, saver = Collector(config, run, workers, total), Saver(config, run, workers)
+        mixture = TaskMixture(config)
+        collector = Collector(config, run, workers, total, mixture)
+        saver = Saver(config, run, workers, mixture)
         recovery = Recovery(config, plan, run, workers, saver, collector)
         evaluator, health = Evaluator(config, run, workers), HealthCheck(run.console)
         return Training(config, total, run, workers, collector, evaluator, saver, recovery, health)

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlinf.cluster import health
 from rlinf.cluster.group import Pending, WorkerGroup, publish
 from rlinf.cluster.nodes import Cluster
@@ -171,11 +173,17 @@ class Workers:
                 return []
         return sources
 
-    def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
-        """The trajectories of some rollout epochs of an iteration, and what went wrong."""
+    def collect(
+        self, step: int, epochs: range, shares: np.ndarray | None = None
+    ) -> tuple[list[Trajectory], Metrics]:
+        """The trajectories of some rollout epochs of an iteration, and what went wrong.
+
+        Args:
+            shares: [tasks], how likely each task is; None: all alike.
+        """
         if self._episodes is not None:
             self._episodes.settle(self.config.runner.worker_timeout_s)
-        per_worker = self._wait(self.env.call("rollout", step, self.version, epochs))
+        per_worker = self._wait(self.env.call("rollout", step, self.version, epochs, shares))
         trajectories = [
             replace(trajectory, node=placed.node)
             for placed, (collected, _) in zip(self.plan.placement["env"], per_worker, strict=True)

@@ -109,13 +109,18 @@ class EnvWorker:
         self.config = self.config.with_evaluation(env)
 
     def rollout(
-        self, step: int, version: int, epochs: Sequence[int]
+        self, step: int, version: int, epochs: Sequence[int], shares: np.ndarray | None = None
     ) -> tuple[list[Trajectory], Metrics]:
         """Rollout epochs of T chunks in every stage, a trajectory for each.
+
+        Args:
+            shares: [tasks] float64, how likely each task is; None: all alike.
 
         The metrics count what went wrong on the way and was repaired.
         """
         with self._onloaded(self.training):
+            for stage in self.training:
+                stage.draw_by(shares)
             collected = self._together(
                 [partial(stage.collect, step, version, epochs) for stage in self.training]
             )

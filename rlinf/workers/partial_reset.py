@@ -19,6 +19,11 @@ class PartialResetStage(TrainStage):
     def collect(self, step: int, version: int, epochs: Sequence[int] = (0,)) -> list[Trajectory]:
         return [self._collect_epoch(step, epoch, version) for epoch in epochs]
 
+    def draw_by(self, shares: np.ndarray | None) -> None:
+        super().draw_by(shares)
+        if shares is not None:
+            self._draw_upcoming(self._all_rows())
+
     def restore(self, states: list[EnvState], begun: np.ndarray) -> None:
         super().restore(states, begun)
         self._draw_upcoming(self._all_rows())

@@ -196,6 +196,7 @@ class TrainStage(Stage, ABC):
         self.chunks = self.env.max_steps_per_rollout_epoch // config.actor.model.num_action_chunks
         self.critic = config.algorithm.critic
         self.held_out = held_out_trials(config, batch)
+        self.shares: np.ndarray | None = None  # [tasks], how likely each is; None: all alike
         self.begun = np.zeros(batch.num_envs, np.int64)  # episodes of each env, over iterations
         # What an env begins when its episode ends inside a chunk; None where it then has none.
         self.upcoming: list[Start | None] = [None] * batch.num_envs
@@ -203,6 +204,10 @@ class TrainStage(Stage, ABC):
     @abstractmethod
     def collect(self, step: int, version: int, epochs: Sequence[int] = (0,)) -> list[Trajectory]:
         """Rollout epochs of an iteration, one trajectory each."""
+
+    def draw_by(self, shares: np.ndarray | None) -> None:
+        """Episodes that begin from now on have their tasks by `shares`: [tasks], or None."""
+        self.shares = shares
 
     def state(self) -> tuple[list[EnvState], np.ndarray]:
         """What a checkpoint holds: the running episodes, and how many each env has begun."""
@@ -277,7 +282,15 @@ class TrainStage(Stage, ABC):
         indices = group_indices(self.envs[rows], self.env.group_size)
         tasks, trials = len(self.batch.tasks), self.batch.num_trials
         return training_starts(
-            self.env.seed, step, epoch, indices, self.begun[rows], tasks, trials, self.held_out
+            self.env.seed,
+            step,
+            epoch,
+            indices,
+            self.begun[rows],
+            tasks,
+            trials,
+            self.held_out,
+            self.shares,
         )
 
 

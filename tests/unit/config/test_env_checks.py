@@ -154,6 +154,22 @@ def openvla(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             ["runner.val_check_interval=5", "env.train.hold_out_evaluation=true"],
             ["each task has 50 different starts, none is left to train on", "for example to 10"],
         ),
+        (
+            ["env.train.mixture.weights={libero_goal: 1}"],
+            ["mixture.weights = {'libero_goal': 1.0}: libero_goal is no group", "are libero_10"],
+        ),
+        (
+            ["env.train.mixture.weights={10: 1}"],
+            ["there is no task 10: tasks have the numbers 0 to 9", "by their index"],
+        ),
+        (
+            ["env.train.mixture.curriculum={low: 0.5, high: 0.5}"],
+            ["mixture.curriculum.low = 0.5 with high = 0.5", "below env.train.mixture"],
+        ),
+        (
+            ["env.train.mixture={}", "env.train.init_params.task_ids=[3]"],
+            ["env.train.mixture: env.train.init_params has one task", "remove env.train.mixture"],
+        ),
     ],
 )
 def test_what_libero_does_not_have_is_reported(

@@ -95,3 +95,23 @@ def test_shares_of_all_workers_together_are_the_whole() -> None:
     parts = [share(items, rank, 3) for rank in range(3)]
     assert sorted(item for part in parts for item in part) == items
     assert [len(part) for part in parts] == [3, 2, 2]
+
+
+def test_tasks_are_drawn_by_their_shares_and_one_without_a_share_never() -> None:
+    episodes = np.arange(20_000)
+    shares = np.array([0.0, 0.5, 0.3, 0.2, 0.0])
+    starts = training_starts(3, 0, 0, np.zeros_like(episodes), episodes, 5, 50, shares=shares)
+    drawn = np.bincount([start.task for start in starts], minlength=5)
+    # Three standard deviations of a share of 0.5 among 20 000.
+    np.testing.assert_allclose(drawn / len(episodes), shares, atol=3 * 0.5 / 20_000**0.5)
+    assert drawn[0] == drawn[4] == 0
+
+
+def test_a_mixture_of_one_task_has_the_starts_of_a_run_on_that_task_alone() -> None:
+    envs, episodes = np.arange(6), np.full(6, 4)
+    mixed = training_starts(
+        3, 7, 1, envs, episodes, num_tasks=3, num_trials=50, shares=np.array([0.0, 0.0, 1.0])
+    )
+    alone = training_starts(3, 7, 1, envs, episodes, num_tasks=1, num_trials=50)
+    assert [start.task for start in mixed] == [2] * 6
+    assert [(s.trial, s.seed) for s in mixed] == [(s.trial, s.seed) for s in alone]

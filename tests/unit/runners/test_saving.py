@@ -15,6 +15,7 @@ from rlinf.data.types import Start
 from rlinf.envs.episode import EnvState
 from rlinf.errors import UserError, WorkerFailed
 from rlinf.runners import checkpoint
+from rlinf.runners.mixture import TaskMixture
 from rlinf.runners.saving import Saver, pack_states, regroup, unpack_states
 
 RNG = np.random.default_rng(0)
@@ -131,7 +132,7 @@ class Workers:
 def saver_of(workers: Any, folder: Path) -> Saver:
     config = load("toy_ppo_mlp", [f"runner.logger.log_path={folder}"]).config
     run: Any = SimpleNamespace(checkpoints=folder / "checkpoints", folder=folder)
-    saver = Saver(config, run, workers)
+    saver = Saver(config, run, workers, TaskMixture(config))
     updating = workers.updating
     saver.complete(7, workers.request_episodes())
     workers.updating = updating  # the next update has begun, or not

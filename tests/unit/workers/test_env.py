@@ -42,7 +42,7 @@ def test_samples_are_the_same_in_the_same_order_for_any_number_of_stages(
         worker = EnvWorker(loaded.config, 0, 1, loaded.plan, policy, str(tmp_path))
         worker.start()
         collector = SimpleNamespace(
-            collect=lambda step, epochs, of=worker: of.rollout(0, 0, epochs)
+            collect=lambda step, epochs, shares, of=worker: of.rollout(0, 0, epochs, shares)
         )
         batches.append(
             make_samples(collect_trajectories(collector, 0, loaded.config)[0], loaded.config)[0]

@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlinf.config.load import load
@@ -30,10 +31,13 @@ SMALL = (
 )
 
 
-@pytest.mark.skipif(
+needs_libero = pytest.mark.skipif(
     find_spec("robosuite") is None or "LIBERO_ASSETS" not in os.environ,
     reason="needs LIBERO and its assets",
 )
+
+
+@needs_libero
 def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp_path: Path):
     folder = f"runner.logger.log_path={tmp_path}"
     config = load("libero_spatial_ppo_tiny", [*SMALL, folder]).config
@@ -53,3 +57,28 @@ def test_two_iterations_of_the_tiny_configuration_train_the_policy_that_acts(tmp
         assert learn(trajectories, step, actor, worker) == 4
     assert (shown[0] != shown[1]).any()
     batch.close()
+
+
+@needs_libero
+def test_a_mixture_of_one_task_collects_what_a_run_on_that_task_alone_does(tmp_path: Path):
+    folder = f"runner.logger.log_path={tmp_path}"
+    collected = []
+    for tasks, shares in (("[1,2]", np.array([0.0, 1.0])), ("[2]", None)):
+        given = [*SMALL, folder, f"env.train.init_params.task_ids={tasks}"]
+        config = load("libero_spatial_ppo_tiny", given).config
+        policy = LocalPolicy(RolloutWorker(config, rank=0, threads=1, log_dir=str(tmp_path)))
+        batch = make_batch(
+            config.env.train, 2, 0, config.algorithm.bootstrap, 0, tmp_path / "env.log"
+        )
+        stage = train_stage(config)(config, batch, policy, 0)
+        stage.draw_by(shares)
+        collected.append(stage.collect(0, version=0)[0])
+        batch.close()
+    mixed, alone = collected
+    assert np.array_equal(mixed.observation.images, alone.observation.images)
+    assert mixed.observation.instructions == alone.observation.instructions
+    for name in ("rewards", "logprobs", "valid", "truncated"):
+        assert np.array_equal(getattr(mixed, name), getattr(alone, name)), name
+    assert [e.start.task for e in mixed.episodes] == [1] * len(alone.episodes) != []
+    ours, theirs = ([(e.start.trial, e.start.seed) for e in t.episodes] for t in collected)
+    assert ours == theirs

@@ -27,7 +27,9 @@ class OneWorker:
         self.stage, self.returns = stage, returns
         self.asked: list[range] = []
 
-    def collect(self, step: int, epochs: range) -> tuple[list[Trajectory], Metrics]:
+    def collect(
+        self, step: int, epochs: range, shares: np.ndarray | None
+    ) -> tuple[list[Trajectory], Metrics]:
         self.asked.append(epochs)
         trajectories = self.stage.collect(step, 0, epochs)
         for trajectory, returns in zip(trajectories, self.returns[epochs.start :], strict=False):
