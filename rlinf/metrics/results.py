@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -78,7 +78,7 @@ def evaluation(
     return EvalResult(overall, by_task, by_group, Metrics(metrics))
 
 
-def task_metrics(episodes: Sequence[EpisodeResult], shares: Sequence[float]) -> Metrics:
+def task_metrics(episodes: Sequence[EpisodeResult], shares: Iterable[float]) -> Metrics:
     """Success and number of the finished training episodes of each task, and how likely it was.
 
     A task without an episode has no success; episodes that a simulator gave up do not count.
