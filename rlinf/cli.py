@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         run=_doctor
     )
     _add_selftest(commands)
+    _add_tune(commands)
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_download(commands)
@@ -158,6 +159,31 @@ def _selftest(arguments: argparse.Namespace) -> int:
     _prepare_imports()
     folder = Path(arguments.output).expanduser() if arguments.output else None
     return selftest(arguments.full, arguments.only, folder, lambda line: print(line, flush=True))
+
+
+def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "measure a configuration for a minute or two and write faster settings for it"
+    command = commands.add_parser("tune", help=description, description=description)
+    command.set_defaults(run=_tune)
+    command.add_argument(
+        "config", metavar="CONFIG", help="a name in examples/embodiment/config, or a YAML file"
+    )
+    command.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="values that differ from the file"
+    )
+    command.add_argument(
+        "--output", metavar="FILE.yaml", help="file to write; the default is CONFIG-tuned.yaml"
+    )
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    _prepare_imports()
+    from rlinf.tuning.tune import tune
+
+    output = Path(arguments.output).expanduser() if arguments.output else None
+    return tune(arguments.config, arguments.overrides, output)
 
 
 def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

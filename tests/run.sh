@@ -34,7 +34,7 @@ if [[ -n "$fast" ]]; then
         imitation/{test_experts,test_full_disk}.py logging/test_uploads.py selftest/test_checks.py
         runners/{test_benchmark,test_doctor,test_sft,test_warmup}.py
         workers/{test_imitation,test_imitation_openvla,test_libero,test_gr00t_configs}.py
-        workers/{test_openvla_configs,test_policy_parallel,test_on_a_gpu}.py
+        tuning/test_tune.py workers/{test_openvla_configs,test_policy_parallel,test_on_a_gpu}.py
     )
     exec "$bin/python" -m pytest -q --numprocesses=2 --dist=loadfile -m "not slow" tests/unit \
         "${left_out[@]/#/--ignore=tests/unit/}" "$@"

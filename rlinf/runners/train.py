@@ -19,8 +19,8 @@ From an iteration to a step of the simulator, each calling the next::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rlinf.cluster import cluster
@@ -152,17 +152,25 @@ def train(config: Config, plan: Plan) -> int:
     return 0
 
 
-def _train(config: Config, plan: Plan, run: Run) -> None:
-    compare_with_checkpoint(config, run)
+@contextmanager
+def started(config: Config, plan: Plan, run: Run) -> Iterator[Workers]:
+    """Ray and the workers of a training, until they are no longer needed."""
     with ExitStack() as stack:
-        with run.stop:
-            config = settle_training(initial_weights(config, plan, run), plan, run)
         with run.console.phase("start", once=True):
             machines = stack.enter_context(cluster.start(config, plan.nodes))
             stack.enter_context(run.stop)  # after Ray, which has a SIGTERM handler of its own
             workers = Workers(config, plan, machines, run)
             stack.callback(workers.close)
             workers.start()
+        yield workers
+
+
+def _train(config: Config, plan: Plan, run: Run) -> None:
+    compare_with_checkpoint(config, run)
+    with ExitStack() as stack:
+        with run.stop:
+            config = settle_training(initial_weights(config, plan, run), plan, run)
+        workers = stack.enter_context(started(config, plan, run))
         training = Training.of(config, plan, plan.iterations, run, workers)
         stack.callback(training.collector.close)
         saver = training.saver

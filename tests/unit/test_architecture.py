@@ -25,7 +25,13 @@ BELOW = {
 }
 VERSION = {"__init__", "__version__"}
 """Modules beside the folders: they import `errors` at most, and every folder may use them."""
-BESIDE = {"assets": "data", "convert": "envs", "logging": "metrics", "selftest": "runners"}
+BESIDE = {
+    "assets": "data",
+    "convert": "envs",
+    "logging": "metrics",
+    "selftest": "runners",
+    "tuning": "runners",
+}
 """Folders beside the line -> the one whose place they have."""
 
 
