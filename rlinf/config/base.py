@@ -114,6 +114,8 @@ class ModelConfig(Section):
     """Whether it can learn from demonstrations."""
     recomputes: ClassVar[bool] = True
     """Whether `gradient_checkpointing` can be switched on."""
+    saves_adapters: ClassVar[bool] = False
+    """Whether adapters can be saved by themselves, as a folder of PEFT."""
     compiles: ClassVar[bool] = False
     """Whether `rollout.compile` applies to it."""
     views_key: ClassVar[str] = ""
@@ -163,7 +165,7 @@ class ModelConfig(Section):
 
     @property
     def trains_adapters(self) -> bool:
-        """Whether only low-rank adapters (and the critic) are trained."""
+        """Whether low-rank adapters are trained in place of weights."""
         return False
 
     @property
@@ -201,6 +203,12 @@ class ModelConfig(Section):
     def identity(self) -> dict[str, object]:
         """What decides beside the weights how the policy acts, wherever its folders lie."""
         return self.model_dump(mode="json", exclude={"model_path", "lora_path"})
+
+    def imitated(self) -> dict[str, object]:
+        """What decides the weights that imitation gives: settings that only reinforcement learning
+        reads are left out.
+        """
+        return self.model_dump(mode="json")
 
     def notes(self) -> list[str]:
         """What was found out about the model's files, for the plan; asked once they are sound."""

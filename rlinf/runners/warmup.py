@@ -93,7 +93,7 @@ def _policy_key(config: Config, settings: ImitationConfig, threads: int) -> dict
     return {
         **data_key(config),
         "sets": [DataSet(folder).fingerprint() for folder in settings.data],
-        "model": config.actor.model.model_dump(mode="json"),
+        "model": config.actor.model.imitated(),
         "seed": config.actor.seed,
         "threads": threads,  # sums are added up in another order
         "fit": settings.model_dump(mode="json", exclude=_OF_NO_EFFECT),

@@ -14,11 +14,13 @@ class FlowConfig(ModelConfig):
 
     draws_tokens: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
-    same_weights: ClassVar[tuple[str, ...]] = (
-        *ModelConfig.same_weights,
+    chain: ClassVar[tuple[str, ...]] = (
         *("denoising_steps", "noise_level", "noise_level_end", "noise_anneal_updates"),
         *("joint_logprob", "ignore_last", "noise_range"),
     )
+    """Fields that say how a chunk is drawn, and of which imitation reads none: it learns the
+    velocity at times of its own."""
+    same_weights: ClassVar[tuple[str, ...]] = (*ModelConfig.same_weights, *chain)
 
     denoising_steps: Count = 4
     """N, steps from noise to actions."""
@@ -52,6 +54,12 @@ class FlowConfig(ModelConfig):
         if self.drawn_steps < 1:
             raise ValueError("denoising_steps = 1 leaves no step to draw; set ignore_last: false")
         return self
+
+    def imitated(self) -> dict[str, object]:
+        given = super().imitated()
+        for name in (*self.chain, "noise_method"):
+            del given[name]
+        return given | {"learns_noise": self.noise_method == "reinflow"}  # more weights
 
     @property
     def noise_levels(self) -> tuple[float, float]:

@@ -21,15 +21,20 @@ from tests.unit.imitation.recorded import episode
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
-    """The quickstart, warmed up on two recorded episodes instead of its expert's."""
+def demonstrations(tmp_path: Path) -> Path:
+    """Two recorded episodes, instead of the expert's."""
     writer = Writer(tmp_path / "set", 20, "png")
     for index in range(2):
         writer.add(episode(index, 5))
+    return writer.close()
+
+
+def small(name: str, data: Path, tmp_path: Path, *more: str) -> Loaded:
+    """A configuration with a tiny policy that is warmed up in three steps."""
     return load(
-        "quickstart",
+        name,
         [
-            f"imitation.data=[{writer.close()}]",
+            f"imitation.data=[{data}]",
             f"imitation.cache_dir={tmp_path}/cache",
             f"runner.logger.log_path={tmp_path}/run",
             "imitation.steps=3",
@@ -37,8 +42,15 @@ def loaded(tmp_path: Path) -> Loaded:
             "actor.model.width=16",
             "actor.model.num_heads=2",
             "cluster.cpu_slots=1",
+            *more,
         ],
     )
+
+
+@pytest.fixture
+def loaded(demonstrations: Path, tmp_path: Path) -> Loaded:
+    """The quickstart."""
+    return small("quickstart", demonstrations, tmp_path)
 
 
 def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path: Path):
@@ -54,6 +66,38 @@ def test_a_warmed_up_policy_is_made_once_and_used_again(loaded: Loaded, tmp_path
         assert all(torch.equal(value, kept[name]) for name, value in weights.items())
         more = replace(loaded.plan, cores={**loaded.plan.cores, "actor": 2})
         assert initial_weights(loaded.config, more, run) != first  # its last bits may differ
+
+
+@pytest.mark.parametrize("setting", ["joint_logprob=false", "noise_method=flow_cps"])
+def test_settings_of_the_chain_neither_change_what_imitation_gives_nor_ask_for_it_again(
+    setting: str, demonstrations: Path, tmp_path: Path
+):
+    name = "maniskill_ppo_flow_tiny"
+    plain = small(name, demonstrations, tmp_path)
+    chain = (f"actor.model.{setting}", "actor.model.denoising_steps=6")
+    other = small(name, demonstrations, tmp_path, *chain)
+    apart = small(name, demonstrations, tmp_path, *chain, f"imitation.cache_dir={tmp_path}/apart")
+    with open_run(plain.config) as run:
+        paths = [
+            Path(str(initial_weights(one.config, one.plan, run).actor.model.model_path))
+            for one in (plain, other, apart)
+        ]
+    assert paths[0] == paths[1] != paths[2]
+    made, again = (load_file(path / "policy.safetensors") for path in paths[1:])
+    assert all(torch.equal(tensor, again[name]) for name, tensor in made.items())
+
+
+def test_a_policy_that_learns_its_noise_has_more_weights_and_a_warm_up_of_its_own(
+    demonstrations: Path, tmp_path: Path
+):
+    name = "maniskill_ppo_flow_tiny"
+    two = [
+        small(name, demonstrations, tmp_path, f"actor.model.noise_method={method}")
+        for method in ("flow_sde", "reinflow")
+    ]
+    with open_run(two[0].config) as run:
+        paths = {initial_weights(one.config, one.plan, run).actor.model.model_path for one in two}
+    assert len(paths) == 2
 
 
 def test_a_damaged_one_is_made_again_and_is_the_same(loaded: Loaded, tmp_path: Path):
