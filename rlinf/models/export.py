@@ -21,6 +21,11 @@ def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
             f"--adapter: the run of {folder} trained all weights, there is no adapter",
             "Leave --adapter out.",
         )
+    if adapter and not model.saves_adapters:
+        raise UserError(
+            f"--adapter: the adapters of {model.model_type} are written folded into its weights",
+            "Leave --adapter out.",
+        )
     policy = build_policy(model, config.actor.seed, folder)
     again = (
         "make room, or name a folder on another disk; the checkpoint is whole, and this writes its "

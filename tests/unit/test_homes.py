@@ -56,6 +56,7 @@ HOMES = {
     "logging/display.py": "unit/logging/test_console.py",
     "logging/upload_process.py": "unit/logging/test_uploads.py",
     "logging/files.py": "unit/logging/test_writers.py",
+    "models/adapters.py": "unit/models/openvla/test_lora.py",
     "models/base.py": "unit/models/test_policies.py",
     "models/flow/dit.py": "unit/models/gr00t/test_golden_forward.py",
     "models/gr00t": "unit/models/gr00t/test_golden_forward.py",

@@ -24,6 +24,8 @@ from rlinf.models.weight_files import weight_files
 PACKAGES = ("transformers", "tokenizers", "yaml")
 PARAMETERS, HEAD_PARAMETERS = 2_413_500_000, 1_068_800_000
 """Of the published model, for estimates while there is no folder."""
+ADAPTED_WIDTHS = {"language": 466_944, "head": 598_016}
+"""Inputs and outputs of all adapted layers of the published model."""
 KEPT_INSTRUCTION = 64
 """Tokens of an instruction, and of what stands around it, that kept features have room for."""
 _TEMPLATE = 64
@@ -68,11 +70,44 @@ class Gr00tConfig(FlowConfig):
     """Keep the backbone's features from rollout to update, which then does not compute them again:
     faster, and 2.3 MB more for each sample of the published model."""
 
+    is_lora: bool = False
+    """Train low-rank adapters; what they adapt is left as it is."""
+    lora_parts: Literal["head", "language", "both"] = "head"
+    """What gets adapters: the action head, in place of its own weights; the language model, beside
+    the whole head; or both."""
+    lora_rank: Count = 32
+    """Rank of the adapters; alpha is the same, so their scale is 1."""
+
     @model_validator(mode="after")
     def _features(self) -> Self:
+        if self.keep_features and "language" in self.adapted_parts:
+            raise ValueError(
+                "keep_features needs a frozen backbone; lora_parts trains its language model"
+            )
         if self.keep_features and self.padding == "flash":
             raise ValueError("keep_features needs padding: masked, as kept features are padded")
         return self
+
+    @property
+    def adapted_parts(self) -> tuple[str, ...]:
+        """Parts of the model with adapters."""
+        if not self.is_lora:
+            return ()
+        return ("language", "head") if self.lora_parts == "both" else (self.lora_parts,)
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the head's own weights are trained."""
+        return "head" not in self.adapted_parts
+
+    @property
+    def trains_adapters(self) -> bool:
+        return self.is_lora
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        if not self.is_lora:
+            yield "lora_parts", "is_lora = false"
+            yield "lora_rank", "is_lora = false"
 
     def folder(self) -> Gr00tFolder:
         """What the files say."""
@@ -118,7 +153,8 @@ class Gr00tConfig(FlowConfig):
         ]
 
     def problems(self) -> Iterator[Problem]:
-        yield from missing_packages(PACKAGES, self.model_type)
+        needed = (*PACKAGES, "peft") if self.is_lora else PACKAGES
+        yield from missing_packages(needed, self.model_type)
         if not exists(self.model_path):
             return  # reported with what is missing on this machine
         try:
@@ -222,10 +258,19 @@ class Gr00tConfig(FlowConfig):
         return views * (folder.patches + 16) + _TEMPLATE + KEPT_INSTRUCTION
 
     def num_parameters(self) -> int:
-        return self._own(PARAMETERS, "") + self._extra()
+        return self._own(PARAMETERS, "") + self._adapter() + self._extra()
 
     def num_trainable(self) -> int:
-        return self._own(HEAD_PARAMETERS, "action_head.") + self._extra()
+        head = self._own(HEAD_PARAMETERS, "action_head.") if self.trains_head else 0
+        return head + self._adapter() + self._extra()
+
+    def _adapter(self) -> int:
+        if not self.is_lora:
+            return 0
+        try:
+            return self.folder().num_adapter(self.adapted_parts, self.lora_rank)
+        except UserError:  # reported by `problems`
+            return self.lora_rank * sum(ADAPTED_WIDTHS[part] for part in self.adapted_parts)
 
     def _own(self, published: int, prefix: str) -> int:
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,13 @@ METADATA = Path("experiment_cfg") / "metadata.json"
 PROCESSOR = "processor"
 """Sub-folder in which our own saves keep the processor."""
 PROCESSOR_REPOSITORY = "lerobot/eagle2hg-processor-groot-n1p5"
+ADAPTED = {
+    "language": r"backbone\.eagle_model\.language_model\.model\.layers\..+_proj",
+    "head": r"action_head\.(vl_self_attention|model)\.transformer_blocks\.\d+\."
+    r"(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2))",
+}
+"""Part of the model -> names of its layers that get adapters: those of attention and perceptrons.
+The head's encoders and decoder, which each embodiment has of its own, get none."""
 _AGAIN = "copy or download the model folder again"
 
 
@@ -153,6 +161,15 @@ class Gr00tFolder:
         """Weights whose names begin so."""
         return sum(
             _product(shape) for name, shape in self.shapes.items() if name.startswith(prefix)
+        )
+
+    def num_adapter(self, parts: Sequence[str], rank: int) -> int:
+        """Weights of LoRA of this rank on parts of the model, see `ADAPTED`."""
+        targets = re.compile("|".join(ADAPTED[part] for part in parts))
+        return sum(
+            rank * sum(shape)
+            for name, shape in self.shapes.items()
+            if name.endswith(".weight") and targets.fullmatch(name.removesuffix(".weight"))
         )
 
     def statistics(self, tag: str) -> Mapping[str, Any]:

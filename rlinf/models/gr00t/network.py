@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from rlinf.errors import UserError
+from rlinf.models import adapters
 from rlinf.models.files import read_tensors, write_shards
 from rlinf.models.gr00t.backbone import Backbone, Padding
-from rlinf.models.gr00t.folder import METADATA, PROCESSOR, Gr00tFolder
+from rlinf.models.gr00t.folder import ADAPTED, METADATA, PROCESSOR, Gr00tFolder
 from rlinf.models.gr00t.head import ActionHead, Looked, Slots
 from rlinf.models.gr00t.heads import PREFIXES
 from rlinf.models.weight_files import weight_files
@@ -51,16 +52,43 @@ class Gr00t(nn.Module):
         mask = None if hidden else real.to(features.device)
         return self.action_head.look(features, mask, state, slots)
 
+    def stored(self) -> dict[str, Tensor]:
+        """The weights of the plain model by their names: without adapters."""
+        return {
+            adapters.unadapted(name): tensor
+            for name, tensor in self.state_dict().items()
+            if ".lora_" not in name
+        }
+
+    @torch.no_grad()
     def assign(self, state: Mapping[str, Tensor]) -> None:
-        """Makes the tensors the parameters, or copies them where there are parameters."""
+        """Makes the tensors the parameters, or copies them where there are parameters.
+
+        Args:
+            state: of the plain model. Adapters change nothing afterwards.
+        """
         if not next(self.parameters()).is_meta:
-            self.load_state_dict(state)
+            for name, tensor in self.stored().items():
+                tensor.copy_(state[name])
+            adapters.forget(self)
             return
         trained = {name: p.requires_grad for name, p in self.named_parameters()}
         self.load_state_dict(state, assign=True)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(trained[name])
         self.backbone.restore_buffers()
+
+    def adapt(self, parts: Sequence[str], rank: int) -> None:
+        """Puts adapters on parts of the model, see `ADAPTED`, which are frozen then.
+
+        A head without adapters is trained as it is.
+        """
+        if parts:
+            adapters.inject(self, "|".join(ADAPTED[part] for part in parts), rank)
+        self.action_head.requires_grad_("head" not in parts)
+        for name, parameter in self.named_parameters():
+            if ".lora_" in name:
+                parameter.requires_grad_(True)
 
 
 def read(

@@ -14,6 +14,7 @@ from torch.nn import functional
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import Observation, Sampled
 from rlinf.errors import UserError
+from rlinf.models import adapters
 from rlinf.models.flow.policy import BUCKETS, FlowPolicy, LearnedNoise, Times
 from rlinf.models.gr00t import network
 from rlinf.models.gr00t.config import Gr00tConfig
@@ -23,7 +24,8 @@ from rlinf.models.gr00t.inputs import Gr00tPrompts, Scale, pixels
 from rlinf.models.gr00t.network import Gr00t
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_FEATURES, _REAL = "features", "feature_mask"
+FEATURES, REAL = "features", "feature_mask"
+"""Of `sampled`, with `keep_features`: [B, L, D] of the backbone, and which are real."""
 _PARITY = {"fp32": 1e-3, "bf16": 0.1}
 """A log-prob is a squared distance in deviations as small as 0.14: rounding of the mean grows."""
 
@@ -36,6 +38,7 @@ class _Prepared(NamedTuple):
 
 class Gr00tPolicy(FlowPolicy):
     """The backbone is frozen; the action head is trained, with critic and noise if there are any.
+    With LoRA adapters are, of the head in place of its weights or of the language model.
 
     It is built without weights (on PyTorch's meta device) and gets them from `load`.
     """
@@ -60,8 +63,7 @@ class Gr00tPolicy(FlowPolicy):
         with torch.device("meta"):
             self.network = Gr00t(self.folder)
         self.network.to(self.dtype)
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name.startswith("action_head."))
+        self.network.backbone.requires_grad_(False)
         reads = sizes.hidden if self.critic_reads_chain else sizes.features + sizes.width
         self.value_head = (
             Gr00tValueHead(config.critic, reads, config.num_values)
@@ -75,11 +77,12 @@ class Gr00tPolicy(FlowPolicy):
     # --- one chain -------------------------------------------------------------------------------
 
     def prepare(self, observation: Observation, sampled: Sampled | None) -> _Prepared:
-        if sampled is not None and _FEATURES in sampled:
+        if sampled is not None and FEATURES in sampled:
             features, real = self._unpack(sampled)
         else:
             ids, real = self.prompts.batch(observation.instructions)
-            with torch.no_grad():
+            learns = "language" in self.config.adapted_parts and torch.is_grad_enabled()
+            with torch.set_grad_enabled(learns):
                 features = self.network.features(
                     ids.to(self.device), real, self._pixels(observation), self.config.padding
                 )
@@ -166,12 +169,12 @@ class Gr00tPolicy(FlowPolicy):
         whole = functional.pad(features, (0, 0, space - length, 0)).cpu()
         mask = functional.pad(real, (space - length, 0))
         numbers = whole.view(torch.int16) if self.dtype == torch.bfloat16 else whole
-        return {_FEATURES: numbers.numpy(), _REAL: mask.numpy()}
+        return {FEATURES: numbers.numpy(), REAL: mask.numpy()}
 
     def _unpack(self, sampled: Sampled) -> tuple[Tensor, Tensor]:
-        real = torch.from_numpy(np.ascontiguousarray(sampled[_REAL]))
+        real = torch.from_numpy(np.ascontiguousarray(sampled[REAL]))
         first = int(real.any(dim=0).int().argmax())
-        whole = torch.from_numpy(np.ascontiguousarray(sampled[_FEATURES][:, first:]))
+        whole = torch.from_numpy(np.ascontiguousarray(sampled[FEATURES][:, first:]))
         features = whole.view(torch.bfloat16) if self.dtype == torch.bfloat16 else whole
         return features.to(self.device), real[:, first:]
 
@@ -186,14 +189,22 @@ class Gr00tPolicy(FlowPolicy):
                 update={"model_path": str(folder), "processor_path": None}
             ).folder()
         )
-        expected = self.network.state_dict()
-        state, heads = network.read(source, expected, self.dtype)
+        state, heads = network.read(source, self.network.stored(), self.dtype)
         self.network.assign(state)
+        self.begin_training_form()
         read_heads(self.value_head, self.noise_head, heads, folder)
+
+    def begin_training_form(self) -> None:
+        """Adds adapters once there are weights."""
+        if self.config.is_lora and not adapters.attached(self.network):
+            self.network.adapt(self.config.adapted_parts, self.config.lora_rank)
 
     def save(
         self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
     ) -> None:
+        """A model folder. Adapters are folded into the weights in any case: whoever reads the
+        published layout knows of none.
+        """
         whole = self.state_dict() if state is None else state
         folder.mkdir(parents=True, exist_ok=True)
         tag = self.embodiment.tag
@@ -204,7 +215,8 @@ class Gr00tPolicy(FlowPolicy):
         }
         tags = {**self.folder.metadata, tag: {**before, "statistics": own}}
         weights = {n[8:]: t for n, t in whole.items() if n.startswith("network.")}
-        network.write(weights, folder, self.folder, tags)
+        plain = adapters.merge(self.network, weights)
+        network.write(plain, folder, self.folder, tags)
         write_heads({n: t for n, t in whole.items() if "_head." in n[:11]}, folder)
 
     def value_parameters(self) -> list[nn.Parameter]:

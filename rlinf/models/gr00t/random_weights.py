@@ -53,6 +53,19 @@ SIZES = {
         horizon=8,
         future=3,
     ),
+    "mid": Gr00tSizes(
+        vocabulary=9480,
+        text=(512, 1536, 7, 4, 2, 128),
+        kept_layers=3,
+        vision=(288, 1076, 7, 4, 224),
+        dit=(8, 48, 4),
+        looking=(8, 64, 1),
+        hidden=256,
+        state=64,
+        action=32,
+        horizon=16,
+        future=32,
+    ),
     "3b": Gr00tSizes(
         vocabulary=151_680,
         text=(2048, 6144, 28, 16, 8, 128),
@@ -67,7 +80,8 @@ SIZES = {
         future=32,
     ),
 }
-"""`3b` is the published one."""
+"""`3b` is the published one; `mid` has a quarter of its widths and layers, and a sixteenth of its
+vocabulary, so that the parts cost about the same shares."""
 
 
 def _settings(size: Gr00tSizes) -> dict[str, Any]:
@@ -206,4 +220,5 @@ def build(
     generator = torch.Generator(device).manual_seed(3)
     random_weights.fill(policy.network, generator)
     policy.network.backbone.restore_buffers()
+    policy.begin_training_form()
     return policy.to(device)

@@ -85,6 +85,7 @@ class PrismaticConfig(ModelConfig):
         *("unnorm_key", "image_path", "center_crop"),
         *("recipe", "lora_path"),
     )
+    saves_adapters: ClassVar[bool] = True
     parallel: ClassVar[bool]
     """Whether all tokens of a chunk are decoded in one pass."""
 

@@ -1,20 +1,18 @@
-"""Low-rank adapters (Hu et al. 2021, LoRA) through peft: adding, reading, merging, writing.
-
-A weight W becomes W + scale * B A with scale = alpha / r. The base stays frozen.
-"""
+"""Adapters of OpenVLA and OpenVLA-OFT: which layers have them, and reading and writing them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlinf.errors import UserError
+from rlinf.models.adapters import NAME, attached, inject
 from rlinf.models.files import read_tensors, write_tensors
 from rlinf.models.prismatic.adapter_folder import (
     ADAPTER_WEIGHTS_FILE,
@@ -32,17 +30,11 @@ TARGETS = (
     *("qkv", "proj", "q", "kv", "out_proj", "fc1", "fc2", "fc3"),
 )
 """Ends of the names of adapted modules: every linear layer and the patch convolutions."""
-_NAME = "default"
 
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter rather than a model."""
     return (folder / ADAPTER_FILE).is_file()
-
-
-def attached(network: nn.Module) -> bool:
-    """Whether the network has adapters."""
-    return any(".lora_A." in name for name, _ in network.named_parameters())
 
 
 def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
@@ -51,31 +43,22 @@ def attach(network: Prismatic, rank: int, folder: Path | None) -> None:
     Raises:
         UserError: if the folder's adapter does not fit.
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    from rlinf.models.prismatic.adapted import AdaptedLinear
-
     given = read_adapter(folder).settings if folder else {}
-    config = LoraConfig(
-        r=given.get("r", rank),
-        lora_alpha=given.get("lora_alpha", rank),
-        target_modules=given.get("target_modules", list(TARGETS)),
-        rank_pattern=given.get("rank_pattern") or {},
-        alpha_pattern=given.get("alpha_pattern") or {},
-        use_rslora=given.get("use_rslora", False),
-        lora_dropout=0.0,
-        init_lora_weights="gaussian",
-    )
-    # As peft's guide to custom models has it.
-    config._register_custom_module({nn.Linear: AdaptedLinear})
+    rank = given.get("r", rank)
     try:
-        inject_adapter_in_model(config, network, adapter_name=_NAME)
+        inject(
+            network,
+            given.get("target_modules", list(TARGETS)),
+            rank,
+            lora_alpha=given.get("lora_alpha", rank),
+            rank_pattern=given.get("rank_pattern") or {},
+            alpha_pattern=given.get("alpha_pattern") or {},
+            use_rslora=given.get("use_rslora", False),
+        )
     except ValueError as error:
         raise UserError(
             f"actor.model.lora_path = {folder}: {error}", "name an adapter of this model"
         ) from error
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(".lora_" in name)
     for module in network.unused():
         module.requires_grad_(False)
     if folder:
@@ -106,23 +89,6 @@ def load(network: Prismatic, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in mine.items():
             parameter.copy_(state[name])
-
-
-def merge(network: Prismatic, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the plain model, with the adapters in `state` folded into its weights."""
-    scales = {name: module.scaling[_NAME] for name, module in _adapted(network)}
-    merged: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if ".lora_" in name:
-            continue
-        module = name.rpartition(".base_layer.")[0]
-        plain = name.replace(".base_layer.", ".")
-        if module in scales and name.endswith("weight"):
-            down, up = (state[f"{module}.lora_{part}.{_NAME}.weight"] for part in "AB")
-            change = up.float().flatten(1) @ down.float().flatten(1)
-            tensor = (tensor.float() + scales[module] * change.view(tensor.shape)).to(tensor.dtype)
-        merged[plain] = tensor
-    return merged
 
 
 def fingerprint_of(state: Mapping[str, Tensor]) -> str:
@@ -156,15 +122,9 @@ def save(
     write_tensors(adapters, folder / ADAPTER_WEIGHTS_FILE)
 
 
-def _adapted(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, module in network.named_modules():
-        if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
-            yield name, module
-
-
 def _peft_config(network: Any) -> Any:
     """What `inject_adapter_in_model` left on the network."""
-    return network.peft_config[_NAME]
+    return network.peft_config[NAME]
 
 
 def _fits(name: str, mine: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
@@ -172,8 +132,8 @@ def _fits(name: str, mine: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
 
 
 def _ours(name: str) -> str:
-    return re.sub(r"(\.lora_[AB])\.", rf"\1.{_NAME}.", name.removeprefix(PREFIX))
+    return re.sub(r"(\.lora_[AB])\.", rf"\1.{NAME}.", name.removeprefix(PREFIX))
 
 
 def _theirs(name: str) -> str:
-    return PREFIX + name.replace(f".{_NAME}.", ".")
+    return PREFIX + name.replace(f".{NAME}.", ".")

@@ -22,6 +22,7 @@ from rlinf.data.random import Noise
 from rlinf.data.statistics import ActionStatistics
 from rlinf.data.types import ActionChunk, Observation, Sampled
 from rlinf.errors import UserError
+from rlinf.models import adapters
 from rlinf.models import sampling as tokens
 from rlinf.models.base import Evaluation, Imitation, Sampling, TokenPolicy, views_of
 from rlinf.models.prismatic import folders, images, lora
@@ -266,7 +267,7 @@ class PrismaticPolicy(TokenPolicy):
 
     def begin_training_form(self) -> None:
         """Adds adapters and checkpointing once there are weights."""
-        if self.config.is_lora and not lora.attached(self.network):
+        if self.config.is_lora and not adapters.attached(self.network):
             adapter = self.config.adapter()
             lora.attach(self.network, self.config.lora_rank, adapter)
             if adapter is not None:
@@ -282,13 +283,13 @@ class PrismaticPolicy(TokenPolicy):
         whole = self.state_dict() if state is None else state
         network = {name[8:]: t for name, t in whole.items() if name.startswith("network.")}
         value_head = {name: t for name, t in whole.items() if name.startswith("value_head.")}
-        if lora.attached(self.network) and not merge:
+        if adapters.attached(self.network) and not merge:
             record = {RECIPE: self.recipe.noted(), "base": self.base, "lineage": self.lineage}
             lora.save(self.network, network, folder, self.folder.path, record)
             folders.write_statistics(self._statistics(), folder)
         else:
             folded = [*self.lineage, lora.fingerprint_of(network)] if merge else []
-            merged = lora.merge(self.network, network)
+            merged = adapters.merge(self.network, network)
             source = replace(self.folder, statistics=self._statistics())
             folders.write(merged, folder, source, self.recipe, folded)
         folders.write_value_head(value_head, folder)

@@ -30,6 +30,8 @@ EXTRAS = {
     "envs/libero/": ("libero",),
     "envs/maniskill/": ("maniskill",),
     "logging/upload_process.py": ("swanlab", "wandb"),
+    "models/adapted.py": ("openvla",),
+    "models/adapters.py": ("gr00t",),
     "models/gr00t/": ("gr00t",),
     "models/download.py": ("modelscope",),
     "models/prismatic/": ("openvla",),

@@ -71,6 +71,7 @@ def recorded(golden: Gr00tSet) -> tuple[str, ...]:
         ("maniskill_ppo_gr00t", ()),
         ("maniskill_ppo_gr00t", ("actor.model.keep_features=true",)),
         ("maniskill_ppo_gr00t", GRPO),
+        ("maniskill_ppo_gr00t", ("actor.model.is_lora=true", "actor.model.lora_parts=both")),
         pytest.param("libero_spatial_ppo_gr00t", (), marks=WITHOUT_LIBERO),
         pytest.param("libero_10_ppo_gr00t", GRPO, marks=WITHOUT_LIBERO),
         *(

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from rlinf.data.types import Observation
 from rlinf.errors import UserError
+from rlinf.models import adapters
+from rlinf.models.adapted import AdaptedLinear
 from rlinf.models.base import Sampling
 from rlinf.models.loading import build_policy
 from rlinf.models.openvla_oft.config import OpenVlaOftConfig
-from rlinf.models.prismatic import lora
-from rlinf.models.prismatic.adapted import AdaptedLinear
 from rlinf.models.prismatic.policy import PrismaticPolicy
 from tests.tiny_openvla import write_folder
 from tests.unit.models.openvla.conftest import NOISE, Build, config_of
@@ -109,7 +109,7 @@ def test_every_linear_layer_and_patch_convolution_is_adapted(build: Build):
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d) and ".lora_" not in name
     }
-    assert {name for name, _ in lora._adapted(network)} == plain
+    assert {name for name, _ in adapters.adapted(network)} == plain
 
 
 def test_a_saved_adapter_is_a_peft_adapter(build: Build, observation: Observation, tmp_path: Path):
