@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -29,7 +31,8 @@ from rlinf.imitation.record import BUILD, recorder
 from rlinf.registry import experts, simulator
 from rlinf.signals import kept_from_children
 
-EPISODES_PER_JOB = 1  # a request to stop is heard between jobs
+EPISODES_PER_JOB = 1
+CHECK_S = 0.2  # between two looks for a request to stop
 _DEMONSTRATIONS = 3  # keeps these starts apart from those of training and evaluation
 _OF_THE_EXPERT = {"disturbance", "disturb_every", "sound_share", "flaw"}
 
@@ -41,6 +44,7 @@ def demonstrate(
     chunk: int,
     processes: int,
     log_file: Path,
+    check: Callable[[], None],
 ) -> Iterator[list[Episode]]:
     """Episodes in parts, as they get ready; their order does not depend on timing.
 
@@ -51,6 +55,7 @@ def demonstrate(
         chunk: C, actions per sample.
         processes: simulators that run at the same time.
         log_file: gets what the simulators print.
+        check: is called every moment; what it raises ends the simulators within their episodes.
     """
     jobs = [
         range(first, min(first + EPISODES_PER_JOB, count))
@@ -58,19 +63,28 @@ def demonstrate(
     ]
     # A forked renderer does not work, and this process may hold one.
     context = multiprocessing.get_context("spawn")
+    needed, need = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
-        min(processes, len(jobs)), context, _start_process, (settings, env, chunk, log_file)
+        min(processes, len(jobs)), context, _start_process, (settings, env, chunk, log_file, needed)
     )
     try:
         with kept_from_children():
-            recorded = pool.map(_run_job, jobs)
-        yield from recorded
+            recorded = [pool.submit(_run_job, job) for job in jobs]
+        for part in recorded:
+            while not wait([part], CHECK_S).done:
+                check()
+            yield part.result()
     except BrokenProcessPool as error:
         raise WorkerFailed(
             f"a process that collects demonstrations exited: {error}; {log_file} may say why"
         ) from error
+    except BaseException:
+        need.close()  # an early stop waits for no episode
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)  # an early stop does not wait for the rest
+        pool.shutdown(cancel_futures=True)
+        need.close()
+        needed.close()
 
 
 class _Job:
@@ -82,10 +96,12 @@ class _Job:
     log_file: Path
 
 
-def _start_process(settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path) -> None:
+def _start_process(
+    settings: ImitationConfig, env: EnvConfig, chunk: int, log_file: Path, needed: Connection
+) -> None:
     quiet_process(log_file, hosting(env).environment)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher decides, and ends this process
-    Thread(target=_end_with_owner, daemon=True).start()
+    Thread(target=_end_with_need, args=(needed,), daemon=True).start()
     _Job.settings, _Job.env, _Job.chunk, _Job.log_file = settings, env, chunk, log_file
 
 
@@ -118,11 +134,14 @@ def _ask(host: HostProcess, member: str, arguments: Sequence[Any], timeout_s: fl
     return answer
 
 
-def _end_with_owner() -> None:
-    """Without this a launcher that is killed leaves its pool behind, which waits for ever."""
+def _end_with_need(needed: Connection) -> None:
+    """Ends this process once its owner closes the other end, or is gone.
+
+    Without this a launcher that is killed leaves its pool behind, which waits for ever.
+    """
     owner = multiprocessing.parent_process()
     assert owner is not None
-    owner.join()
+    wait_for([owner.sentinel, needed])
     os._exit(1)
 
 

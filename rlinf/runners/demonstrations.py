@@ -113,8 +113,8 @@ def expert_episodes(
         config.actor.model.num_action_chunks,
         max(1, plan.train.simulator_processes),
         run.folder / "workers" / "demonstrations.log",
+        run.stop.check,
     ):
-        run.stop.check()
         yield from part
 
 

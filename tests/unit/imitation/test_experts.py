@@ -116,7 +116,8 @@ from rlinf.imitation.experts import _start_process
 if __name__ == "__main__":
     env = load("toy_ppo_mlp").config.env.train
     context = multiprocessing.get_context("spawn")
-    arguments = (None, env, 1, Path(sys.argv[1]))
+    needed, need = context.Pipe(duplex=False)
+    arguments = (None, env, 1, Path(sys.argv[1]), needed)
     pool = ProcessPoolExecutor(1, context, _start_process, arguments)
     worker = pool.submit(os.getpid).result()
     os.kill(worker, signal.SIGTERM)
@@ -137,3 +138,28 @@ def test_who_collects_leaves_a_signal_to_the_launcher_and_does_not_outlive_it(tm
     assert after_the_signal == worker
     with suppress(psutil.NoSuchProcess):
         psutil.Process(worker).wait(timeout=30)  # raises where it lives on
+
+
+class _Stopped(Exception):
+    """As a request to stop raises it."""
+
+
+def test_a_request_to_stop_is_heard_within_an_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(experts, "_run_job", straight.run_without_end)
+    log = tmp_path / "log"
+
+    def check() -> None:
+        if straight.began(log):
+            raise _Stopped
+
+    settings = ImitationConfig(expert="straight", num_demonstrations=4, steps=1)
+    env = load("toy_ppo_mlp").config.env.train
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(_Stopped):
+        list(experts.demonstrate(settings, 4, env, C, 2, log, check))
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [
+        process for process in left if "multiprocessing.spawn" in " ".join(process.cmdline())
+    ]
