@@ -272,7 +272,11 @@ def _rollout_steps(config: Config) -> Iterator[Problem]:
 
 
 def _batches(config: Config, placement: Placement) -> Iterator[Problem]:
-    """M * W_a divides M, and M divides N, so that every update has the same size."""
+    """M * W_a divides M, and M divides N, so that every update has the same size.
+
+    Where there are too few sub-envs for the placement, N is that of the number proposed for them.
+    """
+    config = env_checks.with_enough_envs(config, placement)
     actor, ranks = config.actor, len(placement["actor"])
     count, unit = derive.samples(config), actor.micro_batch_size * ranks
     if count == 0 or (actor.global_batch_size % unit == 0 and count % actor.global_batch_size == 0):

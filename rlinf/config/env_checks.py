@@ -51,7 +51,7 @@ def check_placed(config: Config, part: Purpose, placement: Placement) -> Iterato
     env: EnvConfig = getattr(config.env, part)
     group = config.env.train.group_size if part == "train" else 1
     workers, stages = len(placement["env"]), config.rollout.pipeline_stage_num
-    unit = workers * stages * group
+    unit = _unit(config, part, placement)
     if env.total_num_envs % unit:
         groups = f" x group_size {group}" if group > 1 else ""
         yield Problem(
@@ -61,6 +61,21 @@ def check_placed(config: Config, part: Purpose, placement: Placement) -> Iterato
             + (_fewer_epochs(config, unit) if part == "train" else ""),
         )
     yield from simulator(config, part, placement)
+
+
+def with_enough_envs(config: Config, placement: Placement) -> Config:
+    """With the number of training's sub-envs that `check_placed` proposes, where it has but one."""
+    unit, train = _unit(config, "train", placement), config.env.train
+    if train.total_num_envs >= unit or _fewer_epochs(config, unit):
+        return config
+    train = train.model_copy(update={"total_num_envs": unit})
+    return config.model_copy(update={"env": config.env.model_copy(update={"train": train})})
+
+
+def _unit(config: Config, part: Purpose, placement: Placement) -> int:
+    """Sub-envs of a part come in multiples of it."""
+    group = config.env.train.group_size if part == "train" else 1
+    return len(placement["env"]) * config.rollout.pipeline_stage_num * group
 
 
 def _fewer_epochs(config: Config, unit: int) -> str:

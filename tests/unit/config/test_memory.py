@@ -157,7 +157,10 @@ def test_shared_memory_is_counted_in_the_format_that_is_sent(tmp_path: Path) -> 
 
 
 SIXTY_FOUR = ("cluster.num_nodes=8", "cluster.accelerators_per_node=8")
-LARGER = {  # what 64 GPUs need where 8 need it not; each is part of the message without it
+LARGER = {
+    "behavior_ppo": ("env.train.total_num_envs=64", "actor.global_batch_size=128"),
+    "behavior_grpo": ("env.train.total_num_envs=256", "actor.global_batch_size=128"),
+    # what 64 GPUs need where 8 need it not; each is part of the message without it
     "libero_10_ppo": (),
     "libero": ("env.train.total_num_envs=512", "algorithm.rollout_epoch=2"),
     "maniskill_grpo_openvla": ("env.train.total_num_envs=1024", "actor.micro_batch_size=10"),
@@ -166,8 +169,7 @@ LARGER = {  # what 64 GPUs need where 8 need it not; each is part of the message
 }
 
 
-# BEHAVIOR has 4000 and 8000 samples an iteration, which 64 ranks cannot share.
-@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("behavior")])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_7b_configuration_runs_on_64_gpus_with_the_overrides_that_its_refusal_names(
     name: str, tmp_path: Path
 ) -> None:
