@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 
 PORT = 6379
+STARTED = "Ray runtime started"  # what `ray start` says once the node has joined
+START_S = 300
 
 
 class Machine:
@@ -82,9 +84,15 @@ class Machine:
             join = [f"--address={head.address}:{PORT}"]
         options = ["--num-cpus=0", "--num-gpus=0"]
         ray = str(Path(sys.executable).parent / "ray")
-        self.start(ray, "start", "--block", f"--node-ip-address={self.address}", *join, *options)
-        if head is None:
-            self._wait_for_port()
+        command = [ray, "start", "--block", f"--node-ip-address={self.address}", *join, *options]
+        before, deadline = self._said(STARTED), time.monotonic() + START_S
+        node = self.start(*command)
+        while self._said(STARTED) == before:
+            assert time.monotonic() < deadline, self.log.read_text()
+            if node.poll() is not None:  # Ray waits 30 s for itself, too little on a busy machine
+                self.started.remove(node)
+                node = self.start(*command)
+            time.sleep(0.2)
 
     def lose(self) -> None:
         """Ends everything that runs on this machine, without a word to anybody."""
@@ -116,14 +124,9 @@ class Machine:
         )
         return self.started[-1]
 
-    def _wait_for_port(self) -> None:
-        knock = f"import socket; socket.create_connection(('{self.address}', {PORT}), 1)"
-        deadline = time.monotonic() + 120
-        while subprocess.run(
-            [*self.enter(), sys.executable, "-c", knock], capture_output=True
-        ).returncode:
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.5)
+    def _said(self, words: str) -> int:
+        """How often something stands in the log."""
+        return self.log.read_text().count(words) if self.log.exists() else 0
 
     def _inside(self) -> int:
         """The innermost process of the keeper, which is in all namespaces."""
