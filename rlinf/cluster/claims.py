@@ -73,8 +73,10 @@ class Claims:
             others += kept
             missing = ", ".join(map(str, sorted(lacking)))
             raise UserError(
-                f"node {rank}: another job of the Ray cluster has GPU {missing}",
-                "wait until it ends, or place this run elsewhere (cluster.component_placement)",
+                f"node {rank}: Ray did not give GPU {missing} within {CLAIM_S:g} s; another job of "
+                "its cluster has it, unless the machine is too busy to start a process meanwhile",
+                "wait until the job ends, or place this run elsewhere "
+                "(cluster.component_placement)",
             ) from None
         finally:
             for holder in others:

@@ -75,7 +75,9 @@ def learn(
     assert np.isfinite(list(metrics.values())).all()
     found = actor.update(samples, step).reduce()
     # The policy that learns sees what the policy that acted saw.
-    assert found["train/actor/ratio"] == pytest.approx(1.0, abs=1e-4)
+    # In bf16 they agree to its rounding, since batches of other sizes are summed in other orders.
+    rounding = 1e-2 if actor.config.actor.model.precision == "bf16" else 1e-4
+    assert found["train/actor/ratio"] == pytest.approx(1.0, abs=rounding)
     assert found["train/actor/grad_norm"] > 0
     weights = actor.weights(None)
     assert weights is not None
