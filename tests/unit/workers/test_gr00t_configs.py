@@ -75,7 +75,8 @@ def recorded(golden: Gr00tSet) -> tuple[str, ...]:
         pytest.param("libero_spatial_ppo_gr00t", (), marks=WITHOUT_LIBERO),
         pytest.param("libero_10_ppo_gr00t", GRPO, marks=WITHOUT_LIBERO),
         *(
-            pytest.param("libero_goal_ppo_gr00t", recorded(one.values[0]), marks=WITHOUT_LIBERO)
+            pytest.param(f"libero_{suite}_ppo_gr00t", recorded(one.values[0]), marks=WITHOUT_LIBERO)
+            for suite in ("goal", "object")
             for one in sets()
             if not one.marks
         ),
