@@ -78,6 +78,8 @@ def _speed() -> Iterator[Check]:
     for model in _MODELS:
         function, given = "speed:acting_and_learning", {"model": model}
         yield _check(f"speed {model}", function, given, packages=_OPENVLA, limit_s=900)
+    function = "speed:kept_features"
+    yield _check("kept features gr00t", function, packages=_OPENVLA, limit_s=900)
     for model in _COMPILED:
         name, given = f"compile {model}", {"model": model}
         rest: dict[str, Any] = {"packages": _OPENVLA, "limit_s": 1800}

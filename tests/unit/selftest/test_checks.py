@@ -22,6 +22,7 @@ from tests.unit.workers.stand_in import GPU, process_with_gpu
 ONCE = (
     *("devices", "arithmetic cpu", "golden", "simulator toy", "weights", "all-reduce gloo"),
     *("log-probs openvla fp32", "log-probs gr00t", "training lora", "speed openvla_oft"),
+    "kept features gr00t",
 )
 """One of each kind: the same code with other models is tested elsewhere."""
 
@@ -55,6 +56,7 @@ def test_the_numbers_say_what_was_measured(results: dict[str, CheckResult]):
         assert row["evaluate_tflop"] > 2 * row["act_tflop"]
         seconds = row["act_tflop"] / row["act_mfu"] / speed["peak_tflop_per_second"]
         assert 1e3 * seconds == pytest.approx(row["act_ms"])
+    assert results["kept features gr00t"].numbers["times_fewer_operations"] > 1
     assert results["training lora"].numbers["logprob_mismatch"] < 1e-3
     assert results["all-reduce gloo"].numbers["ranks"] == 2
 
