@@ -20,6 +20,8 @@ from rlinf.wording import plural
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import RenderableType
+
     from rlinf.config.load import Loaded
     from rlinf.config.schema import Config
 
@@ -131,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_tune(commands)
     _add_assets_command(commands)
     _add_export_command(commands)
+    _add_watch(commands)
     _add_download(commands)
     _add_convert(commands)
     return parser
@@ -231,6 +234,34 @@ def _export(arguments: argparse.Namespace) -> int:
 
     export(Path(arguments.checkpoint).expanduser(), Path(arguments.out), arguments.adapter)
     print(f"policy: {arguments.out}")
+    return 0
+
+
+def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "show runs on a page in the browser while they go on"
+    command = commands.add_parser("watch", help=description, description=description)
+    command.set_defaults(run=_watch)
+    command.add_argument(
+        "folder",
+        metavar="RUN|FOLDER",
+        nargs="?",
+        help="folder of a run, or one with runs in it; the default is ./logs",
+    )
+    command.add_argument(
+        "--port",
+        type=int,
+        help="port on this machine alone (127.0.0.1); the default is 8420, or the next free one",
+    )
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.config.run_folder import LOG_ROOT
+    from rlinf.logging.watch import watch
+
+    folder = Path(arguments.folder).expanduser() if arguments.folder else LOG_ROOT
+    watch(folder, arguments.port, lambda line: print(line, flush=True))
     return 0
 
 
@@ -408,6 +439,7 @@ def _begun(
     folder = loaded.config.runner.logger.run_dir
     again = "make room there; runner.resume_dir=auto goes on from what is complete"
     with refusals_told("what the run writes", folder, again, FULL), _run_folder(loaded.config):
+        (folder / "plan.txt").write_text(_plan(loaded, purpose), encoding="utf-8")
         yield loaded
 
 
@@ -419,14 +451,31 @@ def _load(
 ) -> Loaded:
     from rich.console import Console
 
-    from rlinf.config import show, show_imitation
     from rlinf.config.load import load
 
-    renderers = {"sft": show_imitation.render_sft, "collect": show_imitation.render_collect}
-    render = renderers.get(purpose, show.render)
     loaded = load(name, overrides, purpose=purpose, take=take)
-    Console(highlight=False, soft_wrap=True).print(render(loaded))
+    Console(highlight=False, soft_wrap=True).print(_rendered(loaded, purpose))
     return loaded
+
+
+def _rendered(loaded: Loaded, purpose: str) -> RenderableType:
+    from rlinf.config import show, show_imitation
+
+    renderers = {"sft": show_imitation.render_sft, "collect": show_imitation.render_collect}
+    return renderers.get(purpose, show.render)(loaded)
+
+
+def _plan(loaded: Loaded, purpose: str) -> str:
+    """The plan as it was printed, without colours."""
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=120, highlight=False, color_system=None).print(
+        _rendered(loaded, purpose)
+    )
+    return text.getvalue()
 
 
 def _load_to_run(

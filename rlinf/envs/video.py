@@ -9,6 +9,7 @@ wrong while one is written costs the video and a warning, never the training.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -28,6 +29,8 @@ from rlinf.envs.episode import Frame
 
 _LOG = logging.getLogger(__name__)
 
+BESIDE = ".json"
+"""Suffix of the file beside a video that says which episodes it shows."""
 _MIN_TILE = 220  # pixels; narrower pictures are magnified until their text is readable
 _PADDING = 4  # pixels between tiles and around them
 _MAX_LINES = 3  # of a task's text
@@ -51,8 +54,9 @@ class EncoderFailed(RuntimeError):
 def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: int) -> Path | None:
     """Writes a recording as a video, and removes the oldest ones beyond `config.max_videos`.
 
-    The file appears under its name only when it is complete. Where it cannot be written, one
-    warning says why.
+    The file appears under its name only when it is complete, and after it one of its name that
+    ends in `.json`, with the episodes that it shows. Where one cannot be written, one warning says
+    why.
 
     Args:
         frames: pictures of equal size; those of an env in order of time.
@@ -70,6 +74,8 @@ def write_video(frames: Sequence[Frame], config: VideoConfig, path: Path, fps: i
         path.parent.mkdir(parents=True, exist_ok=True)
         encode(draw_grids(frames, config.info_on_video), fps, partial)
         partial.replace(path)
+        content = {"episodes": episodes_shown(frames)}
+        path.with_suffix(BESIDE).write_text(json.dumps(content) + "\n")
     except (OSError, EncoderFailed) as error:
         _LOG.warning("no video %s: %s; training is not affected", path, error)
         with suppress(OSError):
@@ -96,6 +102,24 @@ def first_episodes(frames: Iterable[Frame]) -> list[Frame]:
         if frame.ended and shown[frame.env][0].step == 0:
             whole.add(frame.env)
     return [frame for episode in shown.values() for frame in episode]
+
+
+def episodes_shown(frames: Iterable[Frame]) -> list[dict[str, object]]:
+    """What a video shows, one entry for each episode: env, task, whether it was solved, length.
+
+    `ended` is False for an episode whose end was not recorded.
+    """
+    episodes: list[dict[str, object]] = []
+    latest: dict[int, dict[str, object]] = {}
+    for frame in frames:
+        if frame.step == 0 or frame.env not in latest:
+            begun = {"env": frame.env, "instruction": frame.instruction, "success": False}
+            latest[frame.env] = {**begun, "steps": 0, "ended": False}
+            episodes.append(latest[frame.env])
+        episode = latest[frame.env]
+        episode["success"] = episode["success"] or bool(frame.success)
+        episode["steps"], episode["ended"] = int(frame.step), bool(frame.ended)
+    return episodes
 
 
 def columns(frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -317,5 +341,6 @@ def _remove_old(newest: Path, keep: int) -> None:
         # The new one stays whatever the clock says.
         for _, file in sorted(others, reverse=True)[keep - 1 :]:
             file.unlink(missing_ok=True)
+            file.with_suffix(BESIDE).unlink(missing_ok=True)
     except OSError as error:
         _LOG.warning("old videos in %s stay: %s", newest.parent, error)

@@ -152,10 +152,10 @@ class MetricWriters:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The whole records of a `metrics.jsonl`, damaged lines left out."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [record for record in map(_parse, lines) if record is not None]
+    return [record for record in map(parse_record, lines) if record is not None]
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_record(line: bytes) -> dict[str, Any] | None:
     """One line with its line end; None if it is damaged or torn."""
     try:
         record = json.loads(line)
@@ -168,7 +168,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 def _drop_after(path: Path, step: int) -> None:
     """Rewrite the file without the lines after `step` and without damaged ones."""
     lines = path.read_bytes().splitlines(keepends=True)
-    records = [_parse(line) for line in lines]
+    records = [parse_record(line) for line in lines]
     damaged = records.count(None)
     if damaged:
         logger.warning("%s: left out %d damaged lines", path, damaged)

@@ -1,7 +1,8 @@
 """Who did what when: spans of work and of waiting, a picture of them, and how idle each part was.
 
 A worker notes its spans; the launcher collects them once per iteration. `trace.json` opens in
-Perfetto (ui.perfetto.dev) and in Chrome (chrome://tracing).
+Perfetto (ui.perfetto.dev) and in Chrome (chrome://tracing); `timeline.json` has the spans of the
+last iteration alone, for the page of a run.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 _log = logging.getLogger(__name__)
+
+LATEST = "timeline.json"
+MOST_SPANS = 20_000  # of the file; the longest are kept
 
 
 class Span(NamedTuple):
@@ -137,3 +141,25 @@ class Trace:
                     {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
                 )
         return self._rows[key]
+
+
+def write_latest(path: Path, step: int, spans: Sequence[Span]) -> None:
+    """Replaces the file by the spans of iteration `step`; what a disk refuses costs the picture."""
+    kept = sorted(spans, key=lambda span: span.began - span.ended)[:MOST_SPANS]
+    building = path.with_name(f".{path.name}.tmp")
+    try:
+        building.write_text(json.dumps({"step": step, "spans": kept}) + "\n")
+        building.replace(path)
+    except OSError as error:
+        _log.debug("no %s: %s", path, error)
+        with suppress(OSError):
+            building.unlink()
+
+
+def read_latest(path: Path) -> tuple[int, list[Span]] | None:
+    """Iteration and spans of what `write_latest` wrote; None if there is none, or it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+        return int(content["step"]), [Span(*span) for span in content["spans"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

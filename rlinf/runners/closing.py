@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from rlinf.config.schema import Config
 from rlinf.data.disk import refusals_told
 from rlinf.logging.report import write_report
-from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners import checkpoint
 from rlinf.runners.evaluate import read_history
 from rlinf.runners.run import Run
@@ -23,10 +21,9 @@ def close_run(config: Config, run: Run, workers: Workers) -> None:
     newest = checkpoint.follow(run.checkpoints / checkpoint.LATEST)
     workers.export(newest, run.folder / "export")
     report = run.folder / "report.html"
-    records = [json.loads(line) for line in (run.folder / METRICS_FILE).read_text().splitlines()]
     again = "the run is complete: make room, and runner.resume_dir=auto writes its report"
     with refusals_told("the report", report, again):
-        write_report(report, config.runner.logger.run_name, records, config.to_yaml())
+        write_report(report, config.runner.logger.run_name)
     names = {0: "before", checkpoint.number_of(newest): "after"}
     history = [
         replace(outcome, label=names.get(step, f"after step {step}"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rlinf.config.schema import Config
 from rlinf.logging.console import Console, open_console
 from rlinf.logging.writers import MetricWriters
-from rlinf.metrics.timeline import Span, Spans, Trace, idle_fractions
+from rlinf.metrics.timeline import LATEST, Span, Spans, Trace, idle_fractions, write_latest
 from rlinf.runners.shutdown import StopRequest
 
 TRAINING_PHASES = ("sync", "rollout", "advantages", "update")  # of every step
@@ -22,11 +22,11 @@ class Run:
     Everything lies in `config.runner.logger.run_dir`::
 
         metrics.jsonl, tensorboard/     curves
-        trace.json                      what each process did when, see `logging/timeline.py`
+        trace.json, timeline.json       what each process did when, see `metrics/timeline.py`
         eval/, video/                   results of evaluations, videos
         checkpoints/                    see `checkpoint.py`
         export/                         the policy at the end
-        config.yaml, run.log            what was run, and everything that was said
+        config.yaml, plan.txt, run.log  what was run, its plan, and everything that was said
         workers/                        log files of the worker processes
     """
 
@@ -81,7 +81,9 @@ class Run:
         ended = time.time()
         idle = idle_fractions(timeline, self._logged_at, ended)
         metrics = {**metrics, **{f"time/idle_{name}": share for name, share in idle.items()}}
-        self._trace.write(step, [*timeline, *self._spans.take()])
+        spans = [*timeline, *self._spans.take()]
+        self._trace.write(step, spans)
+        write_latest(self.folder / LATEST, step, spans)
         self._logged_at = ended
         spent = {f"time/{name}": seconds for name, seconds in self._seconds.items()}
         spent["time/step"] = sum(self._seconds.values())

@@ -52,7 +52,6 @@ HOMES = {
     "imitation/lerobot/write.py": "unit/imitation/lerobot/test_layout.py",
     "imitation/record.py": "unit/imitation/test_experts.py",
     "logging/capture.py": "unit/logging/test_console.py",
-    "logging/charts.py": "unit/logging/test_report.py",
     "logging/display.py": "unit/logging/test_console.py",
     "logging/upload_process.py": "unit/logging/test_uploads.py",
     "logging/files.py": "unit/logging/test_writers.py",

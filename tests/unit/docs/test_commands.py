@@ -34,7 +34,7 @@ OTHERS = {  # programs that are not ours
         "nvidia-smi",
     ),
     *("docker", "hf", "huggingface-cli", "pip", "ray", "tensorboard", "uv", "wandb", "swanlab"),
-    *("srun", "sbatch", "chmod"),
+    *("srun", "sbatch", "chmod", "ssh"),
 }
 
 

@@ -21,6 +21,7 @@ from rlinf.envs.toy.reach import ToyReach
 from rlinf.envs.video import (
     columns,
     draw_grids,
+    episodes_shown,
     first_episodes,
     magnify,
     tile_grid,
@@ -82,7 +83,7 @@ def test_a_recording_becomes_an_mp4_with_one_picture_per_step(tmp_path: Path) ->
     assert about["pix_fmt"].startswith("yuv420p")
     # Two tiles of 64 * 4 pixels and three gaps of 4 pixels across.
     assert about["size"][0] == 2 * 256 + 3 * 4
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path.with_suffix(".json"), path]
 
 
 def test_without_info_the_tiles_are_the_magnified_pictures_alone(tmp_path: Path) -> None:
@@ -323,13 +324,26 @@ def test_the_newest_videos_of_a_series_are_kept_and_other_files_too(tmp_path: Pa
         file = tmp_path / name
         file.touch()
         os.utime(file, (1e9 - age, 1e9 - age))
+    for name in ("step_10.json", "step_9.json"):
+        (tmp_path / name).touch()
     write_video([still(0, 0)], VideoConfig(max_videos=2), tmp_path / "step_11.mp4", fps=10)
     left = {file.name for file in tmp_path.iterdir()}
-    assert left == {"step_11.mp4", "step_10.mp4", "holiday.mp4", "a_1.mp4"}
+    videos = {"step_11.mp4", "step_10.mp4", "holiday.mp4", "a_1.mp4"}
+    assert left == {*videos, "step_11.json", "step_10.json"}
+
+
+def test_beside_a_video_lies_which_of_its_episodes_were_solved() -> None:
+    frames = [
+        *(still(0, 0), still(0, 1, success=True), still(0, 2, ended=True)),
+        *(still(1, 0), still(1, 1)),
+        *(still(0, 0), still(0, 1, ended=True)),
+    ]
+    shown = [(e["env"], e["success"], e["steps"], e["ended"]) for e in episodes_shown(frames)]
+    assert shown == [(0, True, 2, True), (1, False, 1, False), (0, False, 1, True)]
 
 
 def test_the_new_video_is_kept_when_the_clock_went_back(tmp_path: Path) -> None:
     (tmp_path / "step_1.mp4").touch()
     os.utime(tmp_path / "step_1.mp4", (4e9, 4e9))
     write_video([still(0, 0)], VideoConfig(max_videos=1), tmp_path / "step_2.mp4", fps=10)
-    assert [file.name for file in tmp_path.iterdir()] == ["step_2.mp4"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["step_2.json", "step_2.mp4"]

@@ -1,119 +1,75 @@
+"""`report.html`: the page of a run, frozen; one file that needs nothing but itself."""
+
 from __future__ import annotations
 
-import math
-import xml.etree.ElementTree as ET
+import hashlib
+import json
+import re
+from pathlib import Path
 
 import pytest
 
-from rlinf.logging import charts, report
-from rlinf.logging.charts import Series, line_chart
+from rlinf.logging.report import PAGE, page, write_report
+from tests.unit.logging.run_folders import append, make_run
 
-RECORDS = [
-    {
-        "step": 0,
-        "eval/success_once": 0.25,
-        "eval/success_once_low": 0.18,
-        "eval/success_once_high": 0.33,
-        "eval/num_episodes": 128.0,
-    },
-    {"step": 1, "env/success_once": 0.3, "train/loss": 0.5},
-    {"step": 2, "env/success_once": 0.5, "train/loss": None},
-    {
-        "step": 2,
-        "eval/success_once": 0.625,
-        "eval/success_once_low": 0.54,
-        "eval/success_once_high": 0.70,
-        "eval/num_episodes": 128.0,
-    },
-]
+UPLOT = "uPlot.iife.min.js"
+UPLOT_SUM = "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
 
 
-def page(tmp_path, records, **rest):
-    path = tmp_path / "report.html"
-    report.write_report(path, "a run", records, **({"config": "seed: 1"} | rest))
-    return path.read_text()
+def written(folder: Path) -> str:
+    write_report(folder / "report.html", "a run")
+    return (folder / "report.html").read_text()
 
 
-def test_the_page_compares_the_first_and_the_last_evaluation(tmp_path):
-    text = page(tmp_path, RECORDS)
-    assert "<td>before training<td>25.0%<td>18.0% to 33.0%<td>128" in text
-    assert "<td>after step 2<td>62.5%<td>54.0% to 70.0%<td>128" in text
-    assert "<td>+37.5 points<td>+25.8 to +47.8" in text
+def frozen_in(text: str) -> dict:
+    (data,) = re.findall(r'id="frozen">(.*?)</script>', text, re.S)
+    return json.loads(data)
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path):
-    text = page(tmp_path, RECORDS)
-    for reference in ("http:", "https:", "src=", "href=", "url(", "@import", "<script"):
+def test_the_page_holds_all_that_there_is_of_the_run(tmp_path: Path) -> None:
+    view = frozen_in(written(make_run(tmp_path / "run")))
+    assert (view["name"], view["finished"], view["step"]) == ("a run", True, 10)
+    assert [e["step"] for e in view["evaluations"]] == [5, 10]
+    assert len(view["curves"]["train/loss"]) == 10
+
+
+def test_a_report_is_the_page_of_rlinf_watch_with_data(tmp_path: Path) -> None:
+    text = written(make_run(tmp_path / "run"))
+    live = page(None, "a run")
+    data = r'(?<=id="frozen">).*?(?=</script>)'
+    assert re.sub(data, "", text, flags=re.S) == re.sub(data, "", live, flags=re.S)
+    assert frozen_in(live) is None
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+    text = written(make_run(tmp_path / "run"))
+    text = text.replace((PAGE / UPLOT).read_text(), "").replace("http://www.w3.org/2000/svg", "")
+    for reference in ("http:", "https:", "<script src", "url(", "@import", "<iframe"):
         assert reference not in text
+    assert re.findall(r'(?:src|href)="([^"]*)"', text) == ["data:,", "#main"]
 
 
-def test_what_a_user_wrote_is_shown_and_not_interpreted(tmp_path):
-    records = [{"step": 1, "eval/<b>\udcff": 1.0}]
-    text = page(tmp_path, records, config="a: <script>", notes=["x < y"])
-    assert "&lt;script&gt;" in text
-    assert "eval/&lt;b&gt;?" in text
-    assert "x &lt; y" in text
-
-
-@pytest.mark.parametrize(
-    "records",
-    [
-        [],
-        [{"step": 1, "train/loss": None}],
-        [{"step": 1, "env/success_once": None}],
-        [{"step": 3, "env/success_once": 0.0, "train/loss": 0.0}],
-    ],
-)
-def test_a_run_that_has_hardly_begun_has_a_page_too(tmp_path, records):
-    text = page(tmp_path, records)
-    assert "nan" not in text
-    assert text.count("<svg") == text.count("</svg>")
-
-
-def test_metrics_of_two_lines_of_one_step_are_separate_curves():
-    curves = report.metric_curves(RECORDS)
-    assert curves["train/loss"] == [(1, 0.5), (2, None)]
-    assert curves["eval/success_once"] == [(0, 0.25), (2, 0.625)]
-
-
-def test_points_are_placed_by_value_with_the_largest_on_top():
-    # Inner area: x from 44 to 110, y from 8 (top, 1.0) to 100 (bottom, 0.0).
-    chart = line_chart([Series("s", [(0, 0.0), (10, 1.0)], "a")], 120, 120, y_range=(0.0, 1.0))
-    lines = [
-        path.get("d") for path in ET.fromstring(chart).iter("path") if "line" in path.get("class")
-    ]
-    assert lines == ["M44.0 100.0L110.0 8.0"]
-
-
-def test_a_gap_interrupts_the_line():
-    points = [(0, 0.0), (1, 1.0), (2, None), (3, 1.0), (4, 0.0)]
-    chart = line_chart([Series("s", points, "a")], 120, 120)
-    assert chart.count('class="line a"') == 2
-
-
-def test_a_long_curve_is_thinned_to_means_of_neighbours():
-    points = [(float(i), float(i % 2)) for i in range(1000)]
-    thin = charts.thinned(points, limit=10)
-    assert len(thin) == 10
-    assert thin[0] == (49.5, 0.5)
-    assert charts.thinned(points[:3]) == points[:3]
+def test_what_a_user_wrote_is_data_and_ends_no_element(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", config="actor: {note: '</script><b>'}\n")
+    append(folder, [{"step": 11, "eval/</script><!--\udcff": 1.0}])
+    write_report(folder / "report.html", "<i>title</i>")
+    text = (folder / "report.html").read_text()
+    assert "</script><b>" not in text and "</script><!--" not in text
+    assert "<title>&lt;i&gt;title&lt;/i&gt;</title>" in text
+    view = frozen_in(text)
+    assert view["config"]["actor.note"] == "</script><b>"
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.03, 0.21, [0.05, 0.1, 0.15, 0.2]),
-        (-7.0, 12.0, [-5.0, 0.0, 5.0, 10.0]),
-        (3.0, 3.0, [3.0]),
-    ],
+    "records", [[], [{"step": 1, "train/loss": None}], [{"step": 1, "env/success_once": None}]]
 )
-def test_ticks_are_round_numbers_inside_the_range(low, high, expected):
-    assert charts.ticks(low, high, 5) == pytest.approx(expected)
+def test_a_run_that_has_hardly_begun_has_a_page_too(tmp_path: Path, records: list) -> None:
+    append(tmp_path, records)
+    assert "NaN" not in json.dumps(frozen_in(written(tmp_path)))
 
 
-def test_numbers_are_short():
-    numbers = (0, 0.25, 1234.56, 3e-4, 2.5e7, -0.00012, math.pi)
-    assert [charts.short(n) for n in numbers] == [
-        "0", "0.25", "1235", "3e-04", "2e+07", "-1e-04", "3.142",
-    ]  # fmt: skip
+def test_the_charts_are_the_published_ones_with_their_licence() -> None:
+    content = (PAGE / UPLOT).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == UPLOT_SUM
+    assert "(v1.6.32)" in content[:100].decode()
+    assert "Leon Sorokin" in page(None) and "THE SOFTWARE IS PROVIDED" in page(None)
