@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_watch(commands)
+    _add_push(commands)
     _add_download(commands)
     _add_convert(commands)
     return parser
@@ -234,6 +235,53 @@ def _export(arguments: argparse.Namespace) -> int:
 
     export(Path(arguments.checkpoint).expanduser(), Path(arguments.out), arguments.adapter)
     print(f"policy: {arguments.out}")
+    return 0
+
+
+def _add_push(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "publish the policy of a run on the Hugging Face hub, with a model card"
+    command = commands.add_parser("push", help=description, description=description)
+    command.set_defaults(run=_push)
+    command.add_argument(
+        "source",
+        metavar="RUN",
+        help="folder of a run, whose best checkpoint is taken, else its latest; or a checkpoint",
+    )
+    command.add_argument("repository", metavar="OWNER/NAME", help="made if it does not exist")
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the files and the card; upload nothing"
+    )
+    command.add_argument(
+        "--private", action="store_true", help="make it private; refused where it is public already"
+    )
+    command.add_argument(
+        "--adapter", action="store_true", help="upload the LoRA adapter alone, in PEFT's form"
+    )
+    command.add_argument(
+        "--license",
+        metavar="NAME",
+        help="licence of the weights, as hubs write it; the default is that of the base's card",
+    )
+    command.add_argument(
+        "--base", metavar="OWNER/NAME", help="the model that was trained, for the card"
+    )
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rlinf.runners.push import push
+
+    push(
+        Path(arguments.source).expanduser(),
+        arguments.repository,
+        print,
+        adapter=arguments.adapter,
+        private=arguments.private,
+        dry_run=arguments.dry_run,
+        licence=arguments.license,
+        base=arguments.base,
+    )
     return 0
 
 

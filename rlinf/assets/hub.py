@@ -1,4 +1,4 @@
-"""Fetching from the Hugging Face hub: what its client raises becomes one sentence and a fix."""
+"""The Hugging Face hub: what its client raises becomes one sentence and a fix."""
 
 from __future__ import annotations
 
@@ -77,6 +77,75 @@ def snapshot(
     # A connection that breaks in the middle of a file is an error of the transport, no OSError.
     except (httpx2.HTTPError, OSError) as error:
         raise not_fetched(name, error.__cause__ or error) from error
+
+
+def upload(folder: Path, name: str, endpoint: str, private: bool) -> str:
+    """Uploads a folder as a model, which is made where it does not exist; returns its address.
+
+    Args:
+        folder: whose files are uploaded.
+        name: OWNER/NAME.
+        endpoint: address of the hub.
+        private: a new model is private; one that is public already is refused.
+
+    Raises:
+        UserError: nobody is logged in, the hub refuses, cannot be reached, or the connection broke.
+    """
+    import httpx2
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    token = get_token()
+    if token is None:
+        raise UserError(
+            f"nobody is logged in at {endpoint}",
+            "hf auth login, or set HF_TOKEN, with a token that may write",
+        )
+    api = HfApi(endpoint=endpoint, token=token)
+    try:
+        api.create_repo(name, private=private or None, exist_ok=True)
+        if private and not api.model_info(name).private:
+            raise UserError(
+                f"{name} is there already, and public",
+                "leave --private out, name another, or make it private in its settings",
+            )
+        said = "Upload of a policy and its card by rlinf push"
+        api.upload_folder(repo_id=name, folder_path=folder, commit_message=said)
+    except HFValidationError as error:
+        raise no_such_name(name) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        raise _not_uploaded(name, endpoint, status, error) from error
+    except (httpx2.HTTPError, OSError) as error:
+        reason = str(error.__cause__ or error) or type(error).__name__
+        raise UserError(
+            f"{name} was not uploaded to {endpoint}: {reason}",
+            "check the connection and start again: files that arrived are not sent again",
+        ) from error
+    return f"{endpoint}/{name}"
+
+
+def _not_uploaded(name: str, endpoint: str, status: int, error: Exception) -> UserError:
+    """The error for what a hub answers to an upload."""
+    reasons = {
+        HTTPStatus.UNAUTHORIZED: (
+            "the hub does not accept the token",
+            "hf auth login, or set HF_TOKEN, with a token that may write",
+        ),
+        HTTPStatus.FORBIDDEN: (
+            "the token may not write there",
+            "take a token with write access, and an OWNER that you belong to",
+        ),
+        HTTPStatus.NOT_FOUND: (
+            "there is no such owner, or it is hidden from you",
+            "check OWNER/NAME; an organisation has to exist before",
+        ),
+    }
+    reason, fix = reasons.get(
+        HTTPStatus(status) if status in _NOT_YOURS else HTTPStatus.OK,
+        (str(error).splitlines()[0] if str(error) else type(error).__name__, "try again later"),
+    )
+    return UserError(f"{name} was not uploaded to {endpoint} (answer {status}): {reason}", fix)
 
 
 def no_such_name(name: str) -> UserError:

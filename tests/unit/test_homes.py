@@ -79,6 +79,7 @@ HOMES = {
     "runners/collector.py": "e2e/test_layouts.py",
     "runners/demonstrations.py": "unit/runners/test_warmup.py",
     "runners/learners.py": "unit/runners/test_sft.py",
+    "runners/model_card.py": "unit/runners/test_push.py",
     "runners/run.py": "unit/runners/test_warmup.py",
     "runners/samples.py": "unit/workers/test_samples.py",
     "selftest": "unit/selftest/test_checks.py",

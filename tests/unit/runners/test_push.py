@@ -1,0 +1,198 @@
+"""`rlinf push` against a hub on this machine, through the real client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.numpy import load
+
+from rlinf.cli import main
+from rlinf.config.load import load as load_config
+from rlinf.config.schema import Config
+from rlinf.errors import UserError
+from rlinf.models.loading import build_policy
+from rlinf.models.shards import CONFIG_FILE, FOLDER, POLICY, begin_to_write, weights_of
+from rlinf.runners import checkpoint
+from rlinf.runners.push import licence_of, portable
+from tests.hub import Hub, hub
+
+TOKEN = "hf_secretsecretsecret"
+LICENSE = ["--license", "apache-2.0"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one checkpoint of 3 iterations that was evaluated: 24 of 32."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    config = load_config("toy_ppo_mlp", [f"runner.logger.log_path={folder}"]).config
+    policy = build_policy(config.actor.model, seed=0)
+
+    def write(building: Path) -> None:
+        begin_to_write({POLICY: weights_of(policy)}, building / FOLDER, None).result()
+        (building / CONFIG_FILE).write_text(config.model_dump_json())
+
+    checkpoint.save(folder / "checkpoints", 3, write, keep=1)
+    (folder / "eval").mkdir()
+    outcome = {"label": "all", "success": 0.75, "low": 0.579, "high": 0.868, "episodes": 32}
+    task = {"task": 0, "instruction": "reach | the goal", **outcome}
+    content = {"step": 3, "overall": outcome, "groups": {}, "tasks": [task, task]}
+    (folder / "eval" / "step_3.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with hub({}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        yield server
+
+
+def fields_of(card: str) -> dict:
+    return yaml.safe_load(card.split("---")[1])
+
+
+def test_policy_card_and_configuration_arrive(
+    run: Path, there: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 0
+    assert set(there.uploaded) >= {"README.md", "config.yaml", "policy.json", "policy.safetensors"}
+    assert load(there.uploaded["policy.safetensors"])
+    card = there.uploaded["README.md"].decode()
+    fields = fields_of(card)
+    (result,) = fields["model-index"][0]["results"]
+    assert fields["license"] == "apache-2.0"
+    assert result["metrics"][0]["value"] == 75.0
+    assert "| reach \\| the goal | 75.0% | 57.9% to 86.8% | 32 |" in card
+    assert "every (task, trial) once" in card and "rlinf download owner/name" in card
+    assert f"uploaded: {there.address}/owner/name" in capsys.readouterr().out
+    assert not [path for path in run.iterdir() if path.name.startswith("rlinf-push")]
+
+
+def test_what_was_uploaded_is_a_policy_that_can_be_evaluated(
+    run: Path, there: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 0
+    for name, content in there.uploaded.items():
+        (tmp_path / name).write_bytes(content)
+    command = ["check", str(tmp_path / "config.yaml"), f"runner.ckpt_path={tmp_path}"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert str(run) not in there.uploaded["config.yaml"].decode()
+
+
+def test_a_dry_run_prints_all_and_asks_nobody(
+    run: Path, there: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["push", str(run), "owner/name", "--dry-run", *LICENSE]) == 0
+    said = capsys.readouterr().out
+    for text in ("policy.safetensors", f"to {there.address}/owner/name", "# name", "nothing was"):
+        assert text in said
+    assert there.asked == []
+
+
+def test_a_private_repository_is_made_so_and_a_public_one_refused(
+    run: Path, there: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(run), "owner/name", "--private", *LICENSE]) == 0
+    assert there.private is True
+    there.private, there.uploaded = False, {}
+    assert main(["push", str(run), "owner/name", "--private", *LICENSE]) == 2
+    assert "is there already, and public" in capsys.readouterr().err
+    assert there.uploaded == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "does not accept the token"),
+        (403, "may not write there"),
+        (404, "no such owner"),
+        (500, "(answer 500)"),
+    ],
+)
+def test_what_the_hub_answers_is_told_with_what_to_do(
+    run: Path, there: Hub, status: int, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there.behave(status)
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 2
+    printed = capsys.readouterr()
+    assert f"answer {status}" in printed.err and reason in printed.err
+    assert "fix:" in printed.err and "Traceback" not in printed.err
+    assert TOKEN not in printed.out + printed.err
+
+
+def test_a_hub_that_is_not_there_or_hangs_up_is_told(
+    run: Path, there: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.behave(cut=True)
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 2
+    assert "was not uploaded" in capsys.readouterr().err
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 2
+    printed = capsys.readouterr()
+    assert "Connection refused" in printed.err and "check the connection" in printed.err
+    assert TOKEN not in printed.out + printed.err
+
+
+def test_without_a_token_nothing_is_asked(
+    run: Path,
+    there: Hub,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    assert main(["push", str(run), "owner/name", *LICENSE]) == 2
+    assert "nobody is logged in" in capsys.readouterr().err
+    assert there.asked == []
+
+
+@pytest.mark.parametrize("name", ["name", "owner/name/more", "owner/na me", "/name"])
+def test_a_name_that_is_none_is_refused(run: Path, name: str) -> None:
+    assert main(["push", str(run), name, *LICENSE]) == 2
+
+
+def test_a_folder_without_a_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", str(tmp_path), "owner/name", *LICENSE]) == 2
+    assert f"RUN = {tmp_path}" in capsys.readouterr().err
+
+
+def based_on(folder: Path | None) -> Config:
+    config = load_config("toy_ppo_mlp", []).config
+    model = config.actor.model.model_copy(update={"model_path": folder and str(folder)})
+    return config.model_copy(update={"actor": config.actor.model_copy(update={"model": model})})
+
+
+def test_the_licence_is_that_of_the_bases_card(tmp_path: Path) -> None:
+    card = "---\nlicense: other\nlicense_name: nvidia\nlicense_link: LICENSE\n---\n# Base\n"
+    (tmp_path / "README.md").write_text(card)
+    found = licence_of(based_on(tmp_path), None, "owner/base")
+    assert (found.name, found.title, found.link) == ("other", "nvidia", "LICENSE")
+    assert found.source == "It is that of owner/base, as its card says."
+    named = licence_of(based_on(tmp_path), "mit", None)
+    assert named.name == "mit" and "The card of the base says other" in named.source
+
+
+@pytest.mark.parametrize(
+    "card", [None, "# no fields", "---\nlicense: []\n---\n", "---\na: [\n---\n"]
+)
+def test_a_licence_that_nobody_names_is_not_guessed(tmp_path: Path, card: str | None) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    for folder in (tmp_path, None):
+        with pytest.raises(UserError, match="licence of the weights is not known") as caught:
+            licence_of(based_on(folder), None, None)
+        assert "--license" in caught.value.fix
+
+
+def test_the_configuration_that_is_published_names_no_place_of_the_machine(tmp_path: Path) -> None:
+    text = portable(based_on(tmp_path))
+    assert str(tmp_path) not in text and "log_path" not in text
+    assert yaml.safe_load(text)["actor"]["model"]["model_type"] == "mlp"
