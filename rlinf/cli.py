@@ -11,7 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from rlinf.config.dialect import ConfigDialect
-from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerFailed
+from rlinf.errors import (
+    EnvironmentFailure,
+    NotReproduced,
+    NumericsError,
+    UserError,
+    WorkerFailed,
+)
 from rlinf.registry import assets, benchmarks, resolve
 from rlinf.safe_path import leave_out_working_folder
 from rlinf.streams import make_patient
@@ -24,11 +30,12 @@ if TYPE_CHECKING:
 
     from rlinf.config.load import Loaded
     from rlinf.config.schema import Config
+    from rlinf.results.registry import ResultRow
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 a worker failed, 2 something to correct in command, configuration or "
-    "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 129, 130 and 143 ended "
-    "by a signal"
+    "machine, 3 the simulator keeps failing, 4 numbers that are not finite, 5 a result that is not "
+    "reproduced, 129, 130 and 143 ended by a signal"
 )
 
 
@@ -45,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(arguments.run(arguments))
         sys.stdout.flush()  # what does not fit on a disk is noticed here
         return code
-    except (UserError, EnvironmentFailure, NumericsError, WorkerFailed) as error:
+    except (UserError, EnvironmentFailure, NumericsError, NotReproduced, WorkerFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before or after the part of a run that stops in good order
@@ -97,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, run, description in (
         ("train", _train, "train a policy"),
-        ("eval", _evaluate, "evaluate a policy: every (task, trial) once"),
+        ("eval", _evaluate, "evaluate a policy: every (task, trial) once; or compare two"),
         ("sft", _sft, "train a policy on demonstrations, by imitation"),
         ("collect", _collect, "write demonstrations of an expert or a policy as a data set"),
         ("check", _check, "check a configuration and print its plan; starts nothing"),
@@ -107,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "config",
             metavar="CONFIG",
-            nargs="?" if name == "check" else None,
+            nargs="?" if name in ("check", "eval") else None,
             help="a name in examples/embodiment/config, or a YAML file",
         )
         command.add_argument(
@@ -119,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
                 choices=tuple(benchmarks()),
                 help="run all sets of a benchmark instead of env.eval alone, with one table",
             )
+            _add_results_options(command)
         if name == "check":
             command.add_argument(
                 "--schema",
@@ -129,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help=description, description=description).set_defaults(
         run=_doctor
     )
+    _add_reproduce(commands)
     _add_selftest(commands)
     _add_tune(commands)
     _add_assets_command(commands)
@@ -138,6 +147,105 @@ def _parser() -> argparse.ArgumentParser:
     _add_download(commands)
     _add_convert(commands)
     return parser
+
+
+def _add_results_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="compare two finished evaluations from equal starts: result files, or folders of runs",
+    )
+    command.add_argument(
+        "--merge",
+        nargs="+",
+        metavar="SHARD",
+        help="put the shards of an evaluation together (env.eval.num_shards)",
+    )
+    command.add_argument(
+        "--output",
+        metavar="PATH",
+        help="with --merge the new folder of the whole; with --compare a Markdown file",
+    )
+
+
+def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "run a row of a table of results and compare; without one, print the table"
+    command = commands.add_parser("reproduce", help=description, description=description)
+    command.set_defaults(run=_reproduce)
+    command.add_argument("row", metavar="ROW", nargs="?", help="name in the table")
+    command.add_argument(
+        "overrides",
+        metavar="key=value",
+        nargs="*",
+        help="where and how it runs, such as runner.logger.log_path; no setting of the experiment",
+    )
+    command.add_argument(
+        "--weights", metavar="DIR", default=".", help="folder of the downloaded models; here"
+    )
+    command.add_argument(
+        "--check", action="store_true", help="say what the row needs here; start nothing"
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from rlinf.results.registry import row_of, rows
+    from rlinf.runners import reproduce
+
+    console = Console(highlight=False)
+    if arguments.row is None:
+        reproduce.show_rows(list(rows().values()), console)
+        return 0
+    row, weights = row_of(arguments.row), Path(arguments.weights).expanduser()
+    overrides = reproduce.overrides_of(row, weights, arguments.overrides)
+    if row.run == "evaluate":
+        overrides.insert(0, "runner.only_eval=true")
+    reproduce.describe(row, console)
+    _check_row(row, weights, overrides)
+    if arguments.check:
+        print(f"{row.name} can run here.")
+        return 0
+    with _begun(row.config, overrides, refuse=_refuse_to_resume) as loaded:
+        if row.benchmark is not None:
+            from rlinf.runners.benchmark import run_benchmark
+
+            benchmark = resolve(benchmarks(), row.benchmark)()
+            code = run_benchmark(loaded.config, loaded.plan, benchmark)
+        elif row.run == "evaluate":
+            from rlinf.runners.evaluate import evaluate
+
+            code = evaluate(loaded.config, loaded.plan)
+        else:
+            from rlinf.runners.train import train
+
+            code = train(loaded.config, loaded.plan)
+        if code == 0:
+            reproduce.conclude(row, loaded.config.runner.logger.run_dir, console)
+    return code
+
+
+def _check_row(row: ResultRow, weights: Path, overrides: Sequence[str]) -> None:
+    """Raises UserError with everything that the row lacks on this machine."""
+    from rlinf.config.load import load
+    from rlinf.config.preflight import lacking, missing_assets
+    from rlinf.config.problems import Problem, error_of
+    from rlinf.runners.reproduce import needs
+
+    problems = list(needs(row, weights))
+    told = tuple(f"{one.key} =" for one in row.weights)
+    try:
+        config = load(row.config, overrides).config
+    except UserError as error:  # memory among others
+        problems.append(Problem(error.message, error.fix))
+    else:
+        found = [*lacking(config), *missing_assets(config)]
+        problems += [one for one in found if not (told and one.message.startswith(told))]
+    if problems:
+        raise error_of(problems, row.name)
 
 
 def _add_selftest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -402,6 +510,12 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.compare or arguments.merge:
+        return _use_results(arguments)
+    if arguments.output is not None:
+        raise UserError("--output goes with --compare or --merge", "remove it")
+    if arguments.config is None:
+        raise UserError("no configuration named", "write for example: rlinf eval quickstart")
     overrides = ["runner.only_eval=true", *arguments.overrides]
     with _begun(arguments.config, overrides) as loaded:
         if arguments.benchmark is not None:
@@ -412,6 +526,30 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         from rlinf.runners.evaluate import evaluate
 
         return evaluate(loaded.config, loaded.plan)
+
+
+def _use_results(arguments: argparse.Namespace) -> int:
+    """Compares or merges finished evaluations; nothing is run."""
+    from pathlib import Path
+
+    from rlinf.runners.compare import compare, merge
+
+    asked = ["--compare"] * bool(arguments.compare) + ["--merge"] * bool(arguments.merge)
+    more = ["--benchmark"] * bool(arguments.benchmark) + [arguments.config] * bool(arguments.config)
+    if len(asked) > 1 or more:
+        raise UserError(
+            f"{asked[0]} stands alone, without {' and '.join([*asked[1:], *more])}",
+            "it takes finished evaluations: result files, or folders of runs",
+        )
+    output = Path(arguments.output).expanduser() if arguments.output else None
+    given = [Path(name).expanduser() for name in arguments.compare or arguments.merge]
+    if arguments.compare:
+        compare(given[0], given[1], output, print)
+    elif output is None:
+        raise UserError("--merge needs --output", "name a folder that does not exist yet")
+    else:
+        print(f"results: {merge(given, output)}")
+    return 0
 
 
 def _sft(arguments: argparse.Namespace) -> int:

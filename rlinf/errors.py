@@ -55,6 +55,12 @@ class WorkerFailed(RuntimeError):
     exit_code = 1
 
 
+class NotReproduced(RuntimeError):
+    """A measured number is not the expected one. Exit code 5."""
+
+    exit_code = 5
+
+
 class NodeLost(WorkerFailed):
     """A machine of the run is gone and no other took its place in time. Exit code 1."""
 

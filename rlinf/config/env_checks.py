@@ -42,6 +42,7 @@ def check(config: Config, part: Purpose) -> Iterator[Problem]:
     yield from _conventions(part, env, config)
     if part == "eval":
         yield from _trials(config)
+        yield from _shards(config)
     elif config.env.train.mixture is not None:
         yield from _mixture(config)
 
@@ -177,6 +178,20 @@ def _conventions(part: Purpose, env: EnvConfig, config: Config) -> Iterator[Prob
             f"{difference}",
             "choose another control_mode or simulator; actor.model.action_convention=native "
             "passes the model's numbers on as they are",
+        )
+
+
+def _shards(config: Config) -> Iterator[Problem]:
+    shard, shards = config.env.eval.shard, config.env.eval.num_shards
+    if shard >= shards:
+        yield Problem(
+            f"env.eval.shard = {shard}: must be less than env.eval.num_shards = {shards}",
+            f"shards are counted from 0: write 0 to {shards - 1}",
+        )
+    if shards > 1 and not config.runner.only_eval:
+        yield Problem(
+            f"env.eval.num_shards = {shards}: an evaluation during training has all its trials",
+            "remove env.eval.num_shards; `rlinf eval` takes it",
         )
 
 

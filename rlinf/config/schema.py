@@ -210,6 +210,14 @@ class VideoConfig(Section):
     """Videos kept, newest first."""
 
 
+class EvalVideoConfig(VideoConfig):
+    """Tiled mp4 of the first sub-envs, or an mp4 of each trial of some outcome."""
+
+    only: Literal["failures", "successes", "all"] | None = None
+    """A video of each trial with this outcome in place of the tiled one, up to `max_videos`; the
+    page of the evaluation shows them. None: the tiled one."""
+
+
 SimulatorT = TypeVar("SimulatorT", bound=str)
 ParamsT = TypeVar("ParamsT", bound=SimulatorParams)
 
@@ -311,6 +319,13 @@ class EvalEnv(EnvConfig, Generic[SimulatorT, ParamsT]):
     """What the simulator is built with."""
     num_trials: Count = 128
     """Episodes per task; every (task, trial) is counted exactly once."""
+    num_shards: Count = 1
+    """Parts of an evaluation that machines run independently; `rlinf eval --merge` puts them
+    together. Each trial is in one of them, and is the same in any number of parts."""
+    shard: Index = 0
+    """Which of these parts this is, from 0."""
+    video_cfg: EvalVideoConfig = EvalVideoConfig()
+    """Videos."""
 
 
 if TYPE_CHECKING:

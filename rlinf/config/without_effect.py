@@ -95,6 +95,11 @@ def _env(config: Config, part: str, placement: Placement) -> Rules:
     video = env.video_cfg
     keys = f"{above}.video_cfg: info_on_video num_envs_shown max_videos"
     yield video, keys, video.save_video, "save_video = false"
+    if part == "eval":
+        yield video, f"{above}.video_cfg: only", video.save_video, "save_video = false"
+        tiled = not video.save_video or video.only is None
+        because = f"only = {video.only}, which shows all of them"
+        yield video, f"{above}.video_cfg: num_envs_shown", tiled, because
     several = stage_processes(env, 2, placement) > 1
     yield env, f"{above}: num_processes", several, "sub-envs that share one simulator"
     if part == "train":

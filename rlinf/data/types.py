@@ -154,6 +154,7 @@ class EpisodeResult:
     success_at_end: bool  # ... at the last step
     terminated: bool  # the task itself ended; False: only the clock ran out
     dropped: bool = False  # its simulator was replaced and could not replay it; it counts nowhere
+    repeat: int = 0  # of an evaluation: which of the episodes from this start
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ class Journal:
             with path.open("a") as file:
                 file.write("\n")  # what follows begins a line of its own
 
-    def append(self, repeat: int, episodes: Iterable[EpisodeResult]) -> None:
-        """Keeps episodes of the repeat `repeat` of an evaluation."""
-        lines = [json.dumps({"repeat": repeat, **asdict(episode)}) + "\n" for episode in episodes]
+    def append(self, episodes: Iterable[EpisodeResult]) -> None:
+        """Keeps episodes of an evaluation."""
+        lines = [json.dumps(asdict(episode)) + "\n" for episode in episodes]
         if not lines:
             return
         again = "make room there; runner.resume_dir=auto goes on from the episodes that are kept"
@@ -39,8 +39,8 @@ class Journal:
             file.write("".join(lines))
 
 
-def read(folder: Path) -> list[tuple[int, EpisodeResult]]:
-    """Repeat and result of all episodes in a folder's files, each (repeat, start) once."""
+def read(folder: Path) -> list[EpisodeResult]:
+    """All episodes in a folder's files, each (repeat, start) once."""
     found: dict[tuple[int, Start], EpisodeResult] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(errors="replace").splitlines():
@@ -48,6 +48,6 @@ def read(folder: Path) -> list[tuple[int, EpisodeResult]]:
                 entry = json.loads(line)
             except json.JSONDecodeError:  # cut off
                 continue
-            repeat, start = entry.pop("repeat"), Start(*entry.pop("start"))
-            found[repeat, start] = EpisodeResult(start=start, **entry)
-    return [(repeat, episode) for (repeat, _), episode in found.items()]
+            start = Start(*entry.pop("start"))
+            found[entry["repeat"], start] = EpisodeResult(start=start, **entry)
+    return list(found.values())

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rlinf.config import tree
@@ -27,9 +28,17 @@ from rlinf.errors import UserError
 from rlinf.logging.benchmark_table import SetOutcome, markdown, table
 from rlinf.logging.files import write_atomically
 from rlinf.logging.writers import METRICS_FILE
+from rlinf.metrics.evaluation import (
+    SetPart,
+    Shard,
+    SuccessRate,
+    TrialKey,
+    evaluation_file,
+    read_evaluation,
+)
 from rlinf.metrics.outcome import Outcome
-from rlinf.metrics.results import wilson
-from rlinf.runners.evaluate import open_evaluation, run_evaluation
+from rlinf.metrics.results import evaluation, wilson
+from rlinf.runners.evaluate import films_of, open_evaluation, run_evaluation, write_result
 from rlinf.runners.identity import policy_of
 from rlinf.runners.run import Run, open_run
 from rlinf.runners.shutdown import Stopped
@@ -40,6 +49,11 @@ Settings = Mapping[str, Mapping[str, Any]]  # of each set, see `_settings`
 
 def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
     """Runs the sets that have no result yet and writes `eval/table.md` and `eval/table.json`."""
+    if config.env.eval.num_shards > 1:
+        raise UserError(
+            f"env.eval.num_shards = {config.env.eval.num_shards}: a benchmark runs whole",
+            "remove it; machines can run single sets with rlinf eval and env.eval.init_params",
+        )
     parts = {part.name: configured(config, benchmark, part) for part in benchmark.sets}
     problems = [problem for one in parts.values() for problem in missing_assets(one)]
     if problems:
@@ -57,8 +71,10 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
             for number, part in enumerate(todo, start=1):
                 run.console.note(f"set {number} of {len(todo)}: {part.name}")
                 workers.use_evaluation(parts[part.name].env.eval)
-                _, episodes = run_evaluation(parts[part.name], run, workers, step=0)
-                _write(folder, part, settings, episodes)
+                one = parts[part.name]
+                tasks, episodes = run_evaluation(one, run, workers, step=0)
+                films = films_of(one, 0, episodes)
+                _write(run.folder, part, settings, tasks, episodes, films)
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: sets that were through are kept")
             code = stopped.exit_code
@@ -111,21 +127,24 @@ def _file(folder: Path, part: BenchmarkSet) -> Path:
 
 
 def _write(
-    folder: Path, part: BenchmarkSet, settings: Settings, episodes: Sequence[EpisodeResult]
+    run: Path,
+    part: BenchmarkSet,
+    settings: Settings,
+    tasks: Sequence[str],
+    episodes: Sequence[EpisodeResult],
+    films: Mapping[TrialKey, str] = MappingProxyType({}),
 ) -> None:
-    once = _outcome(part.name, [episode.success_once for episode in episodes])
+    """Writes the result file of a set."""
     at_end = _outcome(part.name, [episode.success_at_end for episode in episodes])
-    outcome = SetOutcome(part.name, part.group, once, at_end, tuple(part.remarks(episodes)))
-    content = {
-        **asdict(outcome),
-        "settings": settings[part.name],
-        "episodes": [
-            {**asdict(episode), "start": episode.start._asdict()}
-            for episode in sorted(episodes, key=lambda episode: episode.start)
-        ],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(_file(folder, part), (json.dumps(content, indent=1) + "\n").encode())
+    result = evaluation(part.name, episodes, tasks)
+    file = evaluation_file(0, result, tasks, (), episodes, settings[part.name], Shard(), films)
+    own = SetPart(
+        name=part.name,
+        group=part.group,
+        at_end=SuccessRate.of(at_end),
+        remarks=part.remarks(episodes),
+    )
+    write_result(run, file.model_copy(update={"set": own}))
 
 
 def _read(folder: Path, part: BenchmarkSet, settings: Settings) -> SetOutcome | None:
@@ -133,15 +152,18 @@ def _read(folder: Path, part: BenchmarkSet, settings: Settings) -> SetOutcome | 
     file = _file(folder, part)
     if not file.is_file():
         return None
-    found = json.loads(file.read_text())
-    if found["settings"] != settings[part.name]:
+    try:
+        found = read_evaluation(file)
+    except UserError:  # of an older version, which said less
+        return None
+    if found.settings != settings[part.name] or found.set is None:
         return None
     return SetOutcome(
         part.name,
         part.group,
-        Outcome(**found["once"]),
-        Outcome(**found["at_end"]),
-        tuple(found["remarks"]),
+        found.overall.outcome(),
+        found.set.at_end.outcome(),
+        tuple(found.set.remarks),
     )
 
 

@@ -18,7 +18,7 @@ from rlinf.runners.run import Run
 ABANDONED = "abandoned"
 RESULTS = (METRICS_FILE, "tensorboard", "wandb", "swanlab", "trace.json", "eval")
 """What a run writes before its first checkpoint."""
-_EVALUATION = re.compile(r"step_(\d+)\.json")
+_EVALUATION = re.compile(r"step_(\d+)\.(json|md|html)")
 
 
 def leave_branch(folder: Path, origin: Path, step: int) -> Path | None:
@@ -37,7 +37,7 @@ def leave_branch(folder: Path, origin: Path, step: int) -> Path | None:
     if origin.resolve().parent != root.resolve():
         step = -1
     after = [found for found in checkpoint.folders(root) if checkpoint.number_of(found) > step]
-    after += [path for path in (folder / "eval").glob("step_*.json") if _step_of(path) > step]
+    after += [path for path in (folder / "eval").glob("step_*.*") if _step_of(path) > step]
     if not after:
         return None
     aside = _move_aside(folder, after)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 from rlinf.cluster import cluster
@@ -15,7 +14,17 @@ from rlinf.config.schema import Config
 from rlinf.data.types import EpisodeResult
 from rlinf.envs.starts import evaluation_starts
 from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
+from rlinf.logging.evaluation_page import markdown, page
 from rlinf.logging.files import write_atomically
+from rlinf.metrics.evaluation import (
+    EvaluationFile,
+    Shard,
+    TrialKey,
+    evaluation_file,
+    film_folder,
+    film_name,
+    key_of,
+)
 from rlinf.metrics.journal import read
 from rlinf.metrics.outcome import Outcome
 from rlinf.metrics.results import EvalResult, evaluation
@@ -36,18 +45,38 @@ class Evaluator:
     def __init__(self, config: Config, run: Run, workers: Workers) -> None:
         self.config, self.run, self.workers = config, run, workers
 
-    def evaluate(self, step: int, label: str, journal: Path | None = None) -> EvalResult:
-        """Runs an evaluation and writes `eval/step_<step>.json`.
+    def evaluate(
+        self,
+        step: int,
+        label: str,
+        journal: Path | None = None,
+        policy: Mapping[str, object] | None = None,
+    ) -> EvalResult:
+        """Runs an evaluation and writes `eval/step_<step>.json`, and the same as pages.
 
         Args:
             step: iterations that the policy was trained for.
             label: what a reader calls the policy.
             journal: see `Workers.evaluate`.
+            policy: see `identity.policy_of`; None where it is one in the middle of a training.
         """
+        if journal is None:  # otherwise `open_journal` knows whether they are of this evaluation
+            _remove_films(self.config, step)
         tasks, episodes = run_evaluation(self.config, self.run, self.workers, step, journal)
         groups = self.config.env.eval.init_params.task_groups()
         result = evaluation(label, episodes, tasks, groups)
-        write_result(self.run.folder, step, result, tasks, episodes)
+        env = self.config.env.eval
+        file = evaluation_file(
+            step,
+            result,
+            tasks,
+            groups,
+            episodes,
+            settings_of(self.config, policy),
+            Shard(index=env.shard, count=env.num_shards),
+            films_of(self.config, step, episodes),
+        )
+        write_result(self.run.folder, file)
         self.run.console.evaluated(step, result.overall)
         return result
 
@@ -63,7 +92,9 @@ def run_evaluation(
     env = config.env.eval
     with run.phase("eval"):
         return workers.evaluate(
-            lambda tasks, available: evaluation_starts(env.seed, tasks, env.num_trials, available),
+            lambda tasks, available: evaluation_starts(env.seed, tasks, env.num_trials, available)[
+                env.shard :: env.num_shards
+            ],
             config.algorithm.eval_rollout_epoch,
             step,
             journal,
@@ -104,9 +135,11 @@ def evaluate(config: Config, plan: Plan) -> int:
         try:
             with run.stop:
                 config = initial_weights(config, plan, run)
-                continues = open_journal(config, journal)
+                policy = policy_of(config)
+                continues = open_journal(config, journal, policy)
             workers = open_evaluation(config, plan, run, stack, continues)
-            result = Evaluator(config, run, workers).evaluate(0, "all tasks", journal)
+            evaluator = Evaluator(config, run, workers)
+            result = evaluator.evaluate(0, "all tasks", journal, policy)
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}; {_kept(journal)}")
             return stopped.exit_code
@@ -116,7 +149,8 @@ def evaluate(config: Config, plan: Plan) -> int:
         run.write(0, result.metrics.reduce())
         rows = [*result.tasks.values(), *result.groups.values(), result.overall]
         run.console.outcomes(rows)
-        run.console.paths({"results": run.folder / "eval" / "step_0.json"})
+        results = run.folder / "eval" / "step_0.json"
+        run.console.paths({"results": results, "page": results.with_suffix(".html")})
     return 0
 
 
@@ -127,20 +161,21 @@ def _kept(journal: Path) -> str:
     return f"{plural(kept, 'episode')} kept; runner.resume_dir=auto continues this evaluation"
 
 
-def open_journal(config: Config, journal: Path) -> bool:
+def open_journal(config: Config, journal: Path, policy: Mapping[str, object]) -> bool:
     """Makes the folder of the finished episodes; whether it holds an evaluation to be continued.
 
     Args:
-        config: with its initial weights chosen.
+        policy: see `identity.policy_of`.
 
     Raises:
         UserError: it is to be continued with another policy or other starts.
     """
     about = journal / "about.json"
-    now = json.dumps(_identity(config), indent=1)
+    now = json.dumps(_identity(config, policy), indent=1)
     continues = config.runner.resume_dir is not None and about.is_file()
     if not continues:
         shutil.rmtree(journal, ignore_errors=True)
+        _remove_films(config, 0)
     elif about.read_text() != now:
         raise UserError(
             f"runner.resume_dir: the evaluation in {journal.parent} had another policy or other "
@@ -152,43 +187,60 @@ def open_journal(config: Config, journal: Path) -> bool:
     return continues
 
 
-def _identity(config: Config) -> dict[str, object]:
-    """What the episodes of an evaluation depend on."""
-    env = config.env.eval.model_dump(
-        mode="json", exclude={"total_num_envs", "num_processes", "step_timeout_s", "video_cfg"}
-    )
+def _identity(config: Config, policy: Mapping[str, object]) -> dict[str, object]:
+    """What the episodes of an evaluation depend on, and which part of all trials they are."""
+    env = config.env.eval
+    shard = {"shard": env.shard, "num_shards": env.num_shards}
+    return {**settings_of(config, policy), "part": shard}
+
+
+_OF_NO_EFFECT = {"total_num_envs", "num_processes", "python", "step_timeout_s", "video_cfg"}
+"""Keys of `env.eval` that no trial depends on."""
+
+
+def settings_of(config: Config, policy: Mapping[str, object] | None) -> dict[str, object]:
+    """What a trial depends on.
+
+    Args:
+        policy: see `identity.policy_of`.
+    """
+    env = config.env.eval.model_dump(mode="json", exclude=_OF_NO_EFFECT | {"shard", "num_shards"})
     return {
         "env": env,
         "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
-        "policy": policy_of(config),
+        "policy": None if policy is None else dict(policy),
     }
 
 
-def write_result(
-    folder: Path,
-    step: int,
-    result: EvalResult,
-    tasks: Sequence[str],
-    episodes: Sequence[EpisodeResult],
-) -> Path:
-    """Writes overall and per-task success, and every episode, as JSON."""
-    path = folder / "eval" / f"step_{step}.json"
+def _remove_films(config: Config, step: int) -> None:
+    """Videos of single trials that another evaluation of this step has left."""
+    folder = film_folder(Path(config.env.eval.video_cfg.video_base_dir), step)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def films_of(config: Config, step: int, episodes: Sequence[EpisodeResult]) -> dict[TrialKey, str]:
+    """The videos of single trials that lie in the run's folder."""
+    folder = film_folder(Path(config.env.eval.video_cfg.video_base_dir), step)
+    run, found = config.runner.logger.run_dir, {}
+    for episode in episodes:
+        path = folder / film_name(episode)
+        if path.is_file():
+            inside = path.is_relative_to(run)
+            found[key_of(episode)] = str(path.relative_to(run) if inside else path)
+    return found
+
+
+def write_result(folder: Path, file: EvaluationFile) -> Path:
+    """Writes an evaluation as JSON, and as a page of Markdown and of HTML.
+
+    Args:
+        folder: of the run; the files are `eval/step_<step>.*`, or named after the set.
+    """
+    path = folder / "eval" / f"{file.set.name if file.set else f'step_{file.step}'}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "step": step,
-        "overall": asdict(result.overall),
-        "groups": {name: asdict(outcome) for name, outcome in result.groups.items()},
-        "tasks": [
-            {"task": index, "instruction": tasks[index], **asdict(outcome)}
-            for index, outcome in result.tasks.items()
-        ],
-        "metrics": result.metrics.reduce(),
-        "episodes": [
-            {**asdict(episode), "start": episode.start._asdict()}
-            for episode in sorted(episodes, key=lambda e: e.start)
-        ],
-    }
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(path, file.text().encode())
+    write_atomically(path.with_suffix(".md"), markdown(folder.name, file).encode())
+    write_atomically(path.with_suffix(".html"), page(folder.name, file).encode("utf-8", "replace"))
     return path
 
 

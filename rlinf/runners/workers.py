@@ -239,8 +239,8 @@ class Workers:
         tasks, available = self._wait(self.env.call("start_evaluation"))[0]
         wanted, world = starts(len(tasks), available), len(self.env)
         kept = read(journal) if journal is not None else []
-        known, place = {(repeat, e.start) for repeat, e in kept}, str(journal) if journal else None
-        episodes = [episode for _, episode in kept]
+        known, place = {(e.repeat, e.start) for e in kept}, str(journal) if journal else None
+        episodes = list(kept)
         for repeat in range(repeats):
             todo = [start for start in wanted if (repeat, start) not in known]
             per_worker = self._wait(

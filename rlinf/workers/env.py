@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -22,6 +22,7 @@ from rlinf.metrics.journal import Journal
 from rlinf.metrics.timeline import Span, Spans
 from rlinf.metrics.types import Metrics, Total
 from rlinf.workers.evaluation import EvalStage
+from rlinf.workers.films import Films
 from rlinf.workers.fixed_episodes import FixedEpisodesStage
 from rlinf.workers.partial_reset import PartialResetStage
 from rlinf.workers.process import prepare_process
@@ -133,9 +134,10 @@ class EnvWorker:
     ) -> list[EpisodeResult]:
         """One episode from each of this worker's starts, each exactly once.
 
-        A video shows the first episodes. Each finished one is kept in the folder `journal`.
+        A video shows the first episodes, or single trials have one each, see `VideoConfig`. Each
+        finished episode is kept in the folder `journal`.
         """
-        with self._onloaded(self.evaluating):
+        with self._onloaded(self.evaluating), self._films(step) as films:
             finished = self._together(
                 [
                     partial(
@@ -143,7 +145,8 @@ class EnvWorker:
                         starts[index :: self.stages],
                         repeat,
                         version,
-                        self._keep(journal, index, repeat),
+                        self._keep(journal, index),
+                        films,
                     )
                     for index, stage in enumerate(self.evaluating)
                 ]
@@ -152,13 +155,21 @@ class EnvWorker:
         self._write_video("eval", step, self.evaluating)
         return episodes
 
-    def _keep(
-        self, journal: str | None, stage: int, repeat: int
-    ) -> Callable[[Sequence[EpisodeResult]], None]:
+    @contextmanager
+    def _films(self, step: int) -> Iterator[Films | None]:
+        """What writes the videos of single trials, if there are to be any."""
+        video = self.config.env.eval.video_cfg
+        if not video.save_video or video.only is None:
+            yield None
+            return
+        with closing(Films(video, step, VIDEO_FPS)) as films:
+            yield films
+
+    def _keep(self, journal: str | None, stage: int) -> Callable[[Sequence[EpisodeResult]], None]:
         """What a stage does with finished episodes."""
         if journal is None:
             return lambda episodes: None
-        return partial(Journal(Path(journal) / f"env{self.rank}-{stage}.jsonl").append, repeat)
+        return Journal(Path(journal) / f"env{self.rank}-{stage}.jsonl").append
 
     def state(self) -> list[tuple[list[EnvState], np.ndarray]]:
         """What `restore` needs to continue the running episodes, per stage."""

@@ -29,6 +29,7 @@ BESIDE = {
     "assets": "data",
     "convert": "envs",
     "logging": "metrics",
+    "results": "config",
     "selftest": "runners",
     "tuning": "runners",
 }

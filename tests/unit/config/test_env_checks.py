@@ -258,3 +258,16 @@ def test_an_evaluation_alone_asks_nothing_of_training(load_toy: Load) -> None:
         "cluster.component_placement.env=all",
     )
     assert loaded.config.env.train.total_num_envs == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("runner.only_eval=true", "env.eval.num_shards=2", "env.eval.shard=2"), "write 0 to 1"),
+        (("env.eval.num_shards=2",), "an evaluation during training has all its trials"),
+    ],
+)
+def test_a_part_of_an_evaluation_is_one_that_there_is(
+    refusal: Callable[..., str], overrides: tuple[str, ...], words: str
+) -> None:
+    assert words in refusal("toy_ppo_mlp", *overrides)

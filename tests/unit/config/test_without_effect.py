@@ -51,6 +51,18 @@ TOY_GRPO = (*GRPO, "actor.micro_batch_size=1600", "actor.global_batch_size=1600"
             ("env.eval.video_cfg.max_videos=3", "env.eval.video_cfg.save_video=false"),
             "env.eval.video_cfg.max_videos = 3 has no effect with save_video = false",
         ),
+        (
+            ("env.eval.video_cfg.only=failures",),
+            "env.eval.video_cfg.only = failures has no effect with save_video = false",
+        ),
+        (
+            (
+                "env.eval.video_cfg.save_video=true",
+                "env.eval.video_cfg.only=all",
+                "env.eval.video_cfg.num_envs_shown=2",
+            ),
+            "num_envs_shown = 2 has no effect with only = all, which shows all of them",
+        ),
         (("env.train.num_processes=2",), "env.train.num_processes = 2 has no effect with sub-envs"),
         (
             ("runner.max_steps=4000",),

@@ -57,7 +57,8 @@ def assert_understood(words: list[str]) -> None:
     arguments = _parse(words)
     config = getattr(arguments, "config", None)
     if config and not re.search(r"[A-Z]", config):
-        valid(config, tuple(arguments.overrides))
+        own = ["runner.only_eval=true"] if words[0] == "eval" else []
+        valid(config, (*own, *arguments.overrides))
 
 
 def assert_runs(words: list[str]) -> None:

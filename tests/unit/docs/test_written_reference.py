@@ -10,6 +10,7 @@ import pytest
 
 from rlinf import errors
 from rlinf.cli import main
+from rlinf.metrics.evaluation import EvaluationFile, Trial
 from tests.unit.docs.pages import ROOT, TREES, blocks, what_is_named
 
 CONFIGS = ROOT / "examples" / "embodiment" / "config"
@@ -58,6 +59,14 @@ def test_the_example_of_an_error_is_what_the_command_prints(
     command, *printed = block.lines
     assert main(shlex.split(command)[2:]) == errors.UserError.exit_code
     assert capsys.readouterr().err.splitlines() == printed
+
+
+@BOTH
+def test_every_key_of_the_result_file_is_in_a_table(tree: Path) -> None:
+    text = (tree / "evaluation" / "results.md").read_text()
+    cells = re.findall(r"^\| (`.+?) \|", text, re.M)
+    named = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
+    assert named == [*EvaluationFile.model_fields, *Trial.model_fields]
 
 
 @BOTH

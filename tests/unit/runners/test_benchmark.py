@@ -21,6 +21,7 @@ from rlinf.runners.benchmark import (
     _write,
     _write_table,
     configured,
+    run_benchmark,
     was_begun,
 )
 from rlinf.runners.identity import policy_of
@@ -71,33 +72,43 @@ def test_an_interrupted_benchmark_goes_on_in_its_folder(tmp_path: Path) -> None:
 
 def test_a_set_that_is_through_is_kept_until_policy_or_settings_are_others(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    assert _read(tmp_path, SMALL, settings) is None
+    assert _read(tmp_path / "eval", SMALL, settings) is None
     episodes = [episode(0, True, False), episode(1, True, True), episode(2, False, False)]
-    _write(tmp_path, SMALL, settings, episodes)
-    kept = _read(tmp_path, SMALL, settings)
+    _write(tmp_path, SMALL, settings, ["reach"], episodes)
+    kept = _read(tmp_path / "eval", SMALL, settings)
     assert kept is not None
     assert (kept.once.success, kept.once.episodes) == (2 / 3, 3)
     assert kept.at_end.success == 1 / 3
     assert kept.remarks == ("3 seen",)
     for override in ("env.eval.num_trials=7", "actor.seed=5"):
-        assert _read(tmp_path, SMALL, settings_of(tmp_path, override)) is None
+        assert _read(tmp_path / "eval", SMALL, settings_of(tmp_path, override)) is None
     more_processes = settings_of(tmp_path, "env.eval.num_processes=2")
-    assert _read(tmp_path, SMALL, more_processes) == kept
+    assert _read(tmp_path / "eval", SMALL, more_processes) == kept
+
+
+def test_a_benchmark_is_not_cut_into_shards(tmp_path: Path) -> None:
+    loaded = load(
+        "toy_ppo_mlp",
+        [f"runner.logger.log_path={tmp_path}", "runner.only_eval=true", "env.eval.num_shards=2"],
+    )
+    with pytest.raises(UserError, match="num_shards = 2"):
+        run_benchmark(loaded.config, loaded.plan, TOYS)
 
 
 def test_results_are_those_of_the_weights_and_not_of_their_folder(tmp_path: Path) -> None:
     weights = tmp_path / "policy" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"first weights")
-    _write(tmp_path, SMALL, settings_of(tmp_path, f"runner.ckpt_path={weights.parent}"), [])
+    weighed = settings_of(tmp_path, f"runner.ckpt_path={weights.parent}")
+    _write(tmp_path, SMALL, weighed, ["reach"], [])
     moved = weights.parent.rename(tmp_path / "moved")
     settings = settings_of(tmp_path, f"runner.ckpt_path={moved}")
-    assert _read(tmp_path, SMALL, settings) is not None
+    assert _read(tmp_path / "eval", SMALL, settings) is not None
     written = (moved / weights.name).stat()
     (moved / weights.name).write_bytes(b"other weights")  # as long, and no younger
     os.utime(moved / weights.name, ns=(written.st_atime_ns, written.st_mtime_ns))
     settings = settings_of(tmp_path, f"runner.ckpt_path={moved}")
-    assert _read(tmp_path, SMALL, settings) is None
+    assert _read(tmp_path / "eval", SMALL, settings) is None
 
 
 def test_the_table_has_counts_and_intervals_and_says_what_was_not_run(tmp_path: Path) -> None:
@@ -107,7 +118,7 @@ def test_the_table_has_counts_and_intervals_and_says_what_was_not_run(tmp_path: 
     solved = [episode(trial, once=trial < 3, at_end=trial < 1) for trial in range(4)]
     with open_run(config) as run:
         settings = {part.name: settings_of(tmp_path)["small"] for part in two.sets}
-        _write(run.folder / "eval", SMALL, settings, solved)
+        _write(run.folder, SMALL, settings, ["reach"], solved)
         _write_table(run, two, settings)
     numbers = json.loads((tmp_path / "eval/table.json").read_text())["table"]
     cell = numbers["success_once"]["Size"]

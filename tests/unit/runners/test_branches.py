@@ -18,6 +18,8 @@ def evaluate(folder: Path, step: int, success: float) -> None:
     (folder / "eval").mkdir(exist_ok=True)
     content = json.dumps({"step": step, "overall": overall})
     (folder / "eval" / f"step_{step}.json").write_text(content)
+    for page in ("md", "html"):
+        (folder / "eval" / f"step_{step}.{page}").write_text(content)
 
 
 def save(folder: Path, step: int, score: float | None = None) -> Path:
@@ -39,6 +41,7 @@ def test_a_run_continued_from_an_earlier_step_keeps_nothing_of_what_followed(tmp
     assert steps_in(tmp_path) == [2, 0] and steps_in(aside) == [6, 4]
     assert [step for step, _ in read_history(tmp_path)] == [0, 2]
     assert [step for step, _ in read_history(aside)] == [4, 6]
+    assert len(list((aside / "eval").iterdir())) == 2 * 3  # with their pages
     for pointer in (checkpoint.LATEST, checkpoint.BEST):
         root = tmp_path / "checkpoints"
         assert checkpoint.follow(root / pointer) == root / "global_step_2"

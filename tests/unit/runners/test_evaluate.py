@@ -21,7 +21,7 @@ def test_an_evaluation_whose_workers_or_ray_end_says_how_it_goes_on(
     loaded = load("toy_ppo_mlp", [f"runner.logger.log_path={tmp_path}", "runner.only_eval=true"])
 
     def fail(*_: object) -> None:
-        Journal(tmp_path / evaluate.JOURNAL / "env0-0.jsonl").append(0, [EPISODE])
+        Journal(tmp_path / evaluate.JOURNAL / "env0-0.jsonl").append([EPISODE])
         raise WorkerFailed("a worker ended")
 
     monkeypatch.setattr(evaluate, "open_evaluation", fail)
