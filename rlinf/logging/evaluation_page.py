@@ -8,14 +8,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from rlinf.logging.display import percent
-from rlinf.logging.report import STYLE
+from rlinf.logging.report import part
 from rlinf.metrics.evaluation import EvaluationFile, SuccessRate, Trial
 from rlinf.wording import plural
-
-_STYLE = """
-.films { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 1rem; }
-video { width: 100%; background: #000; } td.lost { color: var(--b); } figcaption { gap: 1em; }
-"""
 
 _INTERVALS = "95 % Wilson intervals. Each trial counts once."
 
@@ -48,6 +43,7 @@ def page(title: str, file: EvaluationFile) -> str:
         top = "<tr><th><th>success<th>95 % interval<th>episodes"
         body.append(f"<h2>{head}</h2><table>{top}{rows}</table>")
     told = {task.task: task.instruction for task in file.tasks}
+    style = part("page.css") + part("evaluation.css")
     for head, shown in _films(trials):
         films = "".join(_figure(trial, told[trial.task]) for trial in shown)
         body.append(f'<h2>{head}</h2><div class="films">{films}</div>')
@@ -55,7 +51,7 @@ def page(title: str, file: EvaluationFile) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_STYLE}</style>{''.join(body)}</html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style><main>{''.join(body)}</main></html>\n"
     )
 
 

@@ -26,11 +26,12 @@ SLOTS = {
 @cache
 def scripts() -> tuple[str, ...]:
     """The texts of the page's scripts, in order."""
-    return tuple(_file(name) for name in ("uPlot.iife.min.js", "page.js"))
+    return tuple(part(name) for name in ("uPlot.iife.min.js", "page.js"))
 
 
 @cache
-def _file(name: str) -> str:
+def part(name: str) -> str:
+    """The text of a file in `page/`."""
     return (PAGE / name).read_text(encoding="utf-8")
 
 
@@ -42,12 +43,12 @@ def page(frozen: dict[str, Any] | None, title: str = "RLinf") -> str:
             server.
         title: of the window.
     """
-    parts = {slot: "\n".join(map(_file, names)) for slot, names in SLOTS.items()}
+    parts = {slot: "\n".join(map(part, names)) for slot, names in SLOTS.items()}
     parts["TITLE"] = escape(title)
     # No text of a run can end the element it stands in.
     parts["DATA"] = json.dumps(frozen).replace("<", "\\u003c")
     parts["SCRIPTS"] = "".join(f"<script>{text}</script>\n" for text in scripts())
-    pieces = _file("page.html").split("@@")
+    pieces = part("page.html").split("@@")
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
 
 
