@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlinf import installer
 from rlinf.errors import UserError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _DRIVER = Path("/proc/driver/nvidia/version")
 _QUERY = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
+_NUMBERS = ("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
 _QUERY_S = 10.0  # longest wait for an answer of the driver
 # Compute capabilities of GPUs that have no units for ray tracing: V100, A100, H100, B200 and such.
 _NO_RAYS = ("7.0", "7.2", "8.0", "9.0", "10.0", "10.3")
@@ -113,14 +115,32 @@ class Gpu(NamedTuple):
         return not old and "GTX" not in self.name
 
 
+def number_of(name: str) -> str | None:
+    """The number that the driver's own tool has for a GPU, as Vulkan counts them too.
+
+    Args:
+        name: an entry of the variable, such as `GPU-<uuid>`, which may be cut short as there.
+
+    Returns:
+        None where the tool lists no such GPU, or more than one.
+    """
+    rows = [line.split(",") for line in _lines_of(_NUMBERS)]
+    found = [number.strip() for number, uuid in rows if uuid.strip().startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
 def gpus() -> list[Gpu]:
     """The kinds of GPUs, each once; none where there is no driver of NVIDIA, or no answer."""
+    lines = sorted(set(_lines_of(_QUERY)))
+    return [Gpu(*(part.strip() for part in line.split(","))) for line in lines]
+
+
+def _lines_of(query: Sequence[str]) -> list[str]:
     try:
-        asked = subprocess.run(_QUERY, capture_output=True, text=True, check=True, timeout=_QUERY_S)
+        asked = subprocess.run(query, capture_output=True, text=True, check=True, timeout=_QUERY_S)
     except (OSError, subprocess.SubprocessError):
         return []
-    lines = sorted(set(asked.stdout.strip().splitlines()))
-    return [Gpu(*(part.strip() for part in line.split(","))) for line in lines]
+    return asked.stdout.strip().splitlines()
 
 
 def _require_cuda() -> None:
@@ -159,8 +179,11 @@ def cuda_problem(
     """
     if built_for is None:
         fix = (
-            "install a build of torch for CUDA: UV_TORCH_BACKEND=auto bash requirements/install.sh "
-            "with the arguments it had before"
+            f"install a build of torch for CUDA: UV_TORCH_BACKEND=auto {installer.command()} with "
+            "the arguments it had before"
+            if installer.SCRIPT.is_file()
+            else "install a build of torch for CUDA: with uv, UV_TORCH_BACKEND=auto uv pip install "
+            "--reinstall-package torch torch"
         )
     elif driver is None:
         fix = (

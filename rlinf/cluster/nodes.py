@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rlinf import installer
 from rlinf.cluster.claims import Claims
 from rlinf.cluster.local import LocalRay
 from rlinf.config.placement import Node, parse
@@ -304,7 +305,7 @@ def examine(
                 if isinstance(found, str)
                 else f"{python} has Ray {found[0]} and Python {_dotted(found[1])}, the run has Ray "
                 f"{own[0]} and Python {_dotted(own[1])}",
-                "name a Python that requirements/install.sh has set up on that machine",
+                f"name a Python of that machine in which this was run: {installer.command()}",
             )
     return None
 

@@ -32,7 +32,7 @@ def chosen(own: OwnPython, given: str | None) -> tuple[Path, str]:
     named = os.environ.get(own.variable)
     if named:
         return Path(named).expanduser(), own.variable
-    return default(own), f"requirements/install.sh --env {own.name}"
+    return default(own), installer.command(f"--env {own.name}").removeprefix("bash ")
 
 
 def fix(own: OwnPython) -> str:

@@ -138,6 +138,9 @@ def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
     absent = ABSENT.get(key.rpartition(".")[2], {}).get(str(value))
     if absent and choices:
         return Problem(f"{key} = {value}: {absent}", f"choose {' or '.join(choices)}")
+    refused = context.get("error")
+    if isinstance(refused, UserError) and refused.fix:
+        return Problem(f"{key} = {json.dumps(value)}: {refused.message}", refused.fix)
     near = nearest(str(value), choices)
     fix = f"did you mean {near}?" if near else f"give what it means: {description}"
     if len(choices) == 1:

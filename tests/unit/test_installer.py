@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from rlinf import installer, registry
+from rlinf import devices, installer, registry
+from rlinf.config import pythons
 from rlinf.config.problems import missing_packages
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -37,6 +39,22 @@ def test_in_a_wheel_pip_is_named_and_a_clone_only_where_pip_does_not_suffice():
 def test_a_model_names_the_extra_that_has_its_packages():
     (problem,) = missing_packages(["no_such_package"], "openvla_oft")
     assert problem.fix == f'run: pip install "{PROJECT["name"]}[openvla]"'
+
+
+@pytest.mark.usefixtures("wheel")
+def test_what_only_a_clone_can_do_is_not_asked_of_a_wheel():
+    fix = devices.cuda_problem("570.1", "2.13+cpu", None, "no device").fix
+    assert "uv pip install" in fix and "requirements/install.sh" not in fix
+    (own,) = (spec.python for name, spec in registry.simulators().items() if name == "mjlab")
+    assert own is not None
+    assert pythons.chosen(own, None)[1].endswith("--env mjlab (in a clone of the repository)")
+
+
+def test_every_message_takes_the_command_from_the_installer():
+    package = Path(installer.__file__).parent
+    naming = re.compile(r'^(?!.*`requirements).*"[^"]*bash requirements/install', re.MULTILINE)
+    found = {path.name for path in package.rglob("*.py") if naming.search(path.read_text())}
+    assert found == {"installer.py"}
 
 
 def test_every_extra_that_a_message_can_name_exists():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlinf.config.base import Count, NonNegative, Spaces
 from rlinf.config.problems import Problem
@@ -13,7 +13,6 @@ from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
 from rlinf.envs.behavior import challenge, data, robot
 from rlinf.envs.behavior.settings import STEPS_PER_SECOND
-from rlinf.errors import UserError
 
 RobotCamera = Literal["main", "left_wrist", "right_wrist"]
 
@@ -22,9 +21,9 @@ class BehaviorParams(SimulatorParams):
     """Activities of BEHAVIOR-1K with the R1 Pro."""
 
     tasks: str
-    """Activities of the 2025 challenge: names, indices or ranges of these with commas between, such
-    as `turning_on_radio`, `0`, `0-9,49`. With several, each sub-env has a process of its own, which
-    loads another scene where the activity changes."""
+    """Activities of the 2025 challenge: names, indices or ranges of these, in a list or with commas
+    between, such as `turning_on_radio`, `0`, `0-9,49`. With several, each sub-env has a process of
+    its own, which loads another scene where the activity changes."""
     instances: Literal["training", "evaluation"] = "training"
     """Starts that are drawn from: the 200 instances of an activity to train on, or the 10 that the
     challenge evaluates on."""
@@ -47,12 +46,23 @@ class BehaviorParams(SimulatorParams):
     isaac_sim: Literal["standalone", "package"] = "standalone"
     """Whether Isaac Sim is the folder in ISAAC_PATH, or a package of the simulator's Python."""
 
+    @field_validator("tasks", mode="before", json_schema_input_type=str | int | list[str | int])
+    @classmethod
+    def _written(cls, tasks: Any) -> Any:
+        """An index alone, and a list, are what they are in YAML: a number, a list."""
+        entries = tasks if isinstance(tasks, list | tuple) else [tasks]
+        if not entries or not all(type(entry) in (str, int) for entry in entries):
+            return tasks
+        return ",".join(map(str, entries))
+
+    @field_validator("tasks")
+    @classmethod
+    def _activities(cls, tasks: str) -> str:
+        challenge.select(tasks)
+        return tasks
+
     @model_validator(mode="after")
     def _known(self) -> Self:
-        try:
-            challenge.select(self.tasks)
-        except UserError as error:
-            raise ValueError(f"tasks: {error}") from None
         for name in self.state:
             if name not in robot.PROPRIO and name not in robot.WIDTHS:
                 known = ", ".join((*robot.PROPRIO, *robot.WIDTHS))

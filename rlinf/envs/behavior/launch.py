@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlinf.devices import VARIABLE as VISIBLE
+from rlinf.devices import listed, number_of
 from rlinf.envs.behavior.data import DATA, ISAAC
 from rlinf.envs.behavior.spec import OWN_PYTHON
 from rlinf.envs.hosting.installed import version_of
@@ -110,12 +111,23 @@ def settle(environment: MutableMapping[str, str]) -> None:
 def _number_gpus_alike(environment: MutableMapping[str, str]) -> None:
     """Kit draws through Vulkan, which counts all GPUs, whatever CUDA_VISIBLE_DEVICES shows: the
     process gets the number of its GPU among all, and CUDA counts them all too.
+
+    Raises:
+        UserError: the variable names the GPU in a way that has no number.
     """
-    visible = environment.get(VISIBLE, "")
-    if visible.isdigit() and "OMNIGIBSON_GPU_ID" not in environment:
-        environment["OMNIGIBSON_GPU_ID"] = visible
-        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        del environment[VISIBLE]
+    visible = listed(environment.get(VISIBLE)) or []
+    if len(visible) != 1 or "OMNIGIBSON_GPU_ID" in environment:
+        return
+    number = visible[0] if visible[0].isdigit() else number_of(visible[0])
+    if number is None:
+        raise UserError(
+            f"{VISIBLE} = {visible[0]}: Isaac Sim draws on a whole GPU, which it knows by "
+            "number, and nvidia-smi lists no such GPU",
+            f"start with numbers of whole GPUs in {VISIBLE}, or export OMNIGIBSON_GPU_ID=NUMBER",
+        )
+    environment["OMNIGIBSON_GPU_ID"] = number
+    environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    del environment[VISIBLE]
 
 
 def claim(root: Path) -> Path:

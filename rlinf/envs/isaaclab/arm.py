@@ -34,9 +34,11 @@ def missing(given: str | None) -> tuple[str, str] | None:
     """Message and fix where the file is not there."""
     if Path(path(given)).is_file():
         return None
+    from rlinf import installer  # as a script, this file has the package not on its path
+
     return (
         f"IsaacLab's Franka arm is missing: {path(given)}",
-        "run: bash requirements/install.sh --env isaaclab; or name a USD file of the arm in "
+        f"run: {installer.command('--env isaaclab')}; or name a USD file of the arm in "
         f"env.*.init_params.robot, or its folder in {VARIABLE}",
     )
 

@@ -15,7 +15,6 @@ from rlinf.envs.isaaclab import arm
 from rlinf.envs.isaaclab.catalog import ISAACLAB, MJLAB, find
 from rlinf.envs.isaaclab.examine import INSTALL
 from rlinf.envs.isaaclab.task import Backend, Reward, Task
-from rlinf.errors import UserError
 
 
 class ManagerParams(SimulatorParams):
@@ -39,10 +38,7 @@ class ManagerParams(SimulatorParams):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        try:
-            name, task = find(self.id, self.backends)
-        except UserError as error:
-            raise ValueError(str(error)) from None
+        name, task = find(self.id, self.backends)
         for view in self.cameras or ():
             if view not in task.views:
                 raise ValueError(

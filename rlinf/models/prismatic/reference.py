@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from rlinf import installer
 from rlinf.errors import UserError
 from rlinf.models.prismatic.attention import Attending
 from rlinf.models.prismatic.llama import build_llama
@@ -64,7 +65,8 @@ def check_llama(architecture: Architecture, attention: str) -> None:
             f"transformers {version('transformers')} with PyTorch {torch.__version__} does not "
             f"compute a Llama as it is defined: {found.round(4).tolist()} instead of "
             f"{list(LAST_STATE)}; a model would act otherwise than in its publication",
-            "install the versions of requirements/constraints.txt: bash requirements/install.sh",
+            "install the versions that are pinned for this package: "
+            f"{installer.command('--model openvla', 'openvla')}",
         )
 
 

@@ -61,6 +61,14 @@ def test_the_example_of_an_error_is_what_the_command_prints(
     assert capsys.readouterr().err.splitlines() == printed
 
 
+def test_a_text_has_one_translation() -> None:
+    """YAML takes the last of two entries without a word."""
+    lines = (ROOT / "docs/source-zh/texts.yaml").read_text(encoding="utf-8").splitlines()
+    texts = [match[1] for line in lines if (match := re.match(r'("(?:[^"\\]|\\.)*"|\w+):', line))]
+    assert len(texts) > 300
+    assert sorted({text for text in texts if texts.count(text) > 1}) == []
+
+
 @BOTH
 def test_every_key_of_the_result_file_is_in_a_table(tree: Path) -> None:
     text = (tree / "evaluation" / "results.md").read_text()

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from rlinf.config.load import load
+from rlinf.config.machine import Machine, Node
 from rlinf.envs.behavior import data, robot
 from rlinf.envs.behavior.config import BehaviorParams
 from rlinf.errors import UserError
 from tests.behavior import EVALUATION, SCENE, TRAINING, data_sets
+
+LAPTOP = Machine(Node(accelerators=0, cpu_slots=2), 16_000_000_000)
 
 
 def test_three_views_and_23_numbers_are_the_usual():
@@ -58,6 +62,33 @@ def test_what_there_is_not_is_named(settings: dict[str, object], said: str):
     with pytest.raises(ValidationError) as caught:
         BehaviorParams(**settings)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "tasks"),
+    [("0", "0"), ("0-9,49", "0-9,49"), ("[0,3-4]", "0,3-4")],
+)
+def test_activities_are_written_as_yaml_has_them(written: str, tasks: str):
+    params = f"env.train.init_params.tasks={written}"
+    config = load("behavior_ppo_openvlaoft", [params], LAPTOP).config
+    assert isinstance(config.env.train.init_params, BehaviorParams)
+    assert config.env.train.init_params.tasks == tasks
+
+
+@pytest.mark.parametrize("written", ["[]", "true", "[[1]]", "1.5"])
+def test_what_is_no_list_of_activities_is_refused(written: str):
+    with pytest.raises(UserError, match="must be a valid string"):
+        load("behavior_ppo_openvlaoft", [f"env.train.init_params.tasks={written}"], LAPTOP)
+
+
+def test_a_wrong_activity_is_refused_with_its_key_and_one_fix():
+    with pytest.raises(UserError) as caught:
+        load("behavior_ppo_openvlaoft", ["env.train.init_params.tasks=turn_on_radio"], LAPTOP)
+    assert str(caught.value).splitlines() == [
+        'env.train.init_params.tasks = "turn_on_radio": there is no activity turn_on_radio among '
+        "the 50 of the challenge",
+        "  fix: write turning_on_radio",
+    ]
 
 
 def test_what_is_missing_on_a_machine_is_named_with_the_commands(

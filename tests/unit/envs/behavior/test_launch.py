@@ -55,6 +55,25 @@ def test_variables_follow_from_the_two_that_are_set(tmp_path: Path):
     assert Path(variables["OMNIGIBSON_APPDATA_PATH"]).parent == tmp_path / "omnigibson"
 
 
+def test_a_gpu_that_is_given_by_its_uuid_gets_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0, GPU-1f\\n1, GPU-2e\\n2, GPU-2f\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    variables = {"OMNIGIBSON_DATA_PATH": str(tmp_path), "RLINF_CACHE": str(tmp_path)}
+    given = {**variables, "CUDA_VISIBLE_DEVICES": "GPU-2e"}
+    launch.settle(given)
+    assert (given["OMNIGIBSON_GPU_ID"], "CUDA_VISIBLE_DEVICES" in given) == ("1", False)
+    for unknown in ("MIG-4d", "GPU-2", "GPU-9"):  # a part of one, two, none
+        with pytest.raises(UserError, match=rf"^CUDA_VISIBLE_DEVICES = {unknown}: .* by number"):
+            launch.settle({**variables, "CUDA_VISIBLE_DEVICES": unknown})
+    none = {**variables, "CUDA_VISIBLE_DEVICES": "-1"}
+    launch.settle(none)
+    assert "OMNIGIBSON_GPU_ID" not in none
+
+
 def test_a_folder_for_shaders_that_is_named_is_not_shared_between_processes(tmp_path: Path):
     """Images of OmniGibson name one for all."""
     named = str(tmp_path / "appdata")
