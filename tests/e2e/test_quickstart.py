@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rlinf.metrics.evaluation import TrialKey
 from tests.e2e import runs
 
 pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
@@ -47,8 +48,8 @@ def test_success_rises_over_that_of_the_warm_up(finished: tuple[Path, str]):
     records = [record for record in runs.metrics(folder) if "env/success_once" in record]
     seen = records[-1]["env/success_once"] - records[0]["env/success_once"]
     assert held_out + seen >= 0.1
-    starts = [json.dumps(episode["start"]) for episode in after["episodes"]]
-    assert len(set(starts)) == TRIALS  # each start once
+    starts = {tuple(trial[part] for part in TrialKey._fields) for trial in after["episodes"]}
+    assert len(starts) == TRIALS  # each start once
 
 
 def test_the_last_lines_say_what_was_reached_and_where_everything_is(finished: tuple[Path, str]):

@@ -191,15 +191,22 @@ def test_a_folder_that_is_not_there_is_an_error_with_what_to_name(tmp_path: Path
 
 
 def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c(runs: Path) -> None:
-    code = "import sys; from rlinf.cli import main; sys.exit(main())"
+    # What starts the tests in the background makes their processes deaf to Ctrl-C.
+    code = (
+        "import signal, sys; from rlinf.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+    )
     command = [sys.executable, "-c", code, "watch", str(runs), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(3)]
-        (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)/", said[1])
-        assert Client(int(port)).get("/").status == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        try:
+            said = [process.stdout.readline() for _ in range(3)]
+            (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)/", said[1])
+            assert Client(int(port)).get("/").status == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(600) == 0
+        finally:
+            process.kill()  # otherwise a failure would wait for it for ever
     assert said[0].startswith("2 runs in")
 
 

@@ -12,7 +12,7 @@ import torch
 
 Result = TypeVar("Result")
 Tell = Callable[[str | None], str]
-TIMEOUT_S = 600.0  # only what hangs takes so long
+TIMEOUT_S = 3600.0  # only what hangs takes so long
 
 
 def in_ranks(world: int, work: Callable[[int, Tell], Result]) -> list[Result]:
