@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(commands)
     _add_selftest(commands)
     _add_tune(commands)
+    _add_serve(commands)
     _add_assets_command(commands)
     _add_export_command(commands)
     _add_watch(commands)
@@ -296,6 +297,51 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     output = Path(arguments.output).expanduser() if arguments.output else None
     return tune(arguments.config, arguments.overrides, output)
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    description = "answer robots and benchmarks that ask a policy for actions over the network"
+    command = commands.add_parser("serve", help=description, description=description)
+    command.set_defaults(run=_serve)
+    command.add_argument(
+        "checkpoint", metavar="CKPT", help="a run, RUN/checkpoints/global_step_N, or an export"
+    )
+    command.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="values that differ from --config"
+    )
+    command.add_argument(
+        "--config", metavar="CONFIG", help="whose environment an exported policy acts for"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0: every network")
+    command.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    command.add_argument(
+        "--token", help="API key of clients; the default is a new one, none on loopback"
+    )
+    command.add_argument(
+        "--sample", action="store_true", help="draw actions as in training, not as in evaluation"
+    )
+    command.add_argument(
+        "--max-batch", type=int, default=16, metavar="N", help="clients answered in one pass"
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    _prepare_imports()
+    from rlinf.serving.command import serve
+
+    return serve(
+        Path(arguments.checkpoint),
+        arguments.config,
+        arguments.overrides,
+        arguments.host,
+        arguments.port,
+        arguments.token or os.environ.get("RLINF_SERVE_TOKEN"),
+        arguments.sample,
+        arguments.max_batch,
+        lambda line: print(line, flush=True),
+    )
 
 
 def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -31,6 +31,7 @@ BESIDE = {
     "logging": "metrics",
     "results": "config",
     "selftest": "runners",
+    "serving": "runners",
     "tuning": "runners",
 }
 """Folders beside the line -> the one whose place they have."""

@@ -83,6 +83,7 @@ HOMES = {
     "runners/run.py": "unit/runners/test_warmup.py",
     "runners/samples.py": "unit/workers/test_samples.py",
     "selftest": "unit/selftest/test_checks.py",
+    "serving": "unit/serving/test_server.py",
     "workers/fsdp.py": "unit/workers/test_policy_parallel.py",
     "workers/host_copy.py": "unit/workers/test_actor.py",
     "workers/logprobs.py": "unit/workers/test_actor.py",

@@ -35,6 +35,7 @@ EXTRAS = {
     "models/gr00t/": ("gr00t",),
     "models/download.py": ("modelscope",),
     "models/prismatic/": ("openvla",),
+    "serving/": ("serve",),
 }
 """Parts of the package that are used only where an extra is installed; all else needs none."""
 

@@ -1,0 +1,1 @@
+"""A policy behind a network port, for robots and benchmarks that ask it for actions."""
