@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -98,10 +99,10 @@ def test_requests_that_wait_share_a_pass_and_those_given_up_are_not_computed(ser
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(clients[0].infer, toy())
         while not batches:
-            pass
+            time.sleep(0.01)
         others = [pool.submit(client.infer, toy()) for client in clients[1:]]
         while len(running.server.batcher._waiting) < 4:
-            pass
+            time.sleep(0.01)
         with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/healthz") as reply:
             assert reply.read() == b"OK\n"  # while the policy computes
         held.set()
