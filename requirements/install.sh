@@ -55,7 +55,8 @@ extras_of_env() {
 own_python_of() {
     case "$1" in
         isaaclab) echo 3.12 ;;
-        mjlab | libero_pro) echo 3.11 ;;
+        mjlab) echo 3.11 ;;
+        libero_pro) echo 3.11 ;;
         behavior) echo 3.10 ;;
     esac
 }

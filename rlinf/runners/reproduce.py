@@ -159,7 +159,7 @@ def conclude(row: ResultRow, folder: Path, console: Console) -> None:
     path = folder / "reproduce.json"
     content = {"row": row.model_dump(mode="json"), "verdicts": [asdict(one) for one in verdicts]}
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-    console.print(f"written: {path}")
+    console.print(f"written: {path}", soft_wrap=True)
     if lost := [one.expected.label for one in verdicts if one.failed]:
         raise NotReproduced(
             f"{row.name} is not reproduced, outside: {', '.join(lost)}; its protocol is: "

@@ -7,5 +7,11 @@ from importlib import import_module
 from rlinf.envs.libero.package import keep_caches_together
 
 keep_caches_together()
-for _name in ("rlinf.envs.libero.env", "numba", "scipy.spatial.transform", "matplotlib.cm"):
+for _name in (
+    "rlinf.envs.libero.env",
+    "torch",  # reads start states
+    "numba",
+    "scipy.spatial.transform",
+    "matplotlib.cm",
+):
     import_module(_name)
