@@ -32,6 +32,7 @@ def settings(language: str) -> dict[str, Any]:
             "sphinx_copybutton",
             "sphinx_design",
             "generated",
+            "hardware",
             "chinese",
         ],
         "autodoc_typehints": "none",

@@ -264,20 +264,33 @@ def _port(port: int | None) -> Iterator[Problem]:
             )
 
 
+def disk_bytes(config: Config, purpose: str = "") -> int:
+    """What the folder of a run needs at most: its checkpoints, logs and videos."""
+    need = _SPARE_BYTES
+    if _saves(config, purpose):
+        trained = config.actor.model.num_trainable()
+        need += _BYTES_PER_PARAMETER * trained * _checkpoints(config)
+        need += _BYTES_PER_REFERENCE * trained * (config.algorithm.kl_beta > 0)
+    return need
+
+
+def _saves(config: Config, purpose: str) -> bool:
+    return purpose == "sft" or not (purpose or config.runner.only_eval)
+
+
+def _checkpoints(config: Config) -> int:
+    """One more than is kept: the new checkpoint is complete before the oldest goes."""
+    return config.runner.keep_checkpoints + config.runner.keep_best + 1
+
+
 def _disk(config: Config, purpose: str) -> Iterator[Problem]:
     folder = config.runner.logger.run_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    need, files = _SPARE_BYTES, "logs and videos"
-    elsewhere = "free some space, or set runner.logger.log_path elsewhere"
-    if purpose == "sft" or not (purpose or config.runner.only_eval):
-        trained = config.actor.model.num_trainable()
-        # One more than is kept: the new checkpoint is complete before the oldest goes.
-        count = config.runner.keep_checkpoints + config.runner.keep_best + 1
-        need += _BYTES_PER_PARAMETER * trained * count
-        need += _BYTES_PER_REFERENCE * trained * (config.algorithm.kl_beta > 0)
-        files = f"{count} checkpoints, {files}"
+    files, elsewhere = "logs and videos", "free some space, or set runner.logger.log_path elsewhere"
+    if _saves(config, purpose):
+        files = f"{_checkpoints(config)} checkpoints, {files}"
         elsewhere += ", or lower runner.keep_checkpoints"
-    free = shutil.disk_usage(existing).free
+    free, need = shutil.disk_usage(existing).free, disk_bytes(config, purpose)
     if free < need:
         yield Problem(
             f"{existing} has {free / 1e9:.1f} GB free, the run needs {need / 1e9:.1f} GB ({files})",
