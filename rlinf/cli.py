@@ -310,7 +310,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "overrides", metavar="key=value", nargs="*", help="values that differ from --config"
     )
     command.add_argument(
-        "--config", metavar="CONFIG", help="whose environment an exported policy acts for"
+        "--config",
+        metavar="CONFIG",
+        help="whose environment a policy folder acts for that does not say so",
     )
     command.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0: every network")
     command.add_argument("--port", type=int, default=8000, help="0 takes a free one")

@@ -78,6 +78,8 @@ class Section(BaseModel):
 
 POLICY_FILE = "policy.json"
 """Settings of the policy in a folder of one."""
+ADAPTER_FILE = "adapter_config.json"
+"""Settings of an adapter in a folder of one, as PEFT names it."""
 WEIGHTS_FILE = "policy.safetensors"
 """Weights in the folder of a policy that has no published layout."""
 

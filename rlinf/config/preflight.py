@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlinf import installer
 from rlinf.config import data_sets, pythons
-from rlinf.config.base import WEIGHTS_FILE
+from rlinf.config.base import ADAPTER_FILE, POLICY_FILE, WEIGHTS_FILE
 from rlinf.config.derive import Plan
 from rlinf.config.env_checks import used_parts
 from rlinf.config.machine import Machine
@@ -25,8 +25,8 @@ _WEIGHTS = {
     "runner.resume_dir": ("actor",),
     "runner.ckpt_path": (
         "actor",
-        "adapter_config.json",
-        "policy.json",
+        ADAPTER_FILE,
+        POLICY_FILE,
         "config.json",
         "model.safetensors",
         WEIGHTS_FILE,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -39,22 +40,28 @@ def validate(plain: Tree) -> Config | list[Problem]:
         return [_problem(key, first[key], plain) for key in inner]
 
 
-def read_stored(path: Path) -> Config:
-    """The configuration that a run stored as JSON, maybe one of another version.
+def read_stored(path: Path, model_path: Path | None = None) -> Config:
+    """The configuration that a run stored as JSON or YAML, maybe one of another version.
 
     Keys that this version does not know are left out, with a warning.
+
+    Args:
+        model_path: folder of the policy, which a portable configuration does not name.
 
     Raises:
         UserError: the file is damaged, or what it holds cannot be understood.
     """
     try:
-        plain = json.loads(path.read_text())
+        text = path.read_text(encoding="utf-8")
+        plain = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if model_path is not None and isinstance(plain, dict):
+            tree.put(plain, "actor.model.model_path", str(model_path))
         return _known_part(plain, path)
-    except (OSError, ValueError) as error:  # pydantic's are such, too
+    except (OSError, ValueError, yaml.YAMLError) as error:  # pydantic's are ValueErrors, too
         raise UserError(
             f"{path} cannot be read as a configuration: {error}",
-            "the checkpoint is damaged, or of a version too different: name another one, or use "
-            "the version that wrote it",
+            f"the {'checkpoint' if path.suffix == '.json' else 'folder'} is damaged, or of a "
+            "version too different: name another one, or use the version that wrote it",
         ) from error
 
 

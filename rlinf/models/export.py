@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from rlinf.config import portable
 from rlinf.config.validate import read_stored
 from rlinf.data.disk import refusals_told, written_beside
 from rlinf.errors import UserError
@@ -13,7 +14,10 @@ from rlinf.models.shards import CONFIG_FILE
 
 
 def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
-    """Exports a checkpoint that is known to be good; `out` appears, or is replaced, whole."""
+    """Exports a checkpoint that is known to be good; `out` appears, or is replaced, whole.
+
+    The configuration lies beside the weights, so that the folder says what it acts for.
+    """
     config = read_stored(folder / CONFIG_FILE)
     model = config.actor.model
     if adapter and not model.trains_adapters:
@@ -33,3 +37,4 @@ def write_policy(folder: Path, out: Path, adapter: bool = False) -> None:
     )
     with refusals_told("the policy", out, again), written_beside(out) as building:
         save_policy(policy, model, building, merge=model.trains_adapters and not adapter)
+        portable.write(config, building)

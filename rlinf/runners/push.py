@@ -22,22 +22,6 @@ from rlinf.runners import checkpoint
 from rlinf.runners.model_card import Licence, model_card
 
 CARD = "README.md"
-OF_THE_MACHINE = (
-    "cluster.node_groups",
-    "cluster.ray_address",
-    "cluster.ray_port",
-    "runner.resume_dir",
-    "runner.ckpt_path",
-    "runner.logger.log_path",
-    "env.train.video_cfg.video_base_dir",
-    "env.eval.video_cfg.video_base_dir",
-    "env.train.python",
-    "env.eval.python",
-    "actor.model.model_path",
-    "actor.model.lora_path",
-    "imitation",
-)
-"""Keys of the configuration that are left out: they name places of the machine it ran on."""
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*$", re.S | re.M)
 
@@ -82,7 +66,6 @@ def push(
         out = Path(made) / "policy"
         write_policy(folder, out, adapter)
         (out / CARD).write_text(card, encoding="utf-8")
-        (out / "config.yaml").write_text(portable(config), encoding="utf-8")
         say(f"from {folder}")
         say(f"to {endpoint}/{repository}" + (" (private)" if private else ""))
         for path in sorted(file for file in out.rglob("*") if file.is_file()):
@@ -147,19 +130,6 @@ def _evaluation(run: Path, step: int) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return content
-
-
-def portable(config: Config) -> str:
-    """The configuration as YAML, without what is true of one machine alone."""
-    plain = yaml.safe_load(config.to_yaml())
-    for key in OF_THE_MACHINE:
-        *parents, last = key.split(".")
-        section = plain
-        for parent in parents:
-            section = section.get(parent) or {}
-        section.pop(last, None)
-    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    return text
 
 
 def _size(count: int) -> str:

@@ -19,7 +19,8 @@ from PIL import Image
 KINDS = "biuf"  # truth values, integers and floats; no objects, records, complex numbers
 MOST_ENTRIES = 256  # of one map or list
 MOST_TEXT = 65_536  # bytes
-MOST_PIXELS = 2048 * 2048
+MOST_PIXELS = 2048 * 2048  # of one picture
+MOST_PIXELS_IN_ALL = 4 * MOST_PIXELS  # of the pictures of a message that have to be decompressed
 MOST_DIMENSIONS = 4
 
 
@@ -36,7 +37,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     try:
         message = msgpack.unpackb(
             data,
-            object_hook=_decode,
+            object_hook=_Decoder(),
             raw=False,
             max_array_len=MOST_ENTRIES,
             max_map_len=MOST_ENTRIES,
@@ -75,18 +76,29 @@ def _encoder(key: Callable[[str], Any]) -> Callable[[np.ndarray], dict[Any, Any]
     return encode
 
 
-def _decode(content: dict[Any, Any]) -> Any:
-    """An array or number where a map describes one, else the map."""
-    fields = {
-        k.decode(errors="replace") if isinstance(k, bytes) else k: v for k, v in content.items()
-    }
-    if "__ndarray__" in fields:
-        return _array(fields)
-    if "__npgeneric__" in fields:
-        return _number(fields)
-    if "__image__" in fields:
-        return _array(fields) if fields.get("format") == "raw" else _picture(fields)
-    return content
+class _Decoder:
+    """The maps of one message: an array or number where a map describes one, else the map."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+
+    def __call__(self, content: dict[Any, Any]) -> Any:
+        fields = {
+            k.decode(errors="replace") if isinstance(k, bytes) else k: v for k, v in content.items()
+        }
+        if "__ndarray__" in fields:
+            return _array(fields)
+        if "__npgeneric__" in fields:
+            return _number(fields)
+        if "__image__" in fields:
+            return _array(fields) if fields.get("format") == "raw" else self._picture(fields)
+        return content
+
+    def _picture(self, fields: Mapping[str, Any]) -> np.ndarray:
+        self._pixels += math.prod(_shape(fields)[:2])
+        if self._pixels > MOST_PIXELS_IN_ALL:
+            raise BadMessage(f"the pictures have more than {MOST_PIXELS_IN_ALL} pixels in all")
+        return _picture(fields)
 
 
 def _dtype(fields: Mapping[str, Any]) -> np.dtype:

@@ -18,6 +18,7 @@ from rlinf.errors import OWN_ERRORS
 from rlinf.models.base import Policy, Sampling
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.serving.codec import BadMessage
+from rlinf.serving.specs import action_spec, observation_params, observation_spec
 
 MOST_LETTERS = 4096  # of an instruction
 _OTHER_NAMES = {"main": ("image", "agentview"), "wrist": ("wrist_image",)}
@@ -164,6 +165,15 @@ class ServedPolicy:
             self.conversion(row) if np.isfinite(row).all() else ValueError("actions not finite")
             for row in chunk.actions
         ]
+
+    def specs(self) -> dict[str, Any]:
+        """What vla-eval's client has to know, in its words."""
+        views, state = self.expected.views, self.expected.state if self.expected.takes_state else ()
+        return {
+            "observation_params": observation_params(views, state),
+            "action_spec": action_spec(self.takes, self.config.actor.model.action_dim),
+            "observation_spec": observation_spec(views, state),
+        }
 
     def metadata(self) -> dict[str, Any]:
         """What clients have to know, as plain values."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from websockets.asyncio.server import ServerConnection
@@ -17,7 +17,10 @@ from rlinf.serving.codec import BadMessage, pack_openpi, pack_vla_eval, unpack
 logger = logging.getLogger(__name__)
 AskPolicy = Callable[[Mapping[str, Any]], Awaitable[Actions]]
 """From a client's observation, in openpi's names, to the policy's answer."""
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 FAILED = "the policy failed on this observation; the server's log says why"
+LARGE = 1 << 17  # bytes whose decoding takes a millisecond or more: it happens in a thread
 HELLO_S = 30.0  # in which vla-eval's client has to speak
 
 
@@ -30,7 +33,7 @@ async def serve_openpi(
     async for frame in connection:
         begun = time.perf_counter()
         try:
-            answer = await ask(unpack(_binary(frame)))
+            answer = await ask(await _read(frame))
         except Exception as error:  # noqa: BLE001 - told this client; the others go on
             message = _told(error)
             await connection.send(message)
@@ -58,7 +61,7 @@ async def serve_vla_eval(
         frame = await asyncio.wait_for(connection.recv(), None if greeted else HELLO_S)
         sequence = 0
         try:
-            message = unpack(_binary(frame))
+            message = await _read(frame)
             kind, payload = message.get("type"), message.get("payload")
             sequence = message["seq"] if isinstance(message.get("seq"), int) else 0
             if not isinstance(payload, dict):
@@ -86,16 +89,12 @@ async def serve_vla_eval(
 
 
 def _greeting(hello: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-    views = about["views"]
     return {
         "harness_version": str(hello.get("harness_version", ""))[:40],
         "protocol_version": 1,
         "model_server": "rlinf",
         "capabilities": {},
-        "observation_params": {
-            "send_state": bool(about["state"]),
-            "send_wrist_image": "wrist" in views,
-        },
+        **about,
     }
 
 
@@ -112,10 +111,16 @@ def _as_openpi(payload: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _binary(frame: str | bytes) -> bytes:
+async def _read(frame: str | bytes) -> dict[str, Any]:
     if isinstance(frame, str):
         raise BadMessage("a text frame came; observations are binary msgpack frames")
-    return frame
+    # A picture is small only as long as it is compressed.
+    return await unless_quick(len(frame) > LARGE or b"__image__" in frame, unpack, frame)
+
+
+async def unless_quick(slow: bool, work: Callable[[Given], Made], given: Given) -> Made:
+    """Does work at once, or in a thread where it is slow, so that the server answers meanwhile."""
+    return await asyncio.to_thread(work, given) if slow else work(given)
 
 
 def _told(error: Exception) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -22,7 +23,7 @@ from rlinf.data.random import derive
 from rlinf.errors import UserError
 from rlinf.serving.batching import Actions, Batcher
 from rlinf.serving.policy import ServedPolicy
-from rlinf.serving.protocols import serve_openpi, serve_vla_eval
+from rlinf.serving.protocols import LARGE, serve_openpi, serve_vla_eval, unless_quick
 
 PROTOCOLS = {"/": serve_openpi, "/vla-eval": serve_vla_eval}
 
@@ -55,6 +56,7 @@ class PolicyServer:
     ) -> None:
         self.policy, self.address, self.limits = policy, address, limits
         self.about = policy.metadata()
+        self._first = {"/": self.about, "/vla-eval": policy.specs()}  # what a client is told first
         self.batcher = Batcher(policy.act, thread, limits.batch, limits.deadline_s)
         self.connected: set[ServerConnection] = set()
         self._numbers = count()
@@ -101,7 +103,6 @@ class PolicyServer:
             return connection.respond(http.HTTPStatus.NOT_FOUND, f"there are {paths}\n")
         if len(self.connected) >= self.limits.clients:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
-        self.connected.add(connection)
         return None
 
     def _may(self, headers: Mapping[str, str]) -> bool:
@@ -113,16 +114,22 @@ class PolicyServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert connection.request is not None, "the handshake is over"
+        if len(self.connected) >= self.limits.clients:  # others came in since the gate
+            await connection.close(1013, "too many clients")
+            return
+        self.connected.add(connection)
         path = connection.request.path.partition("?")[0]
         client, chunks = next(self._numbers), count()
 
         async def ask(given: Mapping[str, Any]) -> Actions:
             seed = self.policy.config.actor.seed
             key = int(derive(seed, client, next(chunks)))
-            return await self.batcher.ask(self.policy.expected.observation(given), key)
+            size = sum(value.nbytes for value in given.values() if isinstance(value, np.ndarray))
+            row = await unless_quick(size > LARGE, self.policy.expected.observation, given)
+            return await self.batcher.ask(row, key)
 
         try:
-            await PROTOCOLS[path](connection, ask, self.about)
+            await PROTOCOLS[path](connection, ask, self._first[path])
         except (ConnectionClosed, TimeoutError):
             return
         finally:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rlinf.config.validate import read_stored
 from rlinf.metrics.evaluation import TrialKey
 from tests.e2e import runs
+from tests.e2e.clients import drive, served
 
 pytest.importorskip("mani_skill", reason="ManiSkill is not installed")
 
@@ -78,6 +80,18 @@ def test_the_exported_policy_evaluates_to_the_same_result(finished: tuple[Path, 
     first = json.loads((folder / "eval" / f"step_{STEPS}.json").read_text())
     second = json.loads((again / "eval" / "step_0.json").read_text())
     assert second["episodes"] == first["episodes"]
+
+
+def test_openpi_client_has_the_success_of_the_evaluation_in_each_episode(
+    finished: tuple[Path, str],
+):
+    folder, _ = finished
+    evaluated = json.loads((folder / "eval" / f"step_{STEPS}.json").read_text())["episodes"][:16]
+    env = read_stored(folder / "export" / "config.yaml").env.eval
+    with served(folder / "export") as port:  # the folder says for which environment it acts
+        found = drive(port, env, evaluated, folder.parent / "simulator.log")
+    assert {episode["success_once"] for episode in evaluated} == {True, False}
+    assert [success for success, _ in found] == [e["success_once"] for e in evaluated]
 
 
 def test_a_missing_renderer_is_a_message_and_not_a_trace(tmp_path: Path):

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
-from openpi_client.websocket_client_policy import WebsocketClientPolicy
-
 from rlinf.config.validate import read_stored
-from rlinf.data.types import Start
-from rlinf.envs.factory import make_batch
-from tests.e2e.runs import HANGS_S, output_of, start
+from tests.e2e.clients import drive, served
+from tests.e2e.runs import output_of, start
 
 RUN = (
     "runner.max_steps=20",
@@ -37,35 +29,8 @@ def test_openpi_client_has_the_success_of_rlinf_eval_on_the_same_starts(tmp_path
     assert evaluation.returncode == 0
     (result,) = (tmp_path / "eval").rglob("step_0.json")
     episodes = json.loads(result.read_text())["episodes"]
-    command = [str(Path(sys.executable).parent / "rlinf"), "serve", str(saved.parents[1])]
-    server = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        port = next(int(m[1]) for line in server.stdout if (m := re.search(r":(\d+) ", line)))
-        client = WebsocketClientPolicy("127.0.0.1", port)
-        found = [
-            drive(client, saved, Start(e["task"], e["trial"], e["seed"]), tmp_path)
-            for e in episodes
-        ]
-        assert sum(e["success_once"] for e in episodes) > 0
-        assert found == [(e["success_once"], e["length"]) for e in episodes]
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(HANGS_S) == 143
-
-
-def drive(
-    client: WebsocketClientPolicy, checkpoint: Path, begin: Start, log: Path
-) -> tuple[bool, int]:
-    """Success and length of an episode whose actions the server gives."""
-    config = read_stored(checkpoint / "config.json").env.eval
-    batch = make_batch(config, 1, 0, "none", 0, log / "simulator.log")
-    one = np.ones(1, bool)
-    shown = batch.start(np.zeros(1, np.int64), [begin])
-    while True:
-        given = {"observation/state": shown.state[0], "prompt": shown.instructions[0]}
-        actions = client.infer(given)["actions"]
-        result = batch.run_chunk(actions[None], one, [None])
-        if result.episodes:
-            return result.episodes[0].success_once, result.episodes[0].length
-        shown = result.observation
+    with served(saved.parents[1]) as port:
+        env = read_stored(saved / "config.json").env.eval
+        found = drive(port, env, episodes, tmp_path / "simulator.log")
+    assert sum(e["success_once"] for e in episodes) > 0
+    assert found == [(e["success_once"], e["length"]) for e in episodes]

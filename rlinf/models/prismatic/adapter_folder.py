@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rlinf.config.base import ADAPTER_FILE
 from rlinf.errors import UserError
-from rlinf.models.prismatic.model_folder import ADAPTER_FILE, SETTINGS_FILE, ModelFolder
+from rlinf.models.prismatic.model_folder import SETTINGS_FILE, ModelFolder
 from rlinf.models.prismatic.weight_content import (
     LowRank,
     StoredWeights,

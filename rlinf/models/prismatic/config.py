@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from rlinf.config.base import Count, Footprint, ModelConfig, Precision, Spaces
+from rlinf.config.base import ADAPTER_FILE, Count, Footprint, ModelConfig, Precision, Spaces
 from rlinf.config.paths import PathText, exists, expanded
 from rlinf.config.problems import Problem, missing_packages
 from rlinf.data.conventions import ActionConvention
@@ -25,7 +25,6 @@ from rlinf.models.prismatic.adapter_folder import (
 from rlinf.models.prismatic.conventions import ConventionName
 from rlinf.models.prismatic.file_checks import check_files
 from rlinf.models.prismatic.model_folder import (
-    ADAPTER_FILE,
     ARCHITECTURE_7B,
     SETTINGS_FILE,
     Architecture,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlinf.config.base import ADAPTER_FILE
 from rlinf.errors import UserError
 from rlinf.models.adapters import NAME, attached, inject
 from rlinf.models.files import read_tensors, write_tensors
@@ -21,7 +22,6 @@ from rlinf.models.prismatic.adapter_folder import (
     plain_name,
     read_adapter,
 )
-from rlinf.models.prismatic.model_folder import ADAPTER_FILE
 from rlinf.models.prismatic.network import Prismatic
 from rlinf.models.prismatic.weight_content import fingerprint
 

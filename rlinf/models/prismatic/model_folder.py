@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlinf.config.base import Footprint
+from rlinf.config.base import ADAPTER_FILE, Footprint
 from rlinf.errors import UserError
 
 ACTION_BINS = 256
@@ -17,7 +17,6 @@ PROMPT_TOKENS = 40
 UNCOUNTED = 2.5
 """What users of the original code report for a sample without checkpointing and with adapters, over
 what its tensors have: 5.2 GB for 2.1."""
-ADAPTER_FILE = "adapter_config.json"
 SETTINGS_FILE = "config.json"
 STATISTICS_FILE = "dataset_statistics.json"
 _SUFFIXES = ("_no_noops", "_trajall")

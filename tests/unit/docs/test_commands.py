@@ -74,7 +74,7 @@ def assert_runs(words: list[str]) -> None:
             check=False,
         )
         assert done.returncode == 0, (rest, done.stderr)
-    elif script.startswith("examples/") and rest and not re.search(r"[A-Z]", rest[0]):
+    elif script.startswith("examples/embodiment/") and rest and not re.search(r"[A-Z]", rest[0]):
         valid(rest[0], tuple(word for word in rest[1:] if "=" in word))
 
 

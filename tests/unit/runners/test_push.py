@@ -12,12 +12,11 @@ from safetensors.numpy import load
 
 from rlinf.cli import main
 from rlinf.config.load import load as load_config
+from rlinf.config.portable import portable
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
-from rlinf.models.loading import build_policy
-from rlinf.models.shards import CONFIG_FILE, FOLDER, POLICY, begin_to_write, weights_of
-from rlinf.runners import checkpoint
-from rlinf.runners.push import licence_of, portable
+from rlinf.runners.push import licence_of
+from tests.checkpoints import leave_checkpoint
 from tests.hub import Hub, hub
 
 TOKEN = "hf_secretsecretsecret"
@@ -29,13 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with one checkpoint of 3 iterations that was evaluated: 24 of 32."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     config = load_config("toy_ppo_mlp", [f"runner.logger.log_path={folder}"]).config
-    policy = build_policy(config.actor.model, seed=0)
-
-    def write(building: Path) -> None:
-        begin_to_write({POLICY: weights_of(policy)}, building / FOLDER, None).result()
-        (building / CONFIG_FILE).write_text(config.model_dump_json())
-
-    checkpoint.save(folder / "checkpoints", 3, write, keep=1)
+    leave_checkpoint(config, folder)
     (folder / "eval").mkdir()
     outcome = {"label": "all", "success": 0.75, "low": 0.579, "high": 0.868, "episodes": 32}
     task = {"task": 0, "instruction": "reach | the goal", **outcome}

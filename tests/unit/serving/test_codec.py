@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from openpi_client import msgpack_numpy
+from PIL import Image
 from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
 
 from rlinf.serving.codec import BadMessage, pack_openpi, pack_vla_eval, unpack
@@ -35,6 +38,14 @@ def test_a_picture_of_another_size_than_it_says_is_refused_before_it_is_decompre
     frame = pack_message(Message(MessageType.OBSERVATION, {"image": PICTURE}))
     with pytest.raises(BadMessage, match="is 32 x 24"):
         unpack(frame.replace(bytes([147, 32, 24, 3]), bytes([147, 32, 25, 3])))
+
+
+def test_pictures_that_are_small_only_when_compressed_do_not_fill_the_memory():
+    file = io.BytesIO()
+    Image.new("RGB", (2048, 2048)).save(file, "PNG")
+    picture = {"__image__": True, "shape": [2048, 2048, 3], "data": file.getvalue()}
+    with pytest.raises(BadMessage, match="pixels in all"):
+        unpack(pack_vla_eval({str(number): picture for number in range(5)}))
 
 
 @pytest.mark.parametrize("dtype", ["O", "V8", "c8", "M8[s]", "S4", "U4", "f4,f4", "(2,)f4", 3])

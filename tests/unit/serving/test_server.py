@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 import threading
@@ -17,12 +18,15 @@ import numpy as np
 import pytest
 from openpi_client.action_chunk_broker import ActionChunkBroker
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
+from PIL import Image
 from vla_eval.connection import Connection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rlinf.data.random import Noise
 from rlinf.errors import UserError
+from rlinf.serving import codec
+from rlinf.serving.codec import pack_openpi, pack_vla_eval
 from rlinf.serving.server import is_loopback
 from tests.unit.serving.conftest import Running
 
@@ -204,6 +208,47 @@ def test_too_large_messages_half_open_connections_and_a_flood_harm_no_one(serve:
     half.close()
 
 
+def test_connections_that_are_refused_take_no_place(serve: Serve):
+    running = serve(clients=1)
+    for _ in range(3):
+        with pytest.raises(urllib.error.HTTPError, match="426"):  # no websocket
+            urllib.request.urlopen(f"http://127.0.0.1:{running.port}/")
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{running.port}", origin="http://page.example")  # type: ignore[arg-type]
+    assert WebsocketClientPolicy("127.0.0.1", running.port).infer(toy())["actions"].ndim == 2
+
+
+@pytest.mark.parametrize("form", ["array", "picture"])
+def test_the_server_answers_while_it_decodes(
+    serve: Serve, form: str, monkeypatch: pytest.MonkeyPatch
+):
+    running, held, begun = serve(), threading.Event(), threading.Event()
+    decoding = getattr(codec, f"_{form}")
+
+    def slow(fields):
+        begun.set()
+        assert held.wait(300)
+        return decoding(fields)
+
+    monkeypatch.setattr(codec, f"_{form}", slow)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    frames = {
+        "array": pack_openpi({**toy(), "more": np.zeros(10_000_000, np.uint8)}),
+        "picture": pack_vla_eval(
+            {**toy(), "more": {"__image__": True, "shape": [8, 8, 3], "data": file.getvalue()}}
+        ),
+    }
+    with connect(f"ws://127.0.0.1:{running.port}", max_size=None) as client:
+        client.recv()
+        client.send(frames[form])
+        assert begun.wait(300)
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/healthz", timeout=60) as said:
+            assert said.read() == b"OK\n"
+        held.set()
+        assert b"actions" in client.recv()
+
+
 def test_only_clients_with_the_key_come_in(serve: Serve):
     running = serve(token="right")
     with pytest.raises(InvalidStatus, match="401"):
@@ -232,6 +277,7 @@ def test_vla_eval_client_gets_one_action_for_each_observation(serve: Serve):
         client = Connection(f"ws://127.0.0.1:{running.port}/vla-eval")
         await client.connect()
         assert client.server_info["model_server"] == "rlinf"
+        assert client.server_info["observation_spec"]["state"]["dims"] == 42
         await client.start_episode({"task": {"name": "reach"}})
         for step in range(2 * len(expected)):
             reply = await client.act(
