@@ -6,9 +6,9 @@
 #   bash requirements/install.sh openvla-oft --enable-behavior        the same, older form
 #
 #   --model NAME       mlp, tiny_vla, tiny_flow, openvla, openvla-oft, gr00t
-#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro
-#                      (default: maniskill); the last four get an environment of their own,
-#                      .venv-isaaclab and the like, with the Python that they need
+#   --env NAME         maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro,
+#                      libero_plus (default: maniskill); the last five get an environment of
+#                      their own, .venv-isaaclab and the like, with the Python that they need
 #   --config NAME      model and simulator as the name of a configuration file has them
 #   --extra NAME       one more extra of pyproject.toml, e.g. dev or wandb; may be repeated
 #   --venv DIR         where the environment goes (default: $RLINF_VENV, else .venv)
@@ -45,9 +45,9 @@ extras_of_env() {
     case "$1" in
         maniskill | libero) echo "$1" ;;
         maniskill_libero) echo maniskill libero ;;
-        isaaclab | mjlab | behavior | libero_pro) ;; # in an environment of its own
+        isaaclab | mjlab | behavior | libero_pro | libero_plus) ;; # in an environment of its own
         *) die "--env $1: unknown simulator" \
-            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior or libero_pro" ;;
+            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro or libero_plus" ;;
     esac
 }
 
@@ -57,6 +57,7 @@ own_python_of() {
         isaaclab) echo 3.12 ;;
         mjlab) echo 3.11 ;;
         libero_pro) echo 3.11 ;;
+        libero_plus) echo 3.11 ;;
         behavior) echo 3.10 ;;
     esac
 }

@@ -22,6 +22,7 @@ SIMULATORS: dict[str, str] = {
     "maniskill": "rlinf.envs.maniskill.spec:SPEC",
     "libero": "rlinf.envs.libero.spec:SPEC",
     "libero_pro": "rlinf.envs.libero.spec:PRO",
+    "libero_plus": "rlinf.envs.libero.spec:PLUS",
     "isaaclab": "rlinf.envs.isaaclab.spec:ISAACLAB",
     "mjlab": "rlinf.envs.isaaclab.spec:MJLAB",
     "behavior": "rlinf.envs.behavior.spec:SPEC",

@@ -11,10 +11,11 @@ from rlinf.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A zip file whose only top folder becomes the asset's folder."""
+    """A zip file whose only top folder becomes the asset's folder, or the one that is named."""
 
     url: str
     sha256: str | None = None  # None where the source publishes none
+    inside: str = ""  # the folder in the file, where it is not the top one
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,10 @@ def _unpack(source: Archive, scratch: Path, use_mirror: bool, say: Say) -> Path:
         raise OSError(f"{url} is not a zip file") from error
     except (zlib.error, EOFError) as error:
         raise OSError(f"{url} is a damaged zip file: {error}") from error
+    if source.inside:
+        if not (content / source.inside).is_dir():
+            raise OSError(f"{url} has no folder {source.inside}")
+        return content / source.inside
     inside = list(content.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else content
 

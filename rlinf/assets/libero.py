@@ -15,7 +15,7 @@ GROUP = "libero"
 VARIABLE = "LIBERO_ASSETS"
 
 _SCENES = ("floor", "kitchen_tabletop", "living_room_tabletop", "study", "tabletop")
-_SOME = (  # one file of every folder, and the scenes
+SOME = (  # one file of every folder, and the scenes
     *(f"scenes/libero_{scene}_base_style.xml" for scene in _SCENES),
     "articulated_objects/flat_stove.xml",
     "stable_hope_objects/alphabet_soup/alphabet_soup.xml",
@@ -23,6 +23,7 @@ _SOME = (  # one file of every folder, and the scenes
     "textures/light-gray-plaster.png",
     "turbosquid_objects/black_book/black_book.xml",
 )
+"""Files that tell whether everything is there."""
 
 
 def assets() -> list[Asset]:
@@ -30,4 +31,4 @@ def assets() -> list[Asset]:
     named = os.environ.get(VARIABLE)
     folder = Path(named or "~/.cache/libero/assets").expanduser()
     source = HubDataSet("lerobot/libero-assets")
-    return [Asset("LIBERO's assets", folder, source, lambda at: [(at / name,) for name in _SOME])]
+    return [Asset("LIBERO's assets", folder, source, lambda at: [(at / name,) for name in SOME])]

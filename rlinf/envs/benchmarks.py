@@ -32,6 +32,7 @@ class Benchmark:
     simulator_type: str
     sets: tuple[BenchmarkSet, ...]
     within: str  # the group of the training setting; the others are out of distribution
+    pooled: bool = False  # episodes count alike, as where published; else sets do
     remarks: tuple[str, ...] = ()  # what a reader has to know to compare with published numbers
 
     @property

@@ -24,10 +24,10 @@ class SetOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Mean success of several sets, each with the same weight.
+    """Mean success of several sets.
 
-    The interval is Wilson's for all episodes together, moved to the mean: exact where the sets have
-    equally many episodes.
+    The interval is Wilson's for all episodes together. Where each set has the same weight it is
+    moved to the mean: exact where the sets have equally many episodes.
     """
 
     success: float
@@ -36,50 +36,65 @@ class Cell:
     episodes: int
 
 
-def cell(outcomes: Sequence[Outcome]) -> Cell | None:
-    """Of the given sets; None if there are none."""
+def cell(outcomes: Sequence[Outcome], pooled: bool = False) -> Cell | None:
+    """Of the given sets; None if there are none.
+
+    Args:
+        outcomes: of the sets.
+        pooled: each episode has the same weight, else each set.
+    """
     if not outcomes:
         return None
     count = sum(outcome.episodes for outcome in outcomes)
-    mean = fmean(outcome.success for outcome in outcomes)
+    if pooled:
+        solved = round(sum(outcome.success * outcome.episodes for outcome in outcomes))
+        mean = solved / count
+    else:
+        mean = fmean(outcome.success for outcome in outcomes)
     low, high = wilson(round(mean * count), count)
     return Cell(mean, low, high, count)
 
 
-def table(sets: Sequence[SetOutcome], groups: Sequence[str], within: str) -> dict[str, Any]:
+def table(
+    sets: Sequence[SetOutcome], groups: Sequence[str], within: str, pooled: bool = False
+) -> dict[str, Any]:
     """All numbers of the table: a row for each way to count, a column for each group.
 
     Args:
         sets: outcomes; those of sets that were not run are left out.
         groups: names, in order.
         within: the group of the training setting.
+        pooled: each episode has the same weight, else each set.
 
     Returns:
         `{"success_once": {column: {success, low, high, episodes} or None}, "success_at_end": ...}`.
-        Averages leave out the training setting; one weighs groups alike, the other sets.
+        Averages leave out the training setting; one weighs groups alike, the other sets. Where
+        episodes weigh alike there is a total instead.
     """
     rows = {}
     for row in ("once", "at_end"):
         by_group = {
-            group: cell([getattr(part, row) for part in sets if part.group == group])
+            group: cell([getattr(part, row) for part in sets if part.group == group], pooled)
             for group in groups
         }
         columns: dict[str, Any] = {
             group: None if one is None else asdict(one) for group, one in by_group.items()
         }
         outside = [one for group, one in by_group.items() if group != within]
-        pooled = cell([getattr(part, row) for part in sets if part.group != within])
-        complete = pooled is not None and all(outside)
+        whole = cell([getattr(part, row) for part in sets if part.group != within], pooled)
+        total = None if whole is None else asdict(whole)
+        if pooled:
+            rows[f"success_{row}"] = columns | {"Total": total}
+            continue
         columns["Average of groups"] = (
             {
                 "success": fmean(one.success for one in outside if one is not None),
-                "episodes": pooled.episodes,
+                "episodes": whole.episodes,
             }
-            if pooled is not None and complete
+            if whole is not None and all(outside)
             else None
         )
-        columns["Average of sets"] = None if pooled is None else asdict(pooled)
-        rows[f"success_{row}"] = columns
+        rows[f"success_{row}"] = columns | {"Average of sets": total}
     return rows
 
 

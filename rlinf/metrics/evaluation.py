@@ -7,6 +7,7 @@ one. Numbers that are not finite are null.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from rlinf.data.types import EpisodeResult, Start
 from rlinf.errors import UserError
 from rlinf.metrics.outcome import Outcome
 from rlinf.metrics.results import EvalResult, evaluation
+from rlinf.wording import plural
 
 VERSION: Literal[1] = 1
 
@@ -137,8 +139,9 @@ class EvaluationFile(_Part):
     metrics: dict[str, float | None]
     """See the reference of metrics."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """What the trials depend on: `env` and `sampling` as in the configuration, and `policy`, with
-    the checksums of its files, where the evaluation was not part of a training."""
+    """What the trials depend on: `env` and `sampling` as in the configuration, `repeats`, how often
+    each start was run, and `policy`, with the checksums of its files, where the evaluation was not
+    part of a training."""
     episodes: list[Trial]
     """Each trial once, by task, start and repeat."""
 
@@ -245,6 +248,13 @@ def _step_of(path: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
+_SAME_IN_SHARDS = {
+    "sampling": "algorithm.sampling_params",
+    "repeats": "algorithm.eval_rollout_epoch",
+}
+"""Settings beside `env` and `policy` -> the key that they come from."""
+
+
 def merged(parts: Sequence[EvaluationFile], names: Sequence[str]) -> EvaluationFile:
     """One evaluation from its shards.
 
@@ -271,6 +281,13 @@ def merged(parts: Sequence[EvaluationFile], names: Sequence[str]) -> EvaluationF
             raise UserError(
                 f"{name} and {names[0]} evaluate different policies", "name shards of one policy"
             )
+        for key, told in _SAME_IN_SHARDS.items():
+            if part.settings.get(key) != first.settings.get(key):
+                raise UserError(
+                    f"{name} and {names[0]} are not of one evaluation: {told} = "
+                    f"{part.settings.get(key)} and {first.settings.get(key)}",
+                    "name the shards of one evaluation, which differ in env.eval.shard alone",
+                )
     found = [part.shard.index for part in parts]
     if missing := sorted(set(range(first.shard.count)) - set(found)):
         raise UserError(
@@ -279,6 +296,16 @@ def merged(parts: Sequence[EvaluationFile], names: Sequence[str]) -> EvaluationF
         )
     if len(set(found)) < len(found):
         raise UserError("a shard is named twice", "name each shard once")
+    trials = Counter(trial.key for part in parts for trial in part.episodes)
+    if doubled := [key for key, times in trials.items() if times > 1]:
+        one = min(doubled)
+        raise UserError(
+            f"{plural(len(doubled), 'trial')} stand in more than one place, such as task "
+            f"{one.task}, start {one.trial}, seed {one.seed}, repeat {one.repeat}",
+            "name the shards of one evaluation, as `rlinf eval` wrote them",
+        )
+    if not trials:
+        raise UserError("no shard has a trial", "evaluate with fewer shards")
     labels = {one.task: one for part in parts for one in part.tasks}
     tasks = [labels[i].instruction if i in labels else "" for i in range(max(labels) + 1)]
     groups = [(labels[i].group or "") if i in labels else "" for i in range(max(labels) + 1)]

@@ -177,7 +177,7 @@ def _write_table(run: Run, benchmark: Benchmark, settings: Settings) -> None:
     folder = run.folder / "eval"
     found = [_read(folder, part, settings) for part in benchmark.sets]
     sets = [outcome for outcome in found if outcome is not None]
-    rows = table(sets, benchmark.groups, benchmark.within)
+    rows = table(sets, benchmark.groups, benchmark.within, benchmark.pooled)
     policy = run.config.runner.ckpt_path or "the weights a training would start from"
     remarks = list(benchmark.remarks)
     if len(sets) < len(found):

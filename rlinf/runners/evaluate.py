@@ -208,6 +208,7 @@ def settings_of(config: Config, policy: Mapping[str, object] | None) -> dict[str
     return {
         "env": env,
         "sampling": config.algorithm.sampling_params.model_dump(mode="json"),
+        "repeats": config.algorithm.eval_rollout_epoch,
         "policy": None if policy is None else dict(policy),
     }
 

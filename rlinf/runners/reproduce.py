@@ -28,6 +28,8 @@ ALLOWED = re.compile(
     r"imitation\.cache_dir)"
 )
 """Overrides that change where and how fast a row runs, and no result."""
+_DESCRIBED_BY = ("config.json", "adapter_config.json")
+"""Files of which a folder of published weights has one."""
 COMMANDS = {"evaluate": "eval", "train": "train"}
 """What a row stands for."""
 
@@ -107,10 +109,13 @@ def needs(row: ResultRow, weights: Path) -> Iterator[Problem]:
     """What the row lacks on this machine, beside what its configuration says."""
     for one in row.weights:
         folder = weights / one.folder
-        if not folder.is_dir():
+        if not any((folder / name).is_file() for name in _DESCRIBED_BY):
             to = "" if weights == Path() else f" --to {folder}"
+            lacking = "are not there"
+            if folder.exists():
+                lacking = f"are not there: it has no {' and no '.join(_DESCRIBED_BY)}"
             yield Problem(
-                f"{one.key} = {folder}: the weights of {one.repository} are not there",
+                f"{one.key} = {folder}: the weights of {one.repository} {lacking}",
                 f"run: rlinf download {one.repository}{to}",
             )
     found = this_machine().node.accelerators

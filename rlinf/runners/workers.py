@@ -238,7 +238,9 @@ class Workers:
         """
         tasks, available = self._wait(self.env.call("start_evaluation"))[0]
         wanted, world = starts(len(tasks), available), len(self.env)
-        kept = read(journal) if journal is not None else []
+        asked = set(wanted)
+        found = read(journal) if journal is not None else []
+        kept = [e for e in found if e.repeat < repeats and e.start in asked]
         known, place = {(e.repeat, e.start) for e in kept}, str(journal) if journal else None
         episodes = list(kept)
         for repeat in range(repeats):

@@ -160,10 +160,10 @@ def _libero() -> Case:
     pytest.importorskip("robosuite", reason="needs LIBERO")
     if "LIBERO_ASSETS" not in os.environ:
         pytest.skip("needs LIBERO's assets")
-    from rlinf.envs.libero.env import LiberoEnv
+    from rlinf.envs.libero.env import make_libero
 
     return Case(
-        LiberoEnv(NUM_ENVS, LIBERO),
+        make_libero(NUM_ENVS, **LIBERO.model_dump()),
         (2, 32, 32, 3),
         8,
         _solve_libero,

@@ -35,6 +35,7 @@ HOMES = {
     "envs/isaaclab/build.py": "unit/envs/isaaclab/test_isaac.py",
     "envs/isaaclab/mjlab_env.py": "e2e/test_own_pythons.py",
     "envs/isaaclab/tasks": "e2e/test_own_pythons.py",
+    "envs/libero/benchmark.py": "unit/envs/libero/test_plus.py",
     "envs/libero/env.py": "contract/test_simulators.py",
     "envs/libero/experts.py": "contract/test_simulators.py",
     "envs/libero/opengl.py": "unit/envs/libero/test_package.py",

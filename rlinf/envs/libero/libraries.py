@@ -9,7 +9,7 @@ from rlinf.envs.libero.package import keep_caches_together
 keep_caches_together()
 for _name in (
     "rlinf.envs.libero.env",
-    "torch",  # reads start states
+    "torch",  # LIBERO imports it with its list of tasks
     "numba",
     "scipy.spatial.transform",
     "matplotlib.cm",

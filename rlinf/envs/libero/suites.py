@@ -5,27 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct
 
-from rlinf import installer
 from rlinf.envs.libero.config import TRIALS, SuiteParams
 from rlinf.envs.libero.package import package_folder
+from rlinf.envs.libero.states import read_states
 from rlinf.errors import UserError
 
 REWORDED = ("_lan", "_task")
 """Suites of LIBERO-Pro whose instruction is another than that of the task they are made from."""
-
-_ARRAYS: list[Any] = [
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),  # its name when the files were written
-    np.ndarray,
-    np.dtype,
-    type(np.dtype(np.float64)),
-]
-"""All that a pickled array consists of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +27,16 @@ class SuiteTask:
     instruction: str
     problem: Path  # BDDL file: scene, objects and goal
     states: Path  # file of the recorded start states
+    recorded: int = TRIALS  # how many there are
+    module: str = "libero.libero"  # code that builds it
+    noise: int = 0  # number of LIBERO-Plus's distortion of the pictures; 0: none
 
     def init_states(self) -> np.ndarray:
-        """[50, 1 + nq + nv] float64: time, joint positions and velocities of MuJoCo."""
-        if self.states.suffix == ".npz":
-            with np.load(self.states, allow_pickle=False) as file:
-                return self._checked(file["states"])
-        import torch  # LIBERO-Pro's Python has none
-
-        try:
-            with torch.serialization.safe_globals(_ARRAYS):
-                states = np.asarray(torch.load(self.states, weights_only=True))
-        except (UnpicklingError, OSError, RuntimeError, EOFError) as error:
+        """[n, 1 + nq + nv] float64: time, joint positions and velocities of MuJoCo."""
+        states = np.atleast_2d(read_states(self.states))
+        if len(states) != self.recorded:
             raise UserError(
-                f"{self.states} holds more than numbers, or is damaged; it was not loaded",
-                f"install hf-libero again: {installer.command('embodied --env libero', 'libero')}",
-            ) from error
-        return self._checked(states)
-
-    def _checked(self, states: np.ndarray) -> np.ndarray:
-        if len(states) != TRIALS:
-            raise UserError(
-                f"{self.states} has {len(states)} start states instead of {TRIALS}",
+                f"{self.states} has {len(states)} start states instead of {self.recorded}",
                 "install the version of LIBERO's package that RLinf names",
             )
         return states

@@ -81,6 +81,24 @@ def test_an_archive_arrives_whole_and_is_not_fetched_twice(
     assert "already" in said[-1]
 
 
+def test_the_folder_inside_an_archive_that_is_named_becomes_the_assets(
+    server: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, url = server
+    with zipfile.ZipFile(folder / "deep.zip", "w") as archive:
+        archive.writestr("home/author/robot/arm.txt", "long")
+        archive.writestr("home/notes.txt", "")
+
+    def wanted(inside: str) -> Asset:
+        source = Archive(f"{url}/deep.zip", inside=inside)
+        return Asset("robot", tmp_path / "robot", source, lambda place: [(place / "arm.txt",)])
+
+    with pytest.raises(UserError, match="has no folder home/other"):
+        download(wanted("home/other"), use_mirror=False, say=print)
+    assert download(wanted("home/author/robot"), use_mirror=False, say=print)
+    assert [file.name for file in (tmp_path / "robot").iterdir()] == ["arm.txt"]
+
+
 def test_what_was_incomplete_is_replaced(server: tuple[Path, str], tmp_path: Path) -> None:
     folder, url = server
     (folder / "robot.zip").write_bytes(zipped(arm="long"))

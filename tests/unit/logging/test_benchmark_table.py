@@ -44,6 +44,24 @@ def test_the_interval_is_that_of_all_episodes_of_the_group() -> None:
     assert vision["high"] == pytest.approx(0.6654, abs=2e-4)
 
 
+def test_where_episodes_weigh_alike_sets_of_unequal_size_are_pooled() -> None:
+    """30 of 100 and 10 of 300 are 40 of 400, not the mean of both rates; with c 60 of 500."""
+    sets = [
+        SetOutcome("a", "Vision", outcome(30), outcome(0)),
+        SetOutcome("b", "Vision", outcome(10, 300), outcome(0, 300)),
+        part("c", "Semantic", 20),
+    ]
+    row = table(sets, ["Vision", "Semantic", "Noise"], "", pooled=True)["success_once"]
+    assert row["Vision"]["success"] == 0.1 and row["Vision"]["episodes"] == 400
+    # Wilson for 40 of 400: (0.1 + 1.9207/400 -+ 1.96 sqrt(.09/400 + .9604/400^2)) / 1.0096.
+    assert row["Vision"]["low"] == pytest.approx(0.0744, abs=2e-4)
+    assert row["Vision"]["high"] == pytest.approx(0.1333, abs=2e-4)
+    assert row["Total"]["success"] == 60 / 500 and row["Noise"] is None
+    assert list(row) == ["Vision", "Semantic", "Noise", "Total"]
+    rows = {"success_once": row, "success_at_end": row}
+    assert "| Vision | Semantic | Noise | Total |" in markdown("t", "p", sets, rows, [])
+
+
 def test_a_group_that_was_not_run_has_no_number_and_there_is_no_average_of_groups() -> None:
     row = table(SETS[:3], GROUPS, "Training setting")["success_once"]
     assert row["Semantic"] is None

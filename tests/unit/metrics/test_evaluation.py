@@ -112,3 +112,28 @@ def test_shards_that_do_not_belong_together_are_refused():
     trained = second.model_copy(update={"settings": {**SETTINGS, "policy": {"seed": 1}}})
     with pytest.raises(UserError, match="different policies"):
         merged([first, trained, third], ["a", "b", "c"])
+
+
+def test_shards_of_other_sampling_or_repeats_and_trials_that_stand_twice_are_refused():
+    """Each of them alone is a valid file, and the whole would be a rate of nothing."""
+    first, second, third = shards()
+    for key, value, said in (
+        ("sampling", {"do_sample": True}, "algorithm.sampling_params"),
+        ("repeats", 2, "algorithm.eval_rollout_epoch"),
+    ):
+        other = second.model_copy(update={"settings": {**SETTINGS, key: value}})
+        with pytest.raises(UserError, match=rf"b and a are not of one evaluation: {said}"):
+            merged([first, other, third], ["a", "b", "c"])
+    copied = first.model_copy(update={"shard": second.shard})
+    with pytest.raises(UserError, match=r"3 trials stand in more than one place, such as task 0"):
+        merged([first, copied, third], ["a", "b", "c"])
+    empty = [file_of([], ["easy", "hard"], shard=Shard(index=index, count=2)) for index in range(2)]
+    with pytest.raises(UserError, match="no shard has a trial"):
+        merged(empty, ["a", "b"])
+
+
+def test_a_shard_without_trials_adds_none():
+    """There may be more shards than starts."""
+    whole = file_of(EPISODES, ["easy", "hard"], shard=Shard(index=0, count=2))
+    empty = file_of([], ["easy", "hard"], shard=Shard(index=1, count=2))
+    assert merged([whole, empty], ["a", "b"]) == file_of(EPISODES, ["easy", "hard"])

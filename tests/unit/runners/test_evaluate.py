@@ -121,6 +121,13 @@ def test_an_evaluation_that_was_killed_counts_each_trial_once(tmp_path: Path) ->
     assert trials(evaluated(tmp_path, "env.eval.total_num_envs=2")) == trials(whole)
 
 
+def test_kept_episodes_of_more_repeats_do_not_count(tmp_path: Path) -> None:
+    whole = evaluated(tmp_path)
+    once = evaluated(tmp_path, "algorithm.eval_rollout_epoch=1")
+    assert trials(once) == [one for one in trials(whole) if one[0].repeat == 0]
+    assert once.overall.episodes == 4 and once.settings["repeats"] == 1
+
+
 def test_shards_that_are_merged_are_the_whole_evaluation(tmp_path: Path) -> None:
     whole = evaluated(tmp_path / "whole")
     for index in range(2):

@@ -13,7 +13,7 @@ from rlinf.cli import main
 from rlinf.errors import NotReproduced, UserError
 from rlinf.results.registry import ExpectedRate, row_of, rows
 from rlinf.runners.evaluate import write_result
-from rlinf.runners.reproduce import conclude, measured, overrides_of
+from rlinf.runners.reproduce import conclude, measured, needs, overrides_of
 from tests.unit.metrics.evaluations import file_of, outcomes
 
 ROW = row_of("quickstart")
@@ -37,6 +37,18 @@ def test_what_a_row_lacks_is_listed_with_the_commands_that_bring_it(tmp_path, mo
     assert "rlinf download Haozhan72/Openvla-oft-SFT-libero10-trajall --to models/" in said
     assert "needs 1 GPU, this machine has 0" in said
     assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+def test_a_folder_without_a_model_is_no_folder_of_weights(tmp_path):
+    row = row_of("maniskill_openvlaoft_base")
+    model, adapter = (tmp_path / one.folder for one in row.weights)
+    model.mkdir()
+    adapter.mkdir()
+    told = [problem.message for problem in needs(row, tmp_path) if "weights of" in problem.message]
+    assert len(told) == 2 and "it has no config.json and no adapter_config.json" in told[0]
+    (model / "config.json").touch()
+    (adapter / "adapter_config.json").touch()
+    assert not any("weights of" in problem.message for problem in needs(row, tmp_path))
 
 
 def test_an_override_of_the_experiment_is_refused():

@@ -10,8 +10,7 @@ import pytest
 
 from rlinf.data.types import Start
 from rlinf.envs.libero.compiled import functions
-from rlinf.envs.libero.config import LiberoParams
-from rlinf.envs.libero.env import LiberoEnv
+from rlinf.envs.libero.env import LiberoEnv, make_libero
 from tests.unit.envs.libero.conftest import SIZE, SlowWay
 
 BOTH, EVERYONE = np.arange(2), np.ones(2, bool)
@@ -21,15 +20,13 @@ STOVE = 7  # "turn on the stove"; cabinet, stove and rack stand where a random n
 @pytest.fixture(scope="module")
 def env() -> Iterator[LiberoEnv]:
     """Two scenes of one task: building them takes most of the time."""
-    made = LiberoEnv(
+    made = make_libero(
         2,
-        LiberoParams(
-            task_suite_name="libero_goal",
-            task_ids=(STOVE,),
-            cameras=("agentview", "robot0_eye_in_hand"),
-            camera_size=SIZE,
-            settle_steps=1,
-        ),
+        task_suite_name="libero_goal",
+        task_ids=(STOVE,),
+        cameras=("agentview", "robot0_eye_in_hand"),
+        camera_size=SIZE,
+        settle_steps=1,
     )
     assert made.tasks == ("turn on the stove",)
     made.reset(BOTH, [Start(0, 1, 1), Start(0, 7, 9)])

@@ -17,10 +17,9 @@ from rlinf.errors import UserError
 
 EPISODE = """
 import numpy as np, tempfile
-from rlinf.envs.libero.config import LiberoParams
 from rlinf.data.types import Start
-from rlinf.envs.libero.env import LiberoEnv
-env = LiberoEnv(1, LiberoParams(task_suite_name="libero_object", settle_steps=0, camera_size=32))
+from rlinf.envs.libero.env import make_libero
+env = make_libero(1, task_suite_name="libero_object", settle_steps=0, camera_size=32)
 env.reset(np.zeros(1, np.int64), [Start(3, 0, 0)])
 env.step(np.zeros((1, 7), np.float32), np.ones(1, bool))
 assert env.observe(np.zeros(1, np.int64)).images.std() > 10

@@ -73,7 +73,7 @@ def test_start_states_are_read_as_arrays_and_their_number_is_checked(tmp_path: P
     assert (task("a.npz").init_states() == states).all()
     with pytest.raises(UserError, match="7 start states instead of 50"):
         task("b.npz").init_states()
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(UserError, match="more than numbers"):
         task("c.npz").init_states()
 
 
