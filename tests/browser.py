@@ -19,7 +19,11 @@ PROGRAMS = {
     "chromedriver": shutil.which("chromedriver"),
     "browser": shutil.which("chromium") or shutil.which("google-chrome"),
 }
-MISSING = "" if all(PROGRAMS.values()) else "needs Chromium and chromedriver on PATH"
+MISSING = (
+    ""
+    if all(PROGRAMS.values())
+    else ("needs Chromium and chromedriver on PATH: apt-get install chromium chromium-driver")
+)
 """Why there is no browser here; empty where there is one."""
 PATIENCE_S = 60.0
 KEYS = {"left": "\ue012", "right": "\ue014", "escape": "\ue00c", "tab": "\ue004"}

@@ -19,6 +19,7 @@ import yaml
 
 from rlinf.logging.bottleneck import RECENT, bottleneck
 from rlinf.logging.curves import Curves, rounded
+from rlinf.logging.trials import TrialReader
 from rlinf.logging.writers import METRICS_FILE, parse_record
 from rlinf.metrics.names import lookup
 from rlinf.metrics.results import wilson
@@ -91,6 +92,7 @@ class RunReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._metrics, self._log = Tail(folder / METRICS_FILE), Tail(folder / LOG_FILE)
+        self._trials = TrialReader(folder)
         self._generation = 0
         self._forget()
         self._faults: deque[dict[str, str]] = deque(maxlen=LINES_KEPT)
@@ -172,6 +174,7 @@ class RunReader:
             "limit": asdict(limit) if limit else None,
             "timeline": timeline(self.folder / LATEST),
             "videos": videos(self.folder),
+            "trials": self._trials.view(),
             "faults": {"counts": self._fault_counts(names), "lines": list(self._faults)[::-1]},
             **({} if known else self._constant(config)),
             "meanings": {n: row.meaning for n in names if not known and (row := lookup(n))},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from rlinf.logging.report import write_report
 from rlinf.logging.watch import Runs, server
 from tests.browser import MISSING, Browser, browser
-from tests.unit.logging.run_folders import add_video, append, make_run, rows
+from tests.unit.logging.run_folders import add_result, add_video, append, make_run, rows
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 CHARTS = "return document.querySelectorAll('#metrics canvas').length"
@@ -154,6 +155,31 @@ def test_a_run_that_hardly_began_and_one_without_anything_are_shown(
         window.until(
             "return document.querySelector('#videos-body')?.innerText.includes('1 failed')"
         )
+
+
+def test_an_evaluation_shows_how_far_it_is_and_then_each_episode(
+    window: Browser, tmp_path: Path
+) -> None:
+    folder = tmp_path / "evaluation"
+    journal = folder / "eval" / "episodes" / "worker_0.jsonl"
+    journal.parent.mkdir(parents=True)
+    (folder / "config.yaml").write_text("runner:\n  only_eval: true\n")
+    line = {"start": [0, 4, 9], "repeat": 0, "success_once": True, "length": 12}
+    journal.write_text(f"{json.dumps(line)}\n")
+    with page(window, folder) as address:
+        window.open(address)
+        window.until(
+            "return document.querySelector('#success').innerText.includes('1 of 1 episodes')"
+        )
+        film = add_video(folder, "failure", [False]).relative_to(folder).as_posix()
+        add_result(folder, [True, False], video=film)
+        window.until("return document.querySelectorAll('#trial-choice option').length == 2")
+        assert window.text("#trial").startswith("failed: task 0, start 1 after 9 steps")
+        assert window.run("return document.querySelectorAll('#trial video').length") == 1
+        choose = "const c = document.querySelector('#trial-choice'); c.value = '1';"
+        window.run(f"{choose} c.dispatchEvent(new Event('change'))")
+        assert window.text("#trial").startswith("solved: task 0, start 0 after 9 steps")
+        assert window.run("return document.querySelectorAll('#trial video').length") == 0
 
 
 def test_the_report_is_the_page_without_a_server(window: Browser, logs: Path) -> None:

@@ -371,7 +371,8 @@ function renderSuccess(run, beside) {
   });
   const empty = !curves.some((curve) => curve.length);
   if (empty) {
-    show("success-table", [], () => row("td", ["No episode has ended yet."]));
+    const text = run.trials ? endedSoFar(run.trials) : "No episode has ended yet.";
+    show("success-table", text, () => row("td", [text]));
     return;
   }
   const data = lines(curves);
@@ -491,13 +492,46 @@ function whenSeen(element, act) {
   }, { rootMargin: "300px" }).observe(element);
 }
 
+const endedSoFar = ({ running, done, solved }) =>
+  `Success in ${solved} of ${done} episodes of the ${running ? "running evaluation so far" : "newest evaluation"}.`;
+
+// One episode of the newest evaluation: its result, and its video where it has one of its own.
+function renderTrials(run) {
+  show("trials", run.trials && [run.id, run.trials], () => {
+    if (!run.trials) return null;
+    const { running, trials } = run.trials;
+    if (running || !trials.length) return node("p", {}, endedSoFar(run.trials));
+    const name = ({ task, trial, repeat, success }) =>
+      `${success ? "solved" : "failed"}: task ${task}, start ${trial}${repeat ? `, repeat ${repeat + 1}` : ""}`;
+    const chosen = node("div", { id: "trial" });
+    const choice = node("select", { id: "trial-choice" }, trials.map((trial, index) => node("option", { value: index }, name(trial))));
+    const choose = () => {
+      const trial = trials[choice.value];
+      const own = trial.video && run.videos.some(({ path }) => path === trial.video);
+      const video = own && node("video", { controls: true, muted: true, playsinline: true });
+      const address = own && addressOf(run, trial.video);
+      if (own && frozen) video.src = address;
+      else if (own) fetchVideo(address).then((source) => { video.src = source; }, () => video.remove());
+      chosen.replaceChildren(node("p", {}, node("b", {}, name(trial)), ` after ${trial.steps} steps`,
+        own ? "" : "; it has no video of its own (see env.eval.video_cfg.only)"), ...(own ? [video] : []));
+    };
+    choice.addEventListener("change", choose);
+    choose();
+    return [node("label", {}, "Newest evaluation, episode ", choice), chosen];
+  });
+}
+
+const addressOf = (run, path) =>
+  (frozen ? "" : `api/runs/${run.id}/`) + path.split("/").map(encodeURIComponent).join("/");
+
 function renderVideos(run) {
-  byId("videos").hidden = !run.videos.length;
-  const base = frozen ? "" : `api/runs/${run.id}/`;
+  byId("videos").hidden = !run.videos.length && !run.trials;
+  byId("videos-title").hidden = !run.videos.length;
+  renderTrials(run);
   show("videos-body", run.videos, () => {
     for (const video of byId("videos-body").querySelectorAll("video")) URL.revokeObjectURL(video.src);
     return run.videos.slice(0, 12).map(({ path, episodes, failed }) => {
-    const address = base + path.split("/").map(encodeURIComponent).join("/");
+    const address = addressOf(run, path);
     const tasks = [...new Set(episodes.map(({ task }) => task))].join("; ");
     const solved = episodes.length - failed;
     const gone = () => video.replaceWith(node("p", { class: "dim" }, "The video is no longer there."));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,4 +79,20 @@ def add_video(folder: Path, name: str, outcomes: list[bool], content: bytes = b"
         for env, solved in enumerate(outcomes)
     ]
     path.with_suffix(".json").write_text(json.dumps({"episodes": episodes}))
+    return path
+
+
+def add_result(folder: Path, outcomes: list[bool], video: str | None = None) -> Path:
+    """The result of an evaluation; `video` is that of its last trial."""
+    path = folder / "eval" / "step_0.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trials: list[dict[str, Any]] = [
+        {"task": 0, "trial": trial, "repeat": 0, "success_once": solved, "length": 9}
+        for trial, solved in enumerate(outcomes)
+    ]
+    trials[-1]["video"] = video
+    path.write_text(json.dumps({"episodes": trials}))
+    after = max((file.stat().st_mtime_ns for file in path.parent.rglob("*.jsonl")), default=0)
+    now = max(after + 1, path.stat().st_mtime_ns)
+    os.utime(path, ns=(now, now))
     return path

@@ -13,7 +13,7 @@ from rlinf.logging import run_reader
 from rlinf.logging.run_reader import Position, RunReader, Tail, flat, is_locked, timeline, videos
 from rlinf.metrics.results import wilson
 from rlinf.metrics.timeline import LATEST, Span, write_latest
-from tests.unit.logging.run_folders import add_video, append, make_run, rows
+from tests.unit.logging.run_folders import add_result, add_video, append, make_run, rows
 
 
 def test_a_run_is_told_with_intervals_faults_and_what_limits_it(tmp_path: Path) -> None:
@@ -34,6 +34,22 @@ def test_a_run_is_told_with_intervals_faults_and_what_limits_it(tmp_path: Path) 
     assert view["config"] == {"runner.max_steps": 20, "actor.seed": 0}
     assert "samples N" in view["plan"]
     json.dumps(view, allow_nan=False)
+
+
+def test_an_evaluation_is_told_trial_by_trial_and_counted_while_it_goes_on(tmp_path: Path) -> None:
+    reader = RunReader(tmp_path)
+    assert reader.view()["trials"] is None
+    journal = tmp_path / "eval" / "episodes" / "worker_0.jsonl"
+    journal.parent.mkdir(parents=True)
+    line = {"start": [0, 4, 9], "repeat": 0, "success_once": True, "length": 12}
+    journal.write_text(json.dumps(line) + "\n" + json.dumps(line)[:20])  # cut off
+    assert reader.view()["trials"] == {"running": True, "done": 1, "solved": 1, "trials": []}
+    add_result(tmp_path, [True, False])
+    trials = reader.view()["trials"]
+    assert (trials["running"], trials["done"], trials["solved"]) == (False, 2, 1)
+    assert [t["trial"] for t in trials["trials"]] == [1, 0]  # the failure first
+    (tmp_path / "eval" / "step_0.json").write_text("[1]")
+    assert reader.view()["trials"] is None
 
 
 def test_a_second_look_brings_only_what_is_new(tmp_path: Path) -> None:
