@@ -55,6 +55,21 @@ def test_both_languages_have_the_same_code_blocks_apart_from_remarks(page: str):
     assert english == chinese
 
 
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+def test_every_benchmark_has_the_same_headings_in_the_same_order(tree: Path):
+    """A page may go on after its results with what it alone has."""
+    headings = {
+        path.stem: re.findall(r"^## (.*)$", prose(path.read_text()), re.M)
+        for path in (tree / "benchmarks").glob("*.md")
+    }
+    assert set(headings) == {"maniskill", "libero", "isaaclab", "behavior"}
+    expected = headings["maniskill"]
+    assert len(expected) == 11
+    assert {name: found[:11] for name, found in headings.items()} == dict.fromkeys(
+        headings, expected
+    )
+
+
 @of_every_page
 def test_every_code_block_says_what_it_holds(path: Path):
     kinds = {block.kind for block in blocks(path.read_text())}
