@@ -90,8 +90,8 @@ class Browser:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """A browser until the end of the block."""
+def browser(*arguments: str) -> Iterator[Browser]:
+    """A browser until the end of the block, started with more arguments of Chromium's."""
     with socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -105,7 +105,10 @@ def browser() -> Iterator[Browser]:
         _until_answers(lambda: _call(f"{address}/status"))
         options = {
             "binary": PROGRAMS["browser"],
-            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            "args": [
+                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+                *arguments,
+            ],
         }
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         session = _call(f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})
