@@ -119,6 +119,14 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+case "$env $model" in
+    "behavior openvla" | "behavior gr00t")
+        die "--env behavior --model $model: no configuration of BEHAVIOR has this model" \
+            "bash requirements/install.sh embodied --model openvla-oft --env behavior; \
+or take $model with maniskill_libero or isaaclab"
+        ;;
+esac
+
 # One assignment each: only so does a `die` inside end the script.
 of_env="$(extras_of_env "$env")"
 of_model="$(extras_of_model "$model")"
@@ -186,7 +194,7 @@ use_package_settings() {
     eval "$settings"
     if [ "$mirror" = yes ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         die "--use-mirror: no mirror is configured" \
-            "write its address into requirements/mirrors.conf, or export RLINF_MIRROR=<its simple index>"
+            "write RLINF_MIRROR=ADDRESS into requirements/mirrors.conf, or export RLINF_MIRROR=ADDRESS: that of the mirror's simple index"
     fi
 }
 
@@ -298,6 +306,13 @@ install_packages() {
         *) pip_install -c <(constraints_without_torch_hashes) --torch-backend "$source" ;;
     esac || die "uv could not install the packages ($(df -h --output=avail "$venv" | tail -1 | xargs) free)" \
         "see uv's message above, then start again; nothing was marked as installed"
+}
+
+# Everything draws and learns with it: where it is broken, a message about rendering would mislead.
+require_torch() {
+    "$venv/bin/python" -P -c 'import torch' 2> "$log" ||
+        die "PyTorch was installed into $venv but cannot be imported: $(tail -n 1 "$log")" \
+            "remove $venv and start again; UV_TORCH_BACKEND=cpu takes the build for machines without a GPU"
 }
 
 # A real frame of each simulator that was asked for; system libraries only where one fails.
@@ -443,6 +458,7 @@ if ! is_installed; then
     make_venv
     install_packages
     keep_bytecode
+    require_torch
     ensure_rendering
     printf '%s\n' "$(fingerprint)" "${extras[*]}" > "$stamp.new"
     mv "$stamp.new" "$stamp"

@@ -364,9 +364,13 @@ def _add_assets_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _download_assets(arguments: argparse.Namespace) -> int:
-    from rlinf.assets.download import download
+    from rlinf.assets.download import download, require_no_licence
 
-    for asset in resolve(assets(), arguments.group)():
+    wanted = resolve(assets(), arguments.group)()
+    for asset in wanted:  # all of them before the first is fetched
+        if not arguments.accept_license:
+            require_no_licence(asset)
+    for asset in wanted:
         download(asset, arguments.use_mirror, print, arguments.accept_license)
     return 0
 

@@ -30,6 +30,20 @@ _TIMEOUT_S = 60.0  # without a single byte
 Say = Callable[[str], None]
 
 
+def require_no_licence(asset: Asset) -> None:
+    """Refuses an asset that has to be fetched and whose licence has to be accepted before.
+
+    Raises:
+        UserError: says which licence, and how it is accepted.
+    """
+    source = asset.source
+    if isinstance(source, Program) and source.licence and asset.missing():
+        raise UserError(
+            f"{asset.name} come under a licence: {source.licence}",
+            "read it, then add --accept-license to the command if you accept it",
+        )
+
+
 def download(asset: Asset, use_mirror: bool, say: Say, accept_licence: bool = False) -> bool:
     """Brings an asset to its folder.
 
@@ -51,11 +65,8 @@ def download(asset: Asset, use_mirror: bool, say: Say, accept_licence: bool = Fa
         return False
     source = asset.source
     own = isinstance(source, Program)  # it has no mirrors
-    if isinstance(source, Program) and source.licence and not accept_licence:
-        raise UserError(
-            f"{asset.name} come under a licence: {source.licence}",
-            "read it, then add --accept-license to the command if you accept it",
-        )
+    if not accept_licence:
+        require_no_licence(asset)
     say(f"{asset.name}: fetching into {asset.folder}")
     try:
         with refusals_told(asset.name, asset.folder, "make room and start again", FULL):

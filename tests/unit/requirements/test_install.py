@@ -97,6 +97,9 @@ def test_without_arguments_the_simulator_of_the_quickstart_is_installed(machine)
         ("--no-such-option", "unknown argument"),
         ("--model", "needs a value"),
         ("--use-mirror", "no mirror is configured"),
+        ("--use-mirror", "write RLINF_MIRROR=ADDRESS into requirements/mirrors.conf"),
+        ("openvla --enable-behavior", "--model openvla-oft --env behavior"),
+        ("embodied --model gr00t --env behavior", "take gr00t with maniskill_libero or isaaclab"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
@@ -230,6 +233,20 @@ def test_a_file_system_without_locks_is_good_enough(machine: Machine, tmp_path: 
     done = machine.install()
     assert done.returncode == 0, done.stderr
     assert "no file locks here" in done.stdout and "not implemented" not in done.stderr
+
+
+def test_a_broken_pytorch_is_named_before_anything_is_drawn(machine: Machine, tmp_path: Path):
+    broken = tmp_path / "broken-python"
+    broken.write_text(
+        "#!/usr/bin/env bash\n"
+        '[[ "$*" != *torch* ]] || { echo "libcudart.so.13: none" >&2; exit 1; }\n'
+    )
+    broken.chmod(0o755)
+    failed = machine.install(FAKE_PYTHON=str(broken))
+    assert failed.returncode == 2
+    assert "cannot be imported: libcudart.so.13: none" in failed.stderr
+    assert "render" not in failed.stdout + failed.stderr
+    assert not (machine.venv / ".rlinf-installed").exists()
 
 
 @pytest.mark.parametrize(("name", "version"), [("isaaclab", "3.12"), ("mjlab", "3.11")])

@@ -117,11 +117,13 @@ def test_the_official_functions_fetch_the_data_sets_once_their_licence_is_accept
     target.mkdir()
     monkeypatch.setenv("OMNIGIBSON_DATA_PATH", str(target))
     monkeypatch.setenv("RLINF_BEHAVIOR_PYTHON", "/no/python")
-    assert main(download) == 2
+    assert main([*download, "--accept-license"]) == 2
     assert "/no/python does not exist" in capsys.readouterr().err
     monkeypatch.setenv("RLINF_BEHAVIOR_PYTHON", str(stand_in(tmp_path, "og37")))
     assert main(download) == 2
-    assert "add --accept-license to the command if you accept it" in capsys.readouterr().err
+    refused = capsys.readouterr()
+    assert "add --accept-license to the command if you accept it" in refused.err
+    assert (refused.out, list(target.iterdir())) == ("", [])  # not even what needs no licence
     assert main([*download, "--accept-license"]) == 0
     assert {path.name for path in target.iterdir()} == {
         path.name for path in data_sets(tmp_path / "all").iterdir()
