@@ -22,6 +22,7 @@ from rlinf.config.schema import (
     FsdpConfig,
     NodeGroup,
 )
+from rlinf.config.simulator import SimulatorParams
 from rlinf.data.conventions import AS_IT_IS, Conversion, conversion
 
 Placement = Mapping[Component, tuple[ProcessPlacement, ...]]
@@ -304,6 +305,12 @@ def _policy_cores(config: Config, placement: Placement, cores: int, train: EnvPl
     return max(1, cores - simulating * shared)
 
 
+def _simulators(processes: int, params: SimulatorParams) -> int:
+    """Host memory of one env worker's simulators: what its sub-processes share counts once."""
+    own = params.process_bytes() - params.shared_bytes() * (processes > 0)
+    return max(1, processes) * own + params.shared_bytes() * (processes > 0)
+
+
 def _memory(
     config: Config, placement: Placement, train: EnvPlan, evaluation: EnvPlan, batch: BatchPlan
 ) -> list[ProcessMemory]:
@@ -314,7 +321,7 @@ def _memory(
     actor, model, trains = config.actor, config.actor.model, not config.runner.only_eval
     count = model.num_parameters()
     simulators = tuple(
-        (f"simulators of {part}", max(1, spread.simulator_processes) * params.process_bytes())
+        (f"simulators of {part}", _simulators(spread.simulator_processes, params))
         for part, spread, params in (
             ("train", train, config.env.train.init_params),
             ("eval", evaluation, config.env.eval.init_params),

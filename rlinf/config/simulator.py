@@ -89,3 +89,9 @@ class SimulatorParams(Section):
     @abstractmethod
     def process_bytes(self) -> int:
         """Host memory of one sub-process, or of the simulator inside the env worker."""
+
+    def shared_bytes(self) -> int:
+        """What of that all sub-processes of an env worker have in common, as they are forks of one
+        that has imported the simulator; 0 where it was not measured.
+        """
+        return 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from rlinf import registry
 from rlinf.config.derive import answering, shard_size, sharding, weight_sources
-from rlinf.config.load import Loaded
+from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.config.placement import Node, ProcessPlacement
 from rlinf.config.show import render
@@ -138,6 +139,16 @@ def test_memory_counts_simulators_and_observations(load_toy: Load, name: str) ->
     assert memory["object store"]["observations of one iteration"] == 12800 * 42 * 4
     assert memory["actor"]["Adam"] == 2 * memory["actor"]["parameters"]
     assert memory["env"][f"simulators of {name}"] == 0
+
+
+def test_what_forked_simulators_share_counts_once(tmp_path: Path) -> None:
+    sixteen = Machine(Node(accelerators=0, cpu_slots=16), 24 * 2**30)
+    plan = load("quickstart", [f"runner.logger.log_path={tmp_path}"], sixteen).plan
+    parts = {m.owner: dict(m.parts) for m in plan.memory}["env"]
+    assert plan.train.simulator_processes == plan.eval.simulator_processes == 16
+    # Each has 0.44 GB of its own; 0.36 GB are those of the process they are forks of.
+    assert parts["simulators of train"] == parts["simulators of eval"] == 16 * 0.44e9 + 0.36e9
+    assert plan.host_bytes < 0.9 * 24 * 2**30
 
 
 def test_an_evaluation_holds_nothing_that_only_training_needs(load_toy: Load) -> None:
