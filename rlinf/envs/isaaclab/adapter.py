@@ -20,7 +20,7 @@ from rlinf.envs.base import StepResult
 from rlinf.envs.isaaclab.dialect import JUDGED, Dialect
 from rlinf.envs.isaaclab.rotations import axis_angle
 from rlinf.envs.isaaclab.task import Reward, Task
-from rlinf.errors import EnvironmentFailure
+from rlinf.errors import EnvironmentFailure, UserError
 
 
 class BatchedEnv:
@@ -32,6 +32,9 @@ class BatchedEnv:
         views: names of the pictures of an observation, in their order.
         reward: see `task.REWARDS`.
         instruction: for the policy.
+
+    Raises:
+        UserError: the task is described with a name that the simulator's task does not have.
     """
 
     num_trials = 0  # any seed is a start of its own
@@ -56,11 +59,11 @@ class BatchedEnv:
         # The first reset of some simulators gives other speeds than every later one.
         self._shown = dialect.reset_all(seed=0)
         self._shown = dialect.reset_all(seed=0)
+        self._compare_names()
 
     def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
-        """One after the other: what an env draws depends on its seed, not on its neighbours."""
-        for env, start in zip(ids.tolist(), starts, strict=True):
-            self._shown = self._dialect.reset(env, start.seed)
+        if len(ids):
+            self._shown = self._dialect.reset(ids, [start.seed for start in starts])
         self._done[ids] = False
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
@@ -106,6 +109,27 @@ class BatchedEnv:
     def close(self) -> None:
         self._dialect.close()
 
+    def _compare_names(self) -> None:
+        """Now, and not when a policy first looks: what is described wrongly stays wrong."""
+        there = self._dialect.cameras()
+        for view, camera in self._task.views.items():
+            if camera not in there:
+                has = ", ".join(there) or "none"
+                raise UserError(
+                    f"view {view}: the scene has no camera {camera}; it has {has}",
+                    "correct Task.views, or let Task.prepare add the camera",
+                )
+        for piece in self._task.state:
+            given = self.term(piece.term).reshape(self.num_envs, -1).shape[1]
+            expected = 4 if piece.rotation else piece.size
+            if given != expected:
+                raise UserError(
+                    f"state {piece.name}: {piece.term} has {given} numbers, not {expected}",
+                    "correct Task.state",
+                )
+        for term in self._task.subtasks:
+            self._term(term)
+
     def _judged(self) -> dict[str, np.ndarray]:
         """Each condition on the present states: [B] bool."""
         verdicts: Mapping[str, Any] = self._shown[JUDGED]
@@ -136,12 +160,18 @@ class BatchedEnv:
         """An observation term `group/term`, or a group whose terms are one vector."""
         group, _, term = name.partition("/")
         if group not in self._shown:
-            raise EnvironmentFailure(
-                f"the task has no observation group {group}; it has {', '.join(self._shown)}"
+            raise UserError(
+                f"{name}: the task has no observation group {group}; it has "
+                f"{', '.join(self._shown)}",
+                "correct the name in the task's description",
             )
         found = self._shown[group]
         if not term:
             return found
-        if term not in found:
-            raise EnvironmentFailure(f"{group} has no term {term}; it has {', '.join(found)}")
+        if not isinstance(found, Mapping) or term not in found:
+            terms = ", ".join(found) if isinstance(found, Mapping) else "one vector of all terms"
+            raise UserError(
+                f"{name}: {group} has no term {term}; it has {terms}",
+                "correct the name in the task's description",
+            )
         return found[term]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,8 +25,11 @@ class Dialect(Protocol):
     def reset_all(self, seed: int) -> Mapping[str, Any]:
         """Begins an episode in every row; the observations of all rows."""
 
-    def reset(self, row: int, seed: int) -> Mapping[str, Any]:
-        """Begins an episode in one row; the observations of all rows."""
+    def reset(self, rows: np.ndarray, seeds: Sequence[int]) -> Mapping[str, Any]:
+        """Begins an episode in some rows ([K] int64); the observations of all rows.
+
+        What a row draws depends on its own seed alone, whatever other rows begin with it.
+        """
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
         """One step of all rows with actions [B, A]; observations, the simulator's reward [B]."""
@@ -36,6 +39,9 @@ class Dialect(Protocol):
 
     def put_back(self, state: Any, rows: np.ndarray) -> Mapping[str, Any]:
         """Rows ([K] int64) go back to a state that was kept; the observations of all rows."""
+
+    def cameras(self) -> tuple[str, ...]:
+        """Names of what `pictures` may be asked for, other sensors of the scene among them."""
 
     def pictures(self, camera: str) -> np.ndarray:
         """Draws with a camera of the scene: [B, H, W, 3] uint8."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -59,7 +59,12 @@ class _Isaac(ABC):
         observations, _ = self._env.reset(seed=seed)
         return dict(observations)
 
-    def reset(self, row: int, seed: int) -> Mapping[str, Any]:
+    def reset(self, rows: np.ndarray, seeds: Sequence[int]) -> Mapping[str, Any]:
+        *others, last = zip(rows.tolist(), seeds, strict=True)
+        for row, seed in others:  # only draws: the last reset computes what all rows show
+            self._env.seed(seed)
+            self._env._reset_idx(self._rows([row]))
+        row, seed = last
         observations, _ = self._env.reset(seed=seed, env_ids=self._rows([row]))
         return dict(observations)
 
@@ -81,6 +86,9 @@ class _Isaac(ABC):
         self._env.sim.forward()
         self._env.scene.update(dt=0.0)
         return dict(self._env.observation_manager.compute())
+
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(self._env.scene.sensors)
 
     def pictures(self, camera: str) -> np.ndarray:
         output = self._env.scene[camera].data.output["rgb"]

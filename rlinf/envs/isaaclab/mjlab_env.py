@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,18 @@ class Mjlab:
         self._drawn = False
         return dict(self._env.reset(seed=seed)[0])
 
-    def reset(self, row: int, seed: int) -> Mapping[str, Any]:
+    def reset(self, rows: np.ndarray, seeds: Sequence[int]) -> Mapping[str, Any]:
         import torch
 
         self._drawn = False
-        ids = torch.tensor([row], device=self._env.device)
-        return dict(self._env.reset(seed=seed, env_ids=ids)[0])
+        ids = torch.as_tensor(rows, device=self._env.device)
+        for index, seed in enumerate(seeds):  # only draws: what all rows show is computed once
+            self._env.seed(seed)
+            self._env._reset_idx(ids[index : index + 1])
+        self._env.scene.write_data_to_sim()
+        self._env.sim.forward()
+        self._env.command_manager.compute(dt=0.0, env_ids=ids)
+        return dict(self._env.observation_manager.compute(update_history=True, env_ids=ids))
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
         import torch
@@ -73,6 +79,9 @@ class Mjlab:
         self._env.sim.forward()
         # Without `update_history` it would hand out what it computed last.
         return dict(self._env.observation_manager.compute(update_history=True))
+
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(self._env.scene.sensors)
 
     def pictures(self, camera: str) -> np.ndarray:
         if not self._drawn:

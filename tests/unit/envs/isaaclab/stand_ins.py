@@ -75,6 +75,7 @@ class Env:
         self.observation_manager = SimpleNamespace(compute=self._observations)
         self.sim = SimpleNamespace(forward=lambda: None)
         self.scene = self
+        self.sensors = dict.fromkeys(("table_cam", "wrist_cam"))
         self._rewards = torch.zeros(self.num_envs)
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
         self._extras: dict[str, Any] = {"log": {}}
@@ -86,10 +87,15 @@ class Env:
 
     def reset(self, *, seed: int | None = None, env_ids: Any = None) -> Any:
         if seed is not None:
-            torch.manual_seed(seed)
-        rows = torch.arange(self.num_envs) if env_ids is None else env_ids.long()
-        self._begin(rows)
+            self.seed(seed)
+        self._reset_idx(torch.arange(self.num_envs) if env_ids is None else env_ids)
         return self._observations(), self._extras
+
+    def seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def _reset_idx(self, env_ids: torch.Tensor) -> None:
+        self._begin(env_ids.long())
 
     def step(self, action: torch.Tensor) -> Any:
         assert action.shape == (self.num_envs, 7)

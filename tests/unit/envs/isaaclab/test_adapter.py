@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rlinf.envs.episode import EpisodeBatch, EpisodeRules
 from rlinf.envs.isaaclab.adapter import BatchedEnv
 from rlinf.envs.isaaclab.dialect import JUDGED
 from rlinf.envs.isaaclab.task import StateSlice, Task
-from rlinf.errors import EnvironmentFailure
+from rlinf.errors import UserError
 
 TASK = Task(
     ids={"isaaclab3": "Counting"},
@@ -50,9 +51,9 @@ class Counters:
     def reset_all(self, seed: int) -> Mapping[str, Any]:
         return self._shown()
 
-    def reset(self, row: int, seed: int) -> Mapping[str, Any]:
-        self.resets.append((row, seed))
-        self.count[row] = 0
+    def reset(self, rows: np.ndarray, seeds: Sequence[int]) -> Mapping[str, Any]:
+        self.resets += zip(rows.tolist(), seeds, strict=True)
+        self.count[rows] = 0
         return self._shown()
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
@@ -65,6 +66,9 @@ class Counters:
     def put_back(self, state: Any, rows: np.ndarray) -> Mapping[str, Any]:
         self.count[rows] = state[rows]
         return self._shown()
+
+    def cameras(self) -> tuple[str, ...]:
+        return ("camera",)
 
     def pictures(self, camera: str) -> np.ndarray:
         self.drawn += 1
@@ -155,8 +159,19 @@ def test_an_ended_env_shows_its_last_state_and_the_rest_of_the_chunk_drives_noth
     assert result.observation.state[0, 0] == 0
 
 
-def test_a_name_that_the_task_does_not_have_is_reported_with_those_it_has():
-    with pytest.raises(EnvironmentFailure, match="policy has no term gone; it has count, pose"):
-        env()._term("policy/gone")
-    with pytest.raises(EnvironmentFailure, match="no observation group gone; it has policy"):
-        env()._term("gone")
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ({"views": {"main": "gone"}}, "view main: the scene has no camera gone; it has camera"),
+        (
+            {"state": (StateSlice("a", "policy/gone", 1),)},
+            "policy has no term gone; it has count, ",
+        ),
+        ({"state": (StateSlice("a", "gone", 1),)}, "no observation group gone; it has policy, "),
+        ({"state": (StateSlice("a", "policy/pose", 3),)}, "policy/pose has 4 numbers, not 3"),
+        ({"subtasks": ("subtask_terms/gone",)}, "subtask_terms has no term gone; it has one, two"),
+    ],
+)
+def test_a_name_that_the_task_does_not_have_is_reported_at_the_start(described, said):
+    with pytest.raises(UserError, match=said):
+        BatchedEnv(Counters(), replace(TASK, **described), ("main",), "success", "count")
