@@ -36,6 +36,10 @@ def _exit() -> None:
     os._exit(7)
 
 
+def _leave() -> None:
+    raise SystemExit(0)
+
+
 def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -67,6 +71,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "env error": _env_error,
     "bug": _broken_contact,
     "exit": _exit,
+    "leave": _leave,
     "kill": _kill,
     "crash": _crash,
     "stop": _stop,
@@ -117,6 +122,17 @@ class Drifter(FaultyOnce):
     def step(self, actions: np.ndarray, active: np.ndarray) -> StepResult:
         noise = np.random.default_rng().normal(0, 1e-3, actions.shape)
         return super().step(actions + noise, active)
+
+
+class FaultyAtItsEnd(ToyReach):
+    """Works, and does `fault` when it is closed, as Isaac Sim's application may."""
+
+    def __init__(self, num_envs: int, fault: str) -> None:
+        super().__init__(num_envs, obs_dim=4, action_dim=2)
+        self._fault = FAULTS[fault]
+
+    def close(self) -> None:
+        self._fault()
 
 
 class Unbuildable(ToyReach):

@@ -375,6 +375,15 @@ def test_close_leaves_no_process_and_no_open_file(tmp_path):
     assert me.num_fds() == before
 
 
+@pytest.mark.parametrize("fault", ["hang", "native hang", "leave", "crash"])
+def test_a_simulator_that_fails_to_close_is_gone_all_the_same(processes, monkeypatch, fault):
+    monkeypatch.setattr("rlinf.envs.hosting.batch.GRACE_S", 0.2)
+    batch = processes(f"{faulty.__name__}:FaultyAtItsEnd", fault=fault)
+    assert len(children()) == 2
+    batch.close()
+    assert not children()
+
+
 def test_ctrl_c_does_not_end_sub_processes(processes):
     batch = processes()
     before = {child.pid for child in children()}
