@@ -48,13 +48,9 @@ class Mjlab:
 
         self._drawn = False
         ids = torch.as_tensor(rows, device=self._env.device)
-        for index, seed in enumerate(seeds):  # only draws: what all rows show is computed once
-            self._env.seed(seed)
-            self._env._reset_idx(ids[index : index + 1])
-        self._env.scene.write_data_to_sim()
-        self._env.sim.forward()
-        self._env.command_manager.compute(dt=0.0, env_ids=ids)
-        return dict(self._env.observation_manager.compute(update_history=True, env_ids=ids))
+        for index, seed in enumerate(seeds):
+            observations, _ = self._env.reset(seed=seed, env_ids=ids[index : index + 1])
+        return dict(observations)
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
         import torch
