@@ -3,10 +3,11 @@
 python benchmarks/quickstart.py --seeds 1 2 3
 python benchmarks/quickstart.py --config maniskill_ppo_flow_tiny
 python benchmarks/quickstart.py --config isaaclab_ppo_mlp
+python benchmarks/quickstart.py --config maniskill_ppo_flow_tiny --case flow-cps KEY=VALUE
 
 Every seed collects its own demonstrations, if the configuration has any, imitates them and trains;
 all are evaluated on the same held-out starts. Writes a JSON file with every number and a picture of
-the curves.
+the curves, anew after each seed: a stopped benchmark keeps the seeds it has finished.
 """
 
 from __future__ import annotations
@@ -39,12 +40,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--config", default="quickstart")
+    parser.add_argument("--case", help="name of the result; by default the configuration's")
     arguments = parser.parse_args()
     name = arguments.config
-    runs = [run(name, seed, arguments.overrides) for seed in arguments.seeds]
-    path = write(name.replace("_", "-"), record({"runs": runs}))
-    draw(name, runs, path.with_suffix(".png"))
-    print(f"wrote {path}")
+    case = arguments.case or name.replace("_", "-")
+    runs: list[dict[str, Any]] = []
+    for seed in arguments.seeds:
+        runs.append(run(name, seed, arguments.overrides))
+        path = write(case, record({"runs": runs}))
+        draw(name, runs, path.with_suffix(".png"))
+        print(f"wrote {path}")
 
 
 def run(config: str, seed: int, overrides: list[str]) -> dict[str, Any]:
