@@ -41,6 +41,12 @@ def test_both_languages_have_the_same_pages():
 
 
 @of_each_page
+def test_a_page_does_not_hold_both_sides_of_a_merge(page: str):
+    for tree in TREES.values():
+        assert not re.search(r"^(<{7}|>{7}) ", (tree / page).read_text(), re.M)
+
+
+@of_each_page
 def test_both_languages_have_the_same_headings_tables_lists_and_pictures(page: str):
     english, chinese = (structure((tree / page).read_text()) for tree in TREES.values())
     assert english == chinese
