@@ -76,7 +76,8 @@ def recipe(name: str, size: int) -> tuple[str, ...]:
         if size == min(SIZES):
             return ("+hardware=one_24gb_gr00t",)
         processes = (f"env.{part}.num_processes=16" for part in ("train", "eval"))
-        return ("cluster.accelerators_per_node=1", *processes)
+        smaller = ("actor.micro_batch_size=8", "rollout.enable_offload=true") if size < 80 else ()
+        return ("cluster.accelerators_per_node=1", *processes, *smaller)
     return (f"+hardware=one_{size}gb",)
 
 

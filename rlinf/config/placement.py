@@ -286,7 +286,8 @@ def _process(
         raise UserError(
             f"{key} = {text}: process {rank} would own resources of the nodes "
             f"{', '.join(map(str, nodes))}",
-            "a process stays on one node: use more processes, or ranges that end with a node",
+            f"a process stays on one node: {key}=all has one on each resource; or use ranges that "
+            "end with a node",
         )
     resources = () if pool.kind == "node" else tuple(resource.index for resource in owned)
     return ProcessPlacement(rank, nodes[0], resources, pool.kind, pool.label)

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from rlinf.config.base import Count, Precision, Spaces
+from rlinf.config.base import Count, Footprint, Precision, Spaces
 from rlinf.config.paths import PathText, exists
 from rlinf.config.problems import Problem, missing_packages
 from rlinf.data.conventions import ActionConvention
@@ -17,6 +17,7 @@ from rlinf.models.flow.config import FlowConfig
 from rlinf.models.gr00t import folder as folders
 from rlinf.models.gr00t.embodiments import BUILT_IN, Embodiment, embodiment
 from rlinf.models.gr00t.folder import Gr00tFolder
+from rlinf.models.gr00t.footprint import PUBLISHED, footprint, sizes_of
 from rlinf.models.prismatic import conventions
 from rlinf.models.prismatic.conventions import ConventionName
 from rlinf.models.weight_files import weight_files
@@ -256,6 +257,21 @@ class Gr00tConfig(FlowConfig):
         """L of kept features, the same for all rows: with room for an instruction."""
         views = len(self.resolved_embodiment().views)
         return views * (folder.patches + 16) + _TEMPLATE + KEPT_INSTRUCTION
+
+    def footprint(self) -> Footprint:
+        try:
+            sizes, views = sizes_of(self.folder()), len(self.resolved_embodiment().views)
+        except UserError:  # reported by `problems`
+            sizes, views = PUBLISHED, 2
+        return footprint(
+            sizes,
+            self.num_parameters(),
+            views,
+            KEPT_INSTRUCTION,
+            self.denoising_steps if self.joint_logprob else 1,
+            "language" in self.adapted_parts,
+            _BYTES[self.precision],
+        )
 
     def num_parameters(self) -> int:
         return self._own(PARAMETERS, "") + self._adapter() + self._extra()

@@ -160,6 +160,16 @@ def test_shared_memory_is_counted_in_the_format_that_is_sent(tmp_path: Path) -> 
 SIXTY_FOUR = ("cluster.num_nodes=8", "cluster.accelerators_per_node=8")
 TABLE = Path(__file__).parents[3] / "docs" / "hardware.yaml"  # what the site tells of 64 GPUs
 LARGER = yaml.safe_load(TABLE.read_text())
+LARGER_GR00T = {
+    "libero": ("env.eval.total_num_envs=64", "actor.micro_batch_size=16"),
+    "maniskill": ("actor.micro_batch_size=16",),
+    "isaaclab": (
+        "cluster.component_placement=all",
+        "env.train.total_num_envs=64",
+        "env.eval.total_num_envs=64",
+        "actor.global_batch_size=512",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -175,6 +185,30 @@ def test_a_shipped_7b_configuration_runs_on_64_gpus_with_the_overrides_that_its_
         for override in overrides:
             key, _, value = override.partition("=")
             assert key in str(caught.value) and value in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIG_DIR.glob("*gr00t*.yaml")))
+def test_a_shipped_gr00t_configuration_runs_on_64_gpus_with_the_overrides_that_its_refusals_name(
+    name: str, tmp_path: Path
+) -> None:
+    overrides = LARGER_GR00T[name.split("_")[0]]
+    larger = loaded(name, tmp_path, *SIXTY_FOUR, *overrides, gigabytes=0.9 * 80)
+    assert [len(placed) for placed in larger.plan.placement.values()] == [64, 64, 64]
+    for override in overrides:
+        key, _, value = override.partition("=")
+        others = [one for one in overrides if one != override]
+        with pytest.raises(UserError) as caught:
+            loaded(name, tmp_path, *SIXTY_FOUR, *others, gigabytes=0.9 * 80)
+        assert key in str(caught.value) and value in str(caught.value)
+
+
+def test_activations_of_gr00t_are_held_against_the_device(tmp_path: Path) -> None:
+    name, many = "maniskill_ppo_gr00t", "actor.micro_batch_size=128"
+    assert sizes(loaded(name, tmp_path, many), "trains")["actor activations"] > 20e9
+    with pytest.raises(UserError, match="actor activations") as caught:
+        loaded(name, tmp_path, many, gigabytes=24)
+    assert "actor.micro_batch_size=32" in settings_of(caught.value)
+    loaded(name, tmp_path, many, *settings_of(caught.value), gigabytes=24)
 
 
 def test_recomputing_is_proposed_for_the_models_that_can_alone():
