@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from safetensors.numpy import load
+from safetensors.torch import load
 
 from rlinf.cli import main
 from rlinf.config.load import load as load_config
@@ -18,6 +18,7 @@ from rlinf.errors import UserError
 from rlinf.runners.push import licence_of
 from tests.checkpoints import leave_checkpoint
 from tests.hub import Hub, hub
+from tests.tiny_openvla import UNNORM_KEY, write_folder
 
 TOKEN = "hf_secretsecretsecret"
 LICENSE = ["--license", "apache-2.0"]
@@ -77,6 +78,33 @@ def test_what_was_uploaded_is_a_policy_that_can_be_evaluated(
     command = ["check", str(tmp_path / "config.yaml"), f"runner.ckpt_path={tmp_path}"]
     assert main(command) == 0, capsys.readouterr().err
     assert str(run) not in there.uploaded["config.yaml"].decode()
+
+
+@pytest.mark.parametrize("adapter", [True, False], ids=["adapter", "whole"])
+def test_an_adapter_goes_alone_and_a_model_with_it_folded_in(
+    adapter: bool, there: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_folder(tmp_path / "model")
+    card = "---\nlicense: mit\n---\n# Base\n"
+    (model / "README.md").write_text(card)
+    settings = (f"actor.model.model_path={model}", f"actor.model.unnorm_key={UNNORM_KEY}")
+    log = f"runner.logger.log_path={tmp_path / 'run'}"
+    config = load_config("maniskill_ppo_openvla", [log, *settings]).config
+    leave_checkpoint(config, tmp_path / "run")
+    options = ["--base", "owner/base", *(["--adapter"] if adapter else [])]
+    assert main(["push", str(tmp_path / "run"), "owner/name", *options]) == 0, (
+        capsys.readouterr().err
+    )
+    weights = "adapter_model.safetensors" if adapter else "model.safetensors"
+    found = {name for name in there.uploaded if name.endswith(".safetensors")}
+    assert weights in found
+    assert ("model.safetensors" in found) != adapter
+    names = list(load(there.uploaded[weights]))
+    assert names and all(("lora" in name) == adapter for name in names)
+    shown = there.uploaded["README.md"].decode()
+    fields = fields_of(shown)
+    assert (fields["license"], fields["base_model"]) == ("mit", "owner/base")
+    assert str(tmp_path) not in shown + there.uploaded["config.yaml"].decode()
 
 
 def test_a_dry_run_prints_all_and_asks_nobody(
