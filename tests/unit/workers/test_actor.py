@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -40,6 +42,23 @@ def test_a_first_update_sees_the_policy_that_acted(toy: Toy, stage_of: StageOf, 
     assert metrics["train/actor/ratio"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["train/actor/approx_kl"] == pytest.approx(0.0, abs=1e-5)
     assert metrics["train/actor/clip_fraction"] == 0
+
+
+def test_an_iteration_that_is_trained_on_is_referred_to_by_nobody(
+    toy: Toy, stage_of: StageOf, actor_of: ActorOf
+):
+    """Its observations leave shared memory then, and not when the next ones are in it too."""
+    config = toy("actor.global_batch_size=120", "algorithm.update_epoch=1")
+    stage, actor = stage_of(config), actor_of(config)
+    batch, _ = make_samples(stage.collect(0, 0), config)
+    kept = [weakref.ref(observation.state) for observation in batch.observations]
+    gc.disable()  # a cycle would live until some later time
+    try:
+        actor.update(batch, step=0)
+        del batch
+        assert [reference() for reference in kept] == [None]
+    finally:
+        gc.enable()
 
 
 def test_the_update_does_not_depend_on_micro_batches(
