@@ -41,8 +41,8 @@ ENVS, CHUNKS, EPOCHS = 16, 15, 2  # of a node: sub-envs; chunks and rollout epoc
 ROW = 64 * 1024  # bytes of an observation
 ON_PAPER = "libero_10_grpo_openvlaoft"
 POLL_S = 0.02
-# Iterations in the object store at most: Ray frees what nobody refers to once in a second, and the
-# next iteration is being collected by then. With RAY_free_objects_period_milliseconds=10 it is one.
+# Iterations in the object store at most. Ray frees unreferenced objects once per second, while the
+# next iteration is already collected. With RAY_free_objects_period_milliseconds=10 it is one.
 KEPT = 2
 
 

@@ -44,10 +44,10 @@ def test_a_first_update_sees_the_policy_that_acted(toy: Toy, stage_of: StageOf, 
     assert metrics["train/actor/clip_fraction"] == 0
 
 
-def test_an_iteration_that_is_trained_on_is_referred_to_by_nobody(
+def test_no_reference_to_observations_is_left_after_an_update(
     toy: Toy, stage_of: StageOf, actor_of: ActorOf
 ):
-    """Its observations leave shared memory then, and not when the next ones are in it too."""
+    """So they leave shared memory before those of the next iteration fill it."""
     config = toy("actor.global_batch_size=120", "algorithm.update_epoch=1")
     stage, actor = stage_of(config), actor_of(config)
     batch, _ = make_samples(stage.collect(0, 0), config)
