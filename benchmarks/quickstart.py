@@ -23,13 +23,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from meter import Snapshot, snapshot
 from record import record, write
 from rlinf.config.load import load
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RLINF = Path(sys.executable).parent / "rlinf"
 
@@ -72,11 +75,17 @@ def run(config: str, seed: int, overrides: list[str]) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "cpu_seconds": round(sum(spent.values()), 1),
         "load_average_of_15_minutes": os.getloadavg()[-1],
-        "evaluations": sorted(
-            ({"step": e["step"], **e["overall"]} for e in evaluations), key=lambda e: e["step"]
-        ),
+        "evaluations": sorted(map(rates, evaluations), key=lambda e: e["step"]),
         "metrics": [json.loads(line) for line in lines],
     }
+
+
+def rates(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Success of one evaluation, and of each task where it has several."""
+    kept = {"step": evaluation["step"], **evaluation["overall"]}
+    if len(evaluation["tasks"]) > 1:
+        kept["tasks"] = evaluation["tasks"]
+    return kept
 
 
 @contextmanager
@@ -102,39 +111,67 @@ def cpu_seconds(root: int) -> Iterator[dict[tuple[int, float], float]]:
 
 
 def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
-    """Training success per iteration as lines, evaluations as points with 95 % intervals."""
+    """Success of each seed; of a mixture also success and share of each task, for the first."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+    tasks = runs[0]["evaluations"][0].get("tasks", [])
+    panels = 3 if tasks else 1
+    figure, axes = plt.subplots(
+        1, panels, figsize=(6.4 if panels == 1 else 12, 3.6), constrained_layout=True, squeeze=False
+    )
+    overall = axes[0, 0]
     for index, entry in enumerate(runs):
-        training = [
-            (m["step"], m["env/success_once"]) for m in entry["metrics"] if "env/success_once" in m
-        ]
-        points = entry["evaluations"]
-        success = [e["success"] for e in points]
-        spread = (
-            [e["success"] - e["low"] for e in points],
-            [e["high"] - e["success"] for e in points],
-        )
-        colour = f"C{index}"
-        axes.plot(*zip(*training, strict=True), color=colour, alpha=0.35, linewidth=1)
-        axes.errorbar(
-            [e["step"] for e in points],
-            success,
-            yerr=spread,
-            color=colour,
-            marker="o",
-            capsize=3,
-            label=f"seed {entry['seed']}",
-        )
+        success = series(entry["metrics"], "env/success_once")
+        curve(overall, success, entry["evaluations"], f"C{index}", f"seed {entry['seed']}")
     task = load(name).config.env.train.init_params.task_id()
-    axes.set(xlabel="PPO iterations", ylabel="success", ylim=(0, 1), title=f"{name}: {task}")
-    axes.grid(alpha=0.3)
-    axes.legend(title="held-out starts (thin: training)", fontsize=8)
+    overall.set(ylabel="success", ylim=(0, 1), title=f"{name}: {task}")
+    overall.legend(title="evaluation (thin: training)", fontsize=8)
+    for index, one in enumerate(tasks):
+        number, metrics = one["task"], runs[0]["metrics"]
+        points = [
+            {"step": e["step"], **given}
+            for e in runs[0]["evaluations"]
+            for given in e["tasks"]
+            if given["task"] == number
+        ]
+        success = series(metrics, f"env/task_{number}/success_once")
+        curve(axes[0, 1], success, points, f"C{index}", f"task {number}")
+        share = series(metrics, f"env/task_{number}/share")
+        axes[0, 2].plot(*zip(*share, strict=True), color=f"C{index}", label=f"task {number}")
+    if tasks:
+        axes[0, 1].set(ylabel="success", ylim=(0, 1), title=f"tasks, seed {runs[0]['seed']}")
+        axes[0, 2].set(ylabel="share of the episodes", ylim=(0, 1), title="curriculum")
+        axes[0, 1].legend(fontsize=8)
+    for one in axes[0]:
+        one.set(xlabel="PPO iterations")
+        one.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
+
+
+def series(metrics: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+    """(Iteration, value) of a metric where it has one."""
+    return [(m["step"], m[key]) for m in metrics if key in m]
+
+
+def curve(
+    axes: Axes,
+    training: list[tuple[int, float]],
+    points: list[dict[str, Any]],
+    colour: str,
+    label: str,
+) -> None:
+    """Training success per iteration as a line, evaluations as points with 95 % intervals."""
+    success = [e["success"] for e in points]
+    spread = (
+        [e["success"] - e["low"] for e in points],
+        [e["high"] - e["success"] for e in points],
+    )
+    axes.plot(*zip(*training, strict=True), color=colour, alpha=0.35, linewidth=1)
+    steps = [e["step"] for e in points]
+    axes.errorbar(steps, success, yerr=spread, color=colour, marker="o", capsize=3, label=label)
 
 
 if __name__ == "__main__":
