@@ -52,22 +52,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("envs", nargs="*", metavar="ENV", default=ENVS)
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument("--write", action="store_true", help="write a file into results/")
+    parser.add_argument("--write", action="store_true", help="write a file for each into results/")
     arguments = parser.parse_args()
     table = Table("environment", "CPU milliseconds of", "bare", "adapter", "over")
-    numbers: dict[str, Any] = {}
     spawn = get_context("spawn")
     for name in arguments.envs:  # in a process of its own: simulators do not like each other
         with ProcessPoolExecutor(1, spawn) as process:
-            numbers[name] = process.submit(measure, name, load(name), arguments.rounds).result()
-        add = _add_rows if "episode_steps" in numbers[name] else _add_batched_rows
-        add(table, name, numbers[name])
-        if arguments.write:
-            written = record.write("envs", record.record(numbers))
-    console = Console()
-    console.print(table)
-    if arguments.write:
-        console.print(f"written to {written}")
+            numbers = process.submit(measure, name, load(name), arguments.rounds).result()
+        add = _add_rows if "episode_steps" in numbers else _add_batched_rows
+        add(table, name, numbers)
+        if arguments.write:  # now: a stopped benchmark keeps what it has
+            case = f"envs-{name.replace('_', '-')}"
+            written = record.write(case, record.record({name: numbers}))
+            print(f"written to {written}")
+    Console().print(table)
     return 0
 
 

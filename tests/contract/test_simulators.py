@@ -94,11 +94,13 @@ def test_equal_starts_and_actions_give_equal_episodes_whatever_came_before(case:
     assert_same(case, shown.take(np.array([0])), shown.take(np.array([1])))
 
 
-def test_different_starts_differ(case: Case) -> None:
+def test_different_starts_differ_and_each_is_the_same_alone_and_with_others(case: Case) -> None:
     case.simulator.reset(ALL, [case.a, case.b, case.a])
     first, second, third = (case.simulator.observe(np.array([env])) for env in range(3))
     assert differ(first, second)
     assert_same(case, first, third)
+    case.simulator.reset(np.array([1]), [case.b])
+    assert_same(case, second, case.simulator.observe(np.array([1])))
 
 
 def test_a_reset_leaves_other_envs_untouched_and_its_env_shows_nothing_of_the_past(

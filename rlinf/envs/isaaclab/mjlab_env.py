@@ -47,10 +47,21 @@ class Mjlab:
         import torch
 
         self._drawn = False
-        ids = torch.as_tensor(rows, device=self._env.device)
-        for index, seed in enumerate(seeds):
-            observations, _ = self._env.reset(seed=seed, env_ids=ids[index : index + 1])
-        return dict(observations)
+        env, ids = self._env, torch.as_tensor(rows, device=self._env.device)
+        env.sim.reset(ids)
+        # Only draws: what all rows show is computed once, below. MuJoCo-Warp's own reset, which
+        # every row would repeat, makes its kernels anew in each call.
+        env.sim.reset = _nothing
+        try:
+            for index, seed in enumerate(seeds):
+                env.seed(seed)
+                env._reset_idx(ids[index : index + 1])
+        finally:
+            del env.sim.reset  # the class's own is back
+        env.scene.write_data_to_sim()
+        env.sim.forward()
+        env.command_manager.compute(dt=0.0, env_ids=ids)
+        return dict(env.observation_manager.compute(update_history=True, env_ids=ids))
 
     def step(self, actions: np.ndarray) -> tuple[Mapping[str, Any], np.ndarray]:
         import torch
@@ -94,6 +105,10 @@ class Mjlab:
 
     def close(self) -> None:
         self._env.close()
+
+
+def _nothing(rows: Any) -> None:
+    """In the place of a reset that was done for all rows."""
 
 
 def judge(cfg: Any, task: Task) -> None:
