@@ -325,6 +325,13 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--max-batch", type=int, default=16, metavar="N", help="clients answered in one pass"
     )
+    command.add_argument(
+        "--camera",
+        metavar="VIEW=NAME",
+        action="append",
+        default=[],
+        help="what clients call the picture of a view; once for each view that is called otherwise",
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -342,6 +349,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         arguments.token or os.environ.get("RLINF_SERVE_TOKEN"),
         arguments.sample,
         arguments.max_batch,
+        arguments.camera,
         lambda line: print(line, flush=True),
     )
 

@@ -22,9 +22,13 @@ def serve(
     token: str | None,
     sample: bool,
     max_batch: int,
+    cameras: Sequence[str],
     say: Callable[[str], None],
 ) -> int:
     """Serves the policy of a folder until a signal comes; returns the exit code.
+
+    Args:
+        cameras: `VIEW=NAME` each, what clients call the picture of a view.
 
     Raises:
         UserError: a package is missing, the folder holds no policy, or the port is taken.
@@ -40,6 +44,7 @@ def serve(
             f"--port {port} --max-batch {max_batch}: a port is 0 to 65535, a batch has a row",
             "correct the numbers",
         )
+    named = _cameras(cameras)
     from rlinf.serving.server import Limits, Listening, PolicyServer, is_loopback, run
     from rlinf.serving.source import configuration
 
@@ -53,11 +58,29 @@ def serve(
     with ThreadPoolExecutor(1, "policy") as thread:
 
         def build() -> ServedPolicy:
-            return ServedPolicy(settings, source, sample, prepare_torch(_threads()))
+            return ServedPolicy(settings, source, sample, prepare_torch(_threads()), named)
 
         policy = thread.submit(build).result()
         server = PolicyServer(policy, thread, Listening(host, port, token), Limits(max_batch))
         return asyncio.run(run(server, lambda bound: say(_told(source, host, bound))))
+
+
+def _cameras(given: Sequence[str]) -> dict[str, str]:
+    """View -> name.
+
+    Raises:
+        UserError: one is no `VIEW=NAME`, or names something twice.
+    """
+    pairs = [word.partition("=")[::2] for word in given]
+    for word, pair in zip(given, pairs, strict=True):
+        if not all(pair):
+            raise UserError(f"--camera {word}", "write VIEW=NAME, such as main=base_camera")
+    named = dict(pairs)
+    if len(set(named.values())) < len(pairs):
+        raise UserError(
+            f"--camera {' '.join(given)}: a view or a name stands twice", "name each once"
+        )
+    return named
 
 
 def _threads() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rlinf.config.schema import Config
 from rlinf.data.conventions import Conversion, conversion
 from rlinf.data.random import Noise
 from rlinf.data.types import Observation
-from rlinf.errors import OWN_ERRORS
+from rlinf.errors import OWN_ERRORS, UserError
 from rlinf.models.base import Policy, Sampling
 from rlinf.models.loading import sampling_of, start_policy
 from rlinf.serving.codec import BadMessage
@@ -32,20 +33,36 @@ class Expected:
     image_size: tuple[int, int] | None  # height, width in pixels; None: any, equal for all views
     state: tuple[tuple[str, int], ...]  # slices of the state and their sizes, in order
     takes_state: bool  # the policy reads the state
+    cameras: Mapping[str, str]  # view -> what else clients call its picture
 
     @staticmethod
-    def of(model: Spaces, shown: Spaces) -> Expected:
-        """What a policy reads of an environment; both say what they know."""
+    def of(model: Spaces, shown: Spaces, cameras: Mapping[str, str]) -> Expected:
+        """What a policy reads of an environment; both say what they know.
+
+        Args:
+            cameras: view -> what else clients call its picture.
+
+        Raises:
+            UserError: the policy reads no such view.
+        """
         pictures = shown.shows == "images"
         count = shown.num_views or model.num_views or 1
         named = shown.views or model.views or ("main", "wrist", "second_wrist")[:count]
         size = shown.obs_dim or model.obs_dim
         state = shown.state or model.state or ((("state", size),) if size else ())
+        views = tuple(named) if pictures else ()
+        if unknown := [view for view in cameras if view not in views]:
+            raise UserError(
+                f"--camera {unknown[0]}={cameras[unknown[0]]}: the policy reads "
+                + (f"the views {', '.join(views)}" if views else "no pictures"),
+                "name one of them" if views else "leave it out",
+            )
         return Expected(
-            views=tuple(named) if pictures else (),
+            views=views,
             image_size=(shown.image_size or model.image_size) if pictures else None,
             state=state,
             takes_state=not pictures or bool(model.state or model.obs_dim),
+            cameras=cameras,
         )
 
     def observation(self, given: Mapping[str, Any]) -> Observation:
@@ -54,7 +71,7 @@ class Expected:
         Raises:
             BadMessage: something is missing, or of the wrong kind, shape or range.
         """
-        pictures = [_picture(given, view, self.image_size) for view in self.views]
+        pictures = [self._picture(given, view) for view in self.views]
         if len({picture.shape for picture in pictures}) > 1:
             raise BadMessage("the pictures of an observation have to have one size")
         images = np.stack(pictures)[None] if pictures else np.zeros((1, 0, 0, 0, 3), np.uint8)
@@ -63,6 +80,11 @@ class Expected:
         if not isinstance(prompt, str) or len(prompt) > MOST_LETTERS:
             raise BadMessage(f"prompt has to be a text of at most {MOST_LETTERS} letters")
         return Observation(images, state[None], (prompt,))
+
+    def _picture(self, given: Mapping[str, Any], view: str) -> np.ndarray:
+        named = (self.cameras[view],) if view in self.cameras else ()
+        names = (*named, *_OTHER_NAMES.get(view, ()), view, f"{view}_image")
+        return _picture(given, [f"observation/{name}" for name in names], self.image_size)
 
     def _state(self, given: Mapping[str, Any]) -> np.ndarray:
         """[S] float32: whole, or its slices by name."""
@@ -90,9 +112,10 @@ def _listed(given: Mapping[str, Any]) -> str:
     return ", ".join(sorted(str(key)[:40] for key in list(given)[:16])) or "nothing"
 
 
-def _picture(given: Mapping[str, Any], view: str, size: tuple[int, int] | None) -> np.ndarray:
-    """[H, W, 3] uint8."""
-    names = [f"observation/{n}" for n in (*_OTHER_NAMES.get(view, ()), view, f"{view}_image")]
+def _picture(
+    given: Mapping[str, Any], names: Sequence[str], size: tuple[int, int] | None
+) -> np.ndarray:
+    """[H, W, 3] uint8, under the first of its names that is there."""
     found = next((given[name] for name in names if name in given), None)
     if found is None:
         raise BadMessage(f"{names[0]} is missing; there is {_listed(given)}")
@@ -126,10 +149,26 @@ class ServedPolicy:
     It is built, and used, in one thread.
     """
 
-    def __init__(self, config: Config, source: Path, sample: bool, device: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Path,
+        sample: bool,
+        device: Any,
+        cameras: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Loads the policy.
+
+        Args:
+            config: with its weights chosen.
+            source: folder it is from.
+            sample: draw actions as in training.
+            device: torch device.
+            cameras: see `Expected.of`.
+        """
         env, model = config.env.eval, config.actor.model
         self.source, self.config = source, config
-        self.expected = Expected.of(model.spaces(), env.init_params.spaces())
+        self.expected = Expected.of(model.spaces(), env.init_params.spaces(), cameras)
         self.takes = env.init_params.takes() or model.emits()
         self.conversion: Conversion = conversion(model.emits(), env.init_params.takes())
         self.sampling: Sampling = sampling_of(
@@ -172,7 +211,7 @@ class ServedPolicy:
         return {
             "observation_params": observation_params(views, state),
             "action_spec": action_spec(self.takes, self.config.actor.model.action_dim),
-            "observation_spec": observation_spec(views, state),
+            "observation_spec": observation_spec(views, state, self.expected.cameras),
         }
 
     def metadata(self) -> dict[str, Any]:
@@ -185,6 +224,7 @@ class ServedPolicy:
             "model_type": model.model_type,
             "task": env.init_params.task_id(),
             "views": list(want.views),
+            "cameras": dict(want.cameras),
             "image_size": list(want.image_size) if want.image_size is not None else None,
             "state": [[key_of(name), size] for name, size in want.state if want.takes_state],
             "action_names": [d.name for d in dimensions],

@@ -5,7 +5,8 @@ The words of formats are vla-eval's (`vla_eval.specs`); what has none there is c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rlinf.data.conventions import ActionConvention, Dimension
@@ -44,14 +45,20 @@ def action_spec(takes: ActionConvention | None, action_dim: int) -> Spec:
     }
 
 
-def observation_spec(views: Sequence[str], state: Sequence[tuple[str, int]]) -> Spec:
+def observation_spec(
+    views: Sequence[str],
+    state: Sequence[tuple[str, int]],
+    cameras: Mapping[str, str] = MappingProxyType({}),
+) -> Spec:
     """What an observation has to hold: cameras, instruction, state.
 
     Args:
+        cameras: view -> what clients call its picture, where that is not LIBERO's name.
         state: slices and their sizes; none where the policy does not read it.
     """
     image = {"name": "image", "dims": 0, "format": "rgb_hwc_uint8"}
-    spec: Spec = {_CAMERAS.get(view, view): image for view in views}
+    names = {**_CAMERAS, **cameras}
+    spec: Spec = {names.get(view, view): image for view in views}
     if views:
         spec["language"] = {"name": "language", "dims": 0, "format": "language"}
     if state:

@@ -23,10 +23,13 @@ from vla_eval.connection import Connection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from rlinf.config.load import load
 from rlinf.data.random import Noise
 from rlinf.errors import UserError
 from rlinf.serving import codec
 from rlinf.serving.codec import pack_openpi, pack_vla_eval
+from rlinf.serving.command import _cameras
+from rlinf.serving.policy import Expected, ServedPolicy
 from rlinf.serving.server import is_loopback
 from tests.unit.serving.conftest import Running
 
@@ -288,6 +291,58 @@ def test_vla_eval_client_gets_one_action_for_each_observation(serve: Serve):
         await client.close()
 
     asyncio.run(drive())
+
+
+def test_a_camera_has_the_name_that_a_benchmark_gives_it(
+    serve: Serve, policies: dict[str, ServedPolicy], monkeypatch: pytest.MonkeyPatch
+):
+    """vla-eval's ManiSkill2 calls its camera `base_camera`."""
+    policy = policies["quickstart"]
+    model, shown = policy.config.actor.model, policy.config.env.eval.init_params
+    named = Expected.of(model.spaces(), shown.spaces(), {"main": "base_camera"})
+    monkeypatch.setattr(policy, "expected", named)
+    running = serve("quickstart", batch=1)
+    assert set(policy.specs()["observation_spec"]) >= {"base_camera", "language"}
+    assert policy.metadata()["cameras"] == {"main": "base_camera"}
+    height, width = named.image_size or (0, 0)
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    state = np.zeros(sum(size for _, size in named.state), np.float32)
+    expected = alone(
+        running,
+        {"observation/image": picture, "prompt": "push", "observation/state": state},
+    )
+
+    async def drive() -> None:
+        client = Connection(f"ws://127.0.0.1:{running.port}/vla-eval")
+        await client.connect()
+        assert "base_camera" in client.server_info["observation_spec"]
+        shown = {"images": {"base_camera": picture}, "task_description": "push", "state": state}
+        reply = await client.act(shown)
+        np.testing.assert_array_equal(reply["actions"], expected[0])
+        await client.close()
+
+    asyncio.run(drive())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["base_camera"], "write VIEW=NAME"),
+        (["main="], "write VIEW=NAME"),
+        (["main=a", "main=b"], "stands twice"),
+        (["main=a", "wrist=a"], "stands twice"),
+    ],
+)
+def test_a_camera_without_view_or_name_is_refused(words: list[str], said: str):
+    with pytest.raises(UserError) as error:
+        _cameras(words)
+    assert said in f"{error.value.message} {error.value.fix}"
+
+
+def test_a_view_that_the_policy_does_not_read_has_no_camera():
+    params = load("quickstart", ["imitation=null"]).config.env.eval.init_params
+    with pytest.raises(UserError, match=r"--camera wrist=hand: the policy reads the views main"):
+        Expected.of(params.spaces(), params.spaces(), {"wrist": "hand"})
 
 
 def test_a_taken_port_is_an_error_with_its_fix(serve: Serve):
