@@ -1,6 +1,8 @@
 """Two iterations of a training, the second of which is measured; nothing is kept.
 
-python -m rlinf.tuning.probe CONFIG RESULT.json key=value ...
+python -m rlinf.tuning.probe DESCRIPTOR CONFIG RESULT.json key=value ...
+
+The process ends when the other end of the pipe DESCRIPTOR closes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rlinf.config.load import Loaded, load
+from rlinf.envs.hosting.child import end_with_owner
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners.run import open_run
 from rlinf.runners.schedules import settle_training
@@ -48,7 +51,8 @@ def measure(loaded: Loaded) -> dict[str, float]:
 
 def main() -> None:
     """Measures and writes the metrics."""
-    name, result, *overrides = sys.argv[1:]
+    life, name, result, *overrides = sys.argv[1:]
+    end_with_owner(int(life))
     Path(result).write_text(json.dumps(measure(load(name, overrides))))
 
 

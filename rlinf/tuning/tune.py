@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +21,14 @@ from rlinf.config import memory, tree
 from rlinf.config.compose import CONFIG_DIR, locate
 from rlinf.config.load import Loaded, load
 from rlinf.errors import UserError
+from rlinf.runners.shutdown import Stopped, StopRequest
 from rlinf.tuning import candidates
 from rlinf.tuning.candidates import Choice
 from rlinf.tuning.probe import ALONE
 from rlinf.tuning.throughput import Measured, Size, Speed, fit
 
 BEST = 3  # choices that are shown
+POLL_S = 0.2
 _PARTS = ("rollout", "update", "the rest")
 
 
@@ -44,7 +48,7 @@ class Prediction(NamedTuple):
 
 
 def tune(name: str, given: Sequence[str], output: Path | None) -> int:
-    """Prints the fastest settings and writes them as a configuration; returns 0.
+    """Prints the fastest settings and writes them as a configuration; returns the exit code.
 
     Args:
         given: overrides, which hold for every choice.
@@ -71,13 +75,23 @@ def tune(name: str, given: Sequence[str], output: Path | None) -> int:
             if own
             else "name a file that ends in .yaml",
         )
-    found = [
-        prediction
-        for settings in candidates.variants(loaded)
-        if (variant := candidates.loaded_with(name, given, settings)) is not None
-        for prediction in _predict(name, given, settings, variant, console)
-    ]
-    present = next(one for one in found if not one.settings)
+    _check_writable(output)
+    try:
+        found = [
+            prediction
+            for settings in candidates.variants(loaded)
+            if (variant := candidates.loaded_with(name, given, settings)) is not None
+            for prediction in _predict(name, given, settings, variant, console)
+        ]
+    except Stopped as stopped:
+        console.print(f"stopped by {stopped}; nothing is written")
+        return stopped.exit_code
+    present = next((one for one in found if not one.settings), None)
+    if present is None:
+        raise UserError(
+            f"{name}: no part of an iteration with its present settings can be measured here",
+            f"see what it needs: rlinf check {name}",
+        )
     best = sorted(found, key=lambda one: -one.env_steps_per_second)[:BEST]
     console.print(_table(best, present))
     for place, one in enumerate(best, 1):
@@ -125,10 +139,11 @@ def _predict(
 
 
 def _measure(name: str, given: Sequence[str], settings: Choice, probe: Loaded) -> Measured:
-    """Two iterations in a process of their own.
+    """Two iterations in a process of their own, which ends with this one however that ends.
 
     Raises:
         UserError: they failed.
+        Stopped: a signal came.
     """
     with tempfile.TemporaryDirectory(prefix="rlinf-tune-") as scratch:
         result, output = Path(scratch) / "result.json", Path(scratch) / "output.log"
@@ -136,16 +151,18 @@ def _measure(name: str, given: Sequence[str], settings: Choice, probe: Loaded) -
         if probe.config.imitation is not None:
             alone.append("imitation=null")
         words = [name, str(result), *given, *candidates.overrides(settings), *alone]
-        with output.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "rlinf.tuning.probe", *words], stdout=log, stderr=log
-            )
-            try:
-                code = process.wait()
-            except BaseException:  # it ends Ray and its workers in good order
-                process.terminate()
-                process.wait()
-                raise
+        life, ours = os.pipe()
+        with output.open("wb") as log, FileIO(ours, "wb"), StopRequest() as stop:
+            with FileIO(life, "rb"):
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "rlinf.tuning.probe", str(life), *words],
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[life],
+                    start_new_session=True,  # a signal for all of a terminal reaches it once
+                )
+            stop.before_exit = process.kill
+            code = _ended(process, stop)
         if code or not result.exists():
             last = output.read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
@@ -157,6 +174,18 @@ def _measure(name: str, given: Sequence[str], settings: Choice, probe: Loaded) -
     rest = metrics["time/sync"] + metrics["time/advantages"]
     size = candidates.size_of(probe)
     return Measured(size, int(metrics["env/steps"]), rollout, update, rest)
+
+
+def _ended(process: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """Waits; where a signal came, the process ends Ray and its workers in good order first."""
+    while True:
+        try:
+            return process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            if stop.number is not None:
+                process.terminate()
+                process.wait()
+                stop.check()
 
 
 def _table(best: Sequence[Prediction], present: Prediction) -> Table:
@@ -178,6 +207,21 @@ def _table(best: Sequence[Prediction], present: Prediction) -> Table:
     return table
 
 
+def _check_writable(output: Path) -> None:
+    """Before minutes of measuring: raises UserError where no file can be made."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.stem[:50]}-"):
+            pass
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{output} cannot be written: {error.strerror}", "name another file with --output"
+    )
+
+
 def _write(output: Path, base: str, settings: Choice) -> None:
     values: tree.Tree = {"defaults": [base, "_self_"]}
     for key, value in settings.items():
@@ -185,6 +229,4 @@ def _write(output: Path, base: str, settings: Choice) -> None:
     try:
         output.write_text(yaml.safe_dump(values, sort_keys=False))
     except OSError as error:
-        raise UserError(
-            f"{output} cannot be written: {error.strerror}", "name another file with --output"
-        ) from error
+        raise _unwritable(output, error) from error

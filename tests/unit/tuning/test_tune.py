@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rlinf.config.load import Loaded, load
@@ -10,6 +14,7 @@ from rlinf.errors import UserError
 from rlinf.tuning import candidates, tune
 from rlinf.tuning.candidates import Choice
 from rlinf.tuning.throughput import Measured
+from tests.e2e.runs import HANGS_S, RLINF
 
 
 @pytest.fixture
@@ -61,12 +66,20 @@ def test_nothing_is_written_where_the_present_settings_are_the_fastest(
         (["runner.mode=async"], "faster.yaml", "runner.mode = async"),
         ([], "there.yaml", "there.yaml exists"),
         ([], "faster.txt", "ends in .yaml"),
+        ([], "missing/faster.yaml", "cannot be written: No such file or directory"),
+        ([], "there.yaml/faster.yaml", "cannot be written: Not a directory"),
     ],
 )
 def test_what_cannot_be_tuned_or_written_is_said_before_anything_is_measured(
-    tmp_path: Path, given: list[str], overrides: list[str], output: str, words: str
+    tmp_path: Path,
+    given: list[str],
+    overrides: list[str],
+    output: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     (tmp_path / "there.yaml").write_text("")
+    monkeypatch.setattr(tune, "_measure", lambda *_: pytest.fail("it measured"))
     with pytest.raises(UserError) as error:
         tune.tune("quickstart", [*given, *overrides], tmp_path / output)
     assert words in f"{error.value.message} {error.value.fix}"
@@ -95,3 +108,36 @@ def test_a_measurement_that_fails_says_why(given: list[str]):
     probe = load("toy_ppo_mlp", given)
     with pytest.raises(UserError, match="the measurement ended with exit code"):
         tune._measure("toy_ppo_mlp", given, {"actor.micro_batch_size": 7}, probe)
+
+
+def test_a_configuration_of_which_nothing_can_be_measured_is_an_error_of_the_users(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(candidates, "probe_sizes", lambda loaded: [])
+    with pytest.raises(UserError, match="can be measured here"):
+        tune.tune("toy_ppo_mlp", given, tmp_path / "faster.yaml")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_measurement_outlives_its_command(given: list[str], tmp_path: Path, number: int):
+    output = tmp_path / "faster.yaml"
+    command = [str(RLINF), "tune", "toy_ppo_mlp", *given, "--output", str(output)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    measurement = _child_of(process.pid)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=HANGS_S)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    measurement.wait(HANGS_S)
+    assert not output.exists()
+    if number != signal.SIGKILL:
+        assert f"stopped by {signal.Signals(number).name}; nothing is written" in said
+
+
+def _child_of(process: int) -> psutil.Process:
+    ends = time.monotonic() + HANGS_S
+    while time.monotonic() < ends:
+        for child in psutil.Process(process).children():
+            if "rlinf.tuning.probe" in child.cmdline():
+                return child
+        time.sleep(0.05)
+    raise TimeoutError("it measures nothing")
