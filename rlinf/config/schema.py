@@ -252,7 +252,8 @@ class EnvConfig(Section):
     """Python that runs the simulator, where that is not ours: the executable of an environment that
     has its packages. None takes the simulator's own, if it needs one."""
     step_timeout_s: Seconds = 120.0
-    """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung."""
+    """Longest wait for one chunk or reset, in seconds, before a sub-process counts as hung. The
+    first reset to each task, which may build its scene, has 600 s where that is longer."""
     video_cfg: VideoConfig = VideoConfig()
     """Videos."""
 

@@ -32,7 +32,7 @@ from rlinf.registry import Hosting
 
 _log = logging.getLogger(__name__)
 FORKED = Hosting()
-START_TIMEOUT_S = 600.0  # to import, compile shaders, or simulate long episodes again
+START_TIMEOUT_S = 600.0  # to import, compile shaders, build scenes, or simulate episodes again
 
 
 class ProcessBatch:
@@ -67,7 +67,8 @@ class ProcessBatch:
             rules: of all envs; `env_offset` is the global index of the first.
             processes: P, at most; no more than there are envs are started.
             log_file: what the sub-processes print is appended to it.
-            step_timeout_s: longest duration of a chunk or a reset, in seconds.
+            step_timeout_s: longest duration of a chunk or a reset, in seconds. The first reset to a
+                task, which may build its scene, has `START_TIMEOUT_S` where that is longer.
             retries: how often in a row a sub-process that worked before is replaced.
             hosting: how the sub-processes are started.
         """
@@ -97,26 +98,33 @@ class ProcessBatch:
         self.num_trials: int
         self.action_dim, self.tasks, self.num_trials = self._call("describe")[0]
         self._history = History(num_envs, self.action_dim)
+        self._built: list[set[int]] = [set() for _ in self._hosts]  # tasks that each was reset to
 
     def start(self, ids: np.ndarray, starts: Sequence[Start]) -> Observation:
         ids = np.asarray(ids, np.int64)
         picks = [np.flatnonzero((ids >= s.start) & (ids < s.stop)) for s in self._shares]
+        own = [[Start(*starts[int(i)]) for i in pick] for pick in picks]
         parts = self._call(
             "start",
             [
-                (ids[pick] - share.start, [Start(*starts[int(i)]) for i in pick])
-                for share, pick in zip(self._shares, picks, strict=True)
+                (ids[pick] - share.start, begun)
+                for share, pick, begun in zip(self._shares, picks, own, strict=True)
             ],
+            self._reset_limit(own),
         )
         self._shown = True
         self._history.begin(ids, starts)
+        self._note_tasks()
         return _join(parts).take(np.argsort(np.concatenate(picks)))
 
     def run_chunk(
         self, actions: np.ndarray, active: np.ndarray, next_starts: Sequence[Start | None]
     ) -> ChunkResult:
+        following = [list(next_starts[share]) for share in self._shares]
         parts: list[ChunkResult] = self._call(
-            "run_chunk", [(actions[s], active[s], list(next_starts[s])) for s in self._shares]
+            "run_chunk",
+            [(actions[s], active[s], own) for s, own in zip(self._shares, following, strict=True)],
+            self._reset_limit(following),
         )
 
         def stack(field: str) -> np.ndarray:
@@ -135,6 +143,7 @@ class ProcessBatch:
             episodes=tuple(chain.from_iterable(part.episodes for part in parts)),
         )
         self._history.run(actions, result, next_starts)
+        self._note_tasks()
         return result
 
     def state(self) -> list[EnvState]:
@@ -145,6 +154,7 @@ class ProcessBatch:
         shown = _join(self._call("restore", shares, self._start_timeout_s))
         self._shown = True
         self._history.restore(states)
+        self._note_tasks()
         return shown
 
     def set_record(self, count: int, once: bool = False) -> None:
@@ -162,6 +172,22 @@ class ProcessBatch:
 
     def close(self) -> None:
         self._end(GRACE_S)
+
+    def _reset_limit(self, starts: Sequence[Sequence[Start | None]]) -> float:
+        """Seconds for a call that may reset envs of each sub-process to `starts`.
+
+        A simulator may build the scene of a task at the first reset to it: with cold caches that
+        takes many times what a chunk does, and is no hang.
+        """
+        for built, own in zip(self._built, starts, strict=True):
+            if any(start is not None and start[0] not in built for start in own):
+                return self._start_timeout_s
+        return self.step_timeout_s
+
+    def _note_tasks(self) -> None:
+        tasks = self._history.tasks()
+        for built, share in zip(self._built, self._shares, strict=True):
+            built.update(task for task in tasks[share] if task is not None)
 
     def _call(
         self,

@@ -28,6 +28,8 @@ from typing import Any, Protocol
 from rlinf.envs.hosting.wire import decode, encode
 from rlinf.errors import EnvironmentFailure, UserError, WorkerFailed
 
+HUNG = "Timeout ("  # how the traceback of `faulthandler.dump_traceback_later` begins
+RAISE_LIMIT = "where it only needs longer, raise env.*.step_timeout_s"
 GRACE_S = 5.0  # what a sub-process may still take after it exceeded its time, or was asked to end
 
 
@@ -132,7 +134,7 @@ class HostProcess:
         """The error for a sub-process that hangs."""
         return WorkerFailed(
             f"the simulator process of {self._name} timed out: {self._doing} took longer than "
-            f"{timeout_s:g} s\n  its output: {self._log_file}"
+            f"{timeout_s:g} s; {RAISE_LIMIT}\n  its output: {self._log_file}"
         )
 
     def _read(self, size: int) -> bytearray:
@@ -150,8 +152,10 @@ class HostProcess:
         else:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         words = os.pread(self._last_words.fileno(), 1 << 16, 0).decode(errors="replace").strip()
+        hung = words.startswith(HUNG)  # it ended itself, see `request`
+        doing = f"{self._doing}, which exceeded its time; {RAISE_LIMIT}" if hung else self._doing
         return WorkerFailed(
-            f"the simulator process of {self._name} ended with {how} during {self._doing}\n"
+            f"the simulator process of {self._name} ended with {how} during {doing}\n"
             f"{words or 'It left no traceback.'}\n  its output: {self._log_file}"
         )
 

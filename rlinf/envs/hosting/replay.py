@@ -49,6 +49,10 @@ class History:
             else:
                 episode.actions.append(actions[env, : counts[env]].astype(np.float32))
 
+    def tasks(self) -> list[int | None]:
+        """Task of each env's running episode."""
+        return [None if episode is None else episode.start.task for episode in self._episodes]
+
     def states(self) -> list[EnvState]:
         """What `EnvBatch.restore` needs: [B]."""
         return [self._state(episode) for episode in self._episodes]

@@ -135,6 +135,21 @@ class FaultyAtItsEnd(ToyReach):
         self._fault()
 
 
+class SlowToBuild(ToyReach):
+    """The first reset to each task takes `seconds`, as where a scene is built at it."""
+
+    def __init__(self, num_envs: int, seconds: float) -> None:
+        super().__init__(num_envs, obs_dim=4, action_dim=2)
+        self.tasks = ("one", "two")
+        self._seconds, self._built = seconds, set[int]()
+
+    def reset(self, ids: np.ndarray, starts: Sequence[Start]) -> None:
+        new = {start.task for start in starts} - self._built
+        self._built |= new
+        time.sleep(self._seconds * len(new))
+        super().reset(ids, starts)
+
+
 class Unbuildable(ToyReach):
     """Its configuration is wrong."""
 

@@ -245,6 +245,28 @@ def test_a_process_that_hangs_ends_with_the_stack_of_where_it_hung(processes, fa
     assert not children()
 
 
+def test_a_scene_that_takes_long_to_build_is_no_hang(processes):
+    """At the first reset and at that to another task; after them the usual limit holds again."""
+    batch = processes(f"{faulty.__name__}:SlowToBuild", seconds=1.0)
+    batch.step_timeout_s = 0.5
+    ids, still = np.arange(SIZE), np.zeros((SIZE, 8, 2), np.float32)
+    batch.start(ids, starts(5))
+    other = [Start(1, -1, seed) for seed in range(SIZE)]
+    assert len(batch.run_chunk(still, np.ones(SIZE, bool), other).episodes) == SIZE
+    assert batch.restarts == 0
+    assert batch._reset_limit([other, other]) == 0.5
+    assert batch._reset_limit([[None], [Start(2, -1, 0)]]) > 0.5
+
+
+def test_the_key_to_raise_is_named_where_a_simulator_is_slower_than_its_limit(processes):
+    batch = processes(f"{faulty.__name__}:SlowToBuild", seconds=60.0)
+    batch.step_timeout_s = batch._start_timeout_s = 0.5
+    with pytest.raises(
+        WorkerFailed, match=r"during start, .* raise env\.\*\.step_timeout_s\nTimeout"
+    ):
+        batch.start(np.arange(SIZE), starts(5))
+
+
 def test_a_process_that_is_stopped_is_killed_when_its_time_is_up(processes, monkeypatch):
     monkeypatch.setattr("rlinf.envs.hosting.process.GRACE_S", 0.2)
     batch = processes(FAULTY, fault="stop")
