@@ -65,10 +65,13 @@ def _sentences(file: EvaluationFile) -> list[str]:
     drawn = f"sampled at temperature {sampling.get('temperature_eval')}"
     actions = drawn if sampling.get("do_sample") else "the most likely actions"
     said = [_INTERVALS]
+    if file.set is not None:
+        said.append(f"Set {file.set.name} of the column {file.set.group}.")
+        said += [f"{remark}." for remark in file.set.remarks]
     if env:
+        where = ", ".join(filter(None, (env["simulator_type"], file.task_id)))
         said.append(
-            f"{env['simulator_type']}, up to {env['max_episode_steps']} steps, seed {env['seed']}, "
-            f"{actions}."
+            f"{where}, up to {env['max_episode_steps']} steps, seed {env['seed']}, {actions}."
         )
     if file.step:
         said.append(f"The policy after {plural(file.step, 'iteration')} of training.")

@@ -129,6 +129,8 @@ class EvaluationFile(_Part):
     version: Literal[1] = VERSION
     step: int
     """Iterations that the policy was trained for; 0 where that is not known."""
+    task_id: str = ""
+    """The simulator's name of the task, such as a suite; empty where it has only one."""
     shard: Shard = Shard()
     set: SetPart | None = None
     """null unless it is one of the evaluations of a benchmark."""
@@ -159,6 +161,7 @@ def evaluation_file(
     settings: Mapping[str, Any],
     shard: Shard,
     videos: Mapping[TrialKey, str],
+    task_id: str = "",
 ) -> EvaluationFile:
     """Of the episodes that an evaluation finished.
 
@@ -166,10 +169,12 @@ def evaluation_file(
         tasks: instruction of each task, by index.
         groups: group of each task; empty where they have none.
         videos: of those trials that have one.
+        task_id: the simulator's name of the task, as `SimulatorParams.task_id` has it.
     """
     trials = sorted((_trial(episode, videos) for episode in episodes), key=lambda one: one.key)
     return EvaluationFile(
         step=step,
+        task_id=task_id,
         shard=shard,
         overall=SuccessRate.of(result.overall),
         groups={name: SuccessRate.of(outcome) for name, outcome in result.groups.items()},
@@ -314,7 +319,8 @@ def merged(parts: Sequence[EvaluationFile], names: Sequence[str]) -> EvaluationF
     grouped = groups if any(groups) else []
     result = evaluation(first.overall.label, episodes, tasks, grouped)
     return evaluation_file(
-        first.step, result, tasks, grouped, episodes, first.settings, Shard(), videos
+        *(first.step, result, tasks, grouped, episodes, first.settings, Shard(), videos),
+        task_id=first.task_id,
     )
 
 

@@ -74,7 +74,8 @@ def run_benchmark(config: Config, plan: Plan, benchmark: Benchmark) -> int:
                 one = parts[part.name]
                 tasks, episodes = run_evaluation(one, run, workers, step=0)
                 films = films_of(one, 0, episodes)
-                _write(run.folder, part, settings, tasks, episodes, films)
+                name = one.env.eval.init_params.task_id()
+                _write(run.folder, part, settings, tasks, episodes, films, name)
         except Stopped as stopped:
             run.console.note(f"stopped by {stopped}: sets that were through are kept")
             code = stopped.exit_code
@@ -133,11 +134,13 @@ def _write(
     tasks: Sequence[str],
     episodes: Sequence[EpisodeResult],
     films: Mapping[TrialKey, str] = MappingProxyType({}),
+    task_id: str = "",
 ) -> None:
     """Writes the result file of a set."""
     at_end = _outcome(part.name, [episode.success_at_end for episode in episodes])
     result = evaluation(part.name, episodes, tasks)
-    file = evaluation_file(0, result, tasks, (), episodes, settings[part.name], Shard(), films)
+    said = settings[part.name]
+    file = evaluation_file(0, result, tasks, (), episodes, said, Shard(), films, task_id)
     own = SetPart(
         name=part.name,
         group=part.group,

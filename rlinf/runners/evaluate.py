@@ -75,6 +75,7 @@ class Evaluator:
             settings_of(self.config, policy),
             Shard(index=env.shard, count=env.num_shards),
             films_of(self.config, step, episodes),
+            env.init_params.task_id(),
         )
         write_result(self.run.folder, file)
         self.run.console.evaluated(step, result.overall)

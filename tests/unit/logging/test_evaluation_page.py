@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 from rlinf.logging.evaluation_page import markdown, page
-from rlinf.metrics.evaluation import Shard, TrialKey
+from rlinf.metrics.evaluation import SetPart, Shard, TrialKey
 from tests.unit.metrics.evaluations import file_of, outcomes
 
 FILMS = {
@@ -25,6 +25,15 @@ def test_failures_stand_before_successes_and_link_their_videos():
     assert "# run: 50.0% (18.8% to 81.2%) of 6 episodes" in text  # Wilson's interval of 3 in 6
     assert "| easy | 66.7% |" in text and "| open the drawer | 66.7% |" in text
     assert "toy, up to 10 steps, seed 3, the most likely actions." in text
+
+
+def test_the_page_says_which_suite_and_which_set_of_a_benchmark_it_is_of():
+    file = file_of(outcomes(0, "x"), task_id="libero_spatial_swap")
+    for text in (markdown("run", file), page("run", file)):
+        assert "toy, libero_spatial_swap, up to 10 steps" in text
+    part = SetPart(name="spatial swap", group="Pos", at_end=file.overall, remarks=["3 fell"])
+    text = page("run", file.model_copy(update={"set": part}))
+    assert "Set spatial swap of the column Pos." in text and "3 fell" in text
 
 
 class _Page(HTMLParser):

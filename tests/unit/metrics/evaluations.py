@@ -37,9 +37,11 @@ def file_of(
     shard: Shard = WHOLE,
     videos: Mapping[TrialKey, str] = {},
     step: int = 0,
+    task_id: str = "",
 ) -> EvaluationFile:
     result = evaluation("all tasks", episodes, TASKS, groups)
-    return evaluation_file(step, result, TASKS, groups, episodes, settings, shard, videos)
+    about = (settings, shard, videos, task_id)
+    return evaluation_file(step, result, TASKS, groups, episodes, *about)
 
 
 def outcomes(task: int, letters: str, repeat: int = 0) -> list[EpisodeResult]:

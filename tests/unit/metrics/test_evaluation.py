@@ -88,13 +88,18 @@ def test_a_folder_stands_for_its_last_evaluation(tmp_path):
 
 def shards(count: int = 3):
     return [
-        file_of(EPISODES[index::count], ["easy", "hard"], shard=Shard(index=index, count=count))
+        file_of(
+            EPISODES[index::count],
+            ["easy", "hard"],
+            shard=Shard(index=index, count=count),
+            task_id="drawers",
+        )
         for index in range(count)
     ]
 
 
 def test_shards_together_are_the_whole_evaluation():
-    whole = file_of(EPISODES, ["easy", "hard"])
+    whole = file_of(EPISODES, ["easy", "hard"], task_id="drawers")
     assert merged(shards(), ["a", "b", "c"]) == whole
     assert merged(shards()[::-1], ["c", "b", "a"]) == whole
 
