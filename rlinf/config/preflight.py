@@ -156,12 +156,22 @@ def ray_tracing(config: Config, plan: Plan, machine: Machine, purpose: str = "")
     ]
 
 
+_NEEDS_LESS = {
+    "env": "; fewer simulator processes (env.train.num_processes) need less",
+    "object store": "; fewer steps per iteration (env.train.max_steps_per_rollout_epoch) need less",
+    "recovery copy": "; runner.recovery_memory_gb=0 does without",
+}
+
+
 def _host_memory(plan: Plan, machine: Machine) -> Iterator[str]:
     need, have = plan.host_bytes / len(plan.nodes), machine.memory_bytes
     if need > 0.9 * have:
+        most = max(plan.memory, key=lambda held: held.per_process * held.processes)
+        what, size = max(most.parts, key=lambda part: part[1])
         yield (
             f"the run needs about {need / 1e9:.1f} GB of memory per node, this machine has "
-            f"{have / 1e9:.1f} GB; fewer simulator processes (env.train.num_processes) need less"
+            f"{have / 1e9:.1f} GB; {most.owner} needs most, above all {what}: {size / 1e9:.1f} GB"
+            f"{' in each process' * (most.processes > 1)}{_NEEDS_LESS.get(most.owner, '')}"
         )
 
 

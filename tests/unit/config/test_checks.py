@@ -12,6 +12,7 @@ import pytest
 
 from rlinf.config import preflight
 from rlinf.config.base import nearest_multiples
+from rlinf.config.derive import ProcessMemory
 from rlinf.config.load import Loaded, load
 from rlinf.config.machine import Machine
 from rlinf.errors import UserError
@@ -249,6 +250,18 @@ def test_too_little_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None
     plan = load_toy().plan
     assert preflight.warnings(plan, laptop) == []
     assert "needs about 1.4 GB" in preflight.warnings(plan, Machine(laptop.node, 10**9))[0]
+    crowded = (ProcessMemory("env", 4, (("process", 1), ("simulators of train", 10**9))),)
+    trained = (*crowded, ProcessMemory("actor", 1, (("gradients", 10**9), ("Adam", 4 * 10**9))))
+    for memory, told in (
+        (crowded, "env needs most, above all simulators of train: 1.0 GB in each process; fewer"),
+        (
+            trained,
+            "9.0 GB of memory per node, this machine has 1.0 GB; actor needs most, above all",
+        ),
+    ):
+        (warning,) = preflight.warnings(replace(plan, memory=memory), Machine(laptop.node, 10**9))
+        assert told in warning
+    assert warning.endswith("Adam: 4.0 GB")
 
 
 def test_too_little_shared_memory_is_a_warning(load_toy: Load, laptop: Machine) -> None:
