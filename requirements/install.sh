@@ -32,12 +32,24 @@ die() { # MESSAGE FIX
 
 # ---- what is wanted ---------------------------------------------------------------------------
 
+# What the name is, where it stands in the wrong option.
+other_option() { # NAME
+    case "$1" in
+        maniskill | libero | maniskill_libero | isaaclab | mjlab | behavior | libero_pro | libero_plus)
+            echo "; $1 is a simulator: --env $1"
+            ;;
+        mlp | tiny_vla | tiny_flow | openvla | openvla-oft | openvlaoft | gr00t)
+            echo "; $1 is a model: --model $1"
+            ;;
+    esac
+}
+
 extras_of_model() {
     case "$1" in
         mlp | tiny_vla | tiny_flow) ;;
         openvla | openvla-oft | openvlaoft) echo openvla ;;
         gr00t) echo gr00t ;;
-        *) die "--model $1: unknown model" "choose mlp, tiny_vla, tiny_flow, openvla, openvla-oft or gr00t" ;;
+        *) die "--model $1: unknown model" "choose mlp, tiny_vla, tiny_flow, openvla, openvla-oft or gr00t$(other_option "$1")" ;;
     esac
 }
 
@@ -47,7 +59,7 @@ extras_of_env() {
         maniskill_libero) echo maniskill libero ;;
         isaaclab | mjlab | behavior | libero_pro | libero_plus) ;; # in an environment of its own
         *) die "--env $1: unknown simulator" \
-            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro or libero_plus" ;;
+            "choose maniskill, maniskill_libero, libero, isaaclab, mjlab, behavior, libero_pro or libero_plus$(other_option "$1")" ;;
     esac
 }
 
@@ -62,15 +74,58 @@ own_python_of() {
     esac
 }
 
+# Remembers the choice and the option it came from; two that differ are a mistake.
+choose_model() { # NAME OPTION
+    local name="$1"
+    [ "$name" != openvlaoft ] || name=openvla-oft
+    [ -z "$model_from" ] || [ "$name" = "$model" ] ||
+        die "$2 chooses the model $name, $model_from the model $model" "give one of the two"
+    model="$name" model_from="$2"
+}
+
+choose_env() { # NAME OPTION
+    [ -z "$env_from" ] || [ "$1" = "$env" ] ||
+        die "$2 chooses the simulator $1, $env_from the simulator $env" \
+            "give one of the two; maniskill_libero is both, others can be installed one after the other"
+    env="$1" env_from="$2"
+}
+
 # Configurations are named SIMULATOR_..._MODEL; the quickstart and the user's own use ManiSkill.
 choose_by_config() {
     local name
     name="$(basename "$1" .yaml)"
-    case "$name" in libero_* | isaaclab_* | mjlab_* | behavior_*) env="${name%%_*}" ;; esac
     case "$name" in
-        *_openvla | *_openvlaoft) model="${name##*_}" ;;
-        *gr00t*) model=gr00t ;;
+        libero_* | isaaclab_* | mjlab_* | behavior_*) choose_env "${name%%_*}" "--config $1" ;;
     esac
+    case "$name" in
+        *_openvla | *_openvlaoft) choose_model "${name##*_}" "--config $1" ;;
+        *gr00t*) choose_model gr00t "--config $1" ;;
+    esac
+}
+
+# Pairs that no configuration can make work, whatever else it says.
+refuse_pairs() {
+    case "$env $model" in
+        "behavior openvla" | "behavior gr00t")
+            die "--env behavior --model $model: no configuration of BEHAVIOR has this model" \
+                "bash requirements/install.sh embodied --model openvla-oft --env behavior; \
+or take $model with maniskill_libero or isaaclab"
+            ;;
+        "libero mlp" | "libero_pro mlp" | "libero_plus mlp")
+            die "--env $env --model mlp: LIBERO shows pictures, and this model reads none" \
+                "choose tiny_vla, or take mlp with maniskill, isaaclab or mjlab"
+            ;;
+    esac
+}
+
+# Wheels of a simulator's pins that an older C library cannot load -> its version.
+refuse_old_glibc() {
+    local needed=2.35 found
+    [ "$env" = isaaclab ] || return 0
+    found="$(getconf GNU_LIBC_VERSION 2> /dev/null | sed 's/.* //')" || true
+    [ -n "$found" ] && [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+        die "--env isaaclab: its packages need glibc $needed or newer; this system has ${found:-no glibc}" \
+            "use Ubuntu 22.04, Debian 12 or newer, or an image of docker/Dockerfile"
 }
 
 available_extras() {
@@ -84,11 +139,11 @@ require_available() { # EXTRA...
     for extra in "$@"; do
         [[ " $available " == *" $extra "* ]] ||
             die "this version of RLinf has no support for '$extra'" \
-                "choose a model and simulator among what it has: $available"
+                "choose among the extras it has: $available$(other_option "$extra")"
     done
 }
 
-model=tiny_vla env=maniskill venv="${RLINF_VENV:-$repo/.venv}" mirror=no dry_run=no quiet=no
+model=tiny_vla model_from="" env=maniskill env_from="" venv="${RLINF_VENV:-$repo/.venv}" mirror=no dry_run=no quiet=no
 extras=()
 
 while [ $# -gt 0 ]; do
@@ -96,15 +151,15 @@ while [ $# -gt 0 ]; do
         --model | --env | --config | --extra | --venv)
             [ $# -ge 2 ] || die "$1 needs a value" "see the head of requirements/install.sh"
             case "$1" in
-                --model) model="$2" ;;
-                --env) env="$2" ;;
+                --model) choose_model "$2" "--model $2" ;;
+                --env) choose_env "$2" "--env $2" ;;
                 --config) choose_by_config "$2" ;;
                 --extra) extras+=("$2") ;;
                 --venv) venv="$2" ;;
             esac
             shift
             ;;
-        --enable-behavior) env=behavior ;;
+        --enable-behavior) choose_env behavior "$1" ;;
         --use-mirror) mirror=yes ;;
         --dry-run) dry_run=yes ;;
         --quiet) quiet=yes ;;
@@ -113,19 +168,11 @@ while [ $# -gt 0 ]; do
             exit 0
             ;;
         embodied) ;;
-        openvla | openvla-oft | gr00t) model="$1" ;;
+        openvla | openvla-oft | gr00t) choose_model "$1" "$1" ;;
         *) die "$1: unknown argument" "bash requirements/install.sh --help" ;;
     esac
     shift
 done
-
-case "$env $model" in
-    "behavior openvla" | "behavior gr00t")
-        die "--env behavior --model $model: no configuration of BEHAVIOR has this model" \
-            "bash requirements/install.sh embodied --model openvla-oft --env behavior; \
-or take $model with maniskill_libero or isaaclab"
-        ;;
-esac
 
 # One assignment each: only so does a `die` inside end the script.
 of_env="$(extras_of_env "$env")"
@@ -134,6 +181,8 @@ of_model="$(extras_of_model "$model")"
 extras+=($of_env $of_model)
 own_python="$(own_python_of "$env")"
 require_available "${extras[@]}"
+refuse_pairs
+refuse_old_glibc
 case "$venv" in /*) ;; *) venv="$OLDPWD/$venv" ;; esac
 stamp="$venv/.rlinf-installed"
 

@@ -100,6 +100,27 @@ def test_without_arguments_the_simulator_of_the_quickstart_is_installed(machine)
         ("--use-mirror", "write RLINF_MIRROR=ADDRESS into requirements/mirrors.conf"),
         ("openvla --enable-behavior", "--model openvla-oft --env behavior"),
         ("embodied --model gr00t --env behavior", "take gr00t with maniskill_libero or isaaclab"),
+        ("--model mlp --env libero", "LIBERO shows pictures, and this model reads none"),
+        ("--model mlp --env libero_pro", "take mlp with maniskill, isaaclab or mjlab"),
+        ("--model mlp --env libero_plus", "take mlp with maniskill, isaaclab or mjlab"),
+        ("--extra isaaclab", "isaaclab is a simulator: --env isaaclab"),
+        ("--extra openvla-oft", "openvla-oft is a model: --model openvla-oft"),
+        ("--model libero", "libero is a simulator: --env libero"),
+        ("--env openvla", "openvla is a model: --model openvla"),
+        (
+            "--env libero --env isaaclab",
+            "--env isaaclab chooses the simulator isaaclab, --env libero",
+        ),
+        ("openvla-oft --enable-behavior --env libero", "--enable-behavior the simulator behavior"),
+        (
+            "openvla --model gr00t",
+            "--model gr00t chooses the model gr00t, openvla the model openvla",
+        ),
+        (
+            "--config libero_10_grpo_openvlaoft --env mjlab",
+            "--config libero_10_grpo_openvlaoft the",
+        ),
+        ("--model gr00t --config maniskill_ppo_openvla", "give one of the two"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
@@ -110,6 +131,28 @@ def test_what_cannot_be_done_is_refused_with_code_2_before_anything_is_touched(
     assert lacking in done.stderr
     assert "\n  fix: " in done.stderr
     assert machine.uv_calls() == []
+
+
+def test_the_same_choice_may_be_made_twice(machine):
+    same = ("--config", "libero_10_grpo_openvlaoft", "--env", "libero", "--model", "openvlaoft")
+    done = machine.install(*same, "--dry-run")
+    assert (done.returncode, "extras: libero openvla\n" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "code"), [("2.31", 2), ("2.34", 2), ("2.35", 0), ("2.41", 0), (None, 2)]
+)
+def test_a_system_that_cannot_load_a_simulators_wheels_is_refused(
+    machine, tmp_path, version: str | None, code: int
+):
+    getconf = tmp_path / "bin" / "getconf"
+    getconf.write_text(f"#!/bin/sh\n{f'echo glibc {version}' if version else 'exit 1'}\n")
+    getconf.chmod(0o755)
+    done = machine.install("--env", "isaaclab", "--dry-run")
+    assert done.returncode == code
+    if code:
+        assert f"glibc 2.35 or newer; this system has {version or 'no glibc'}" in done.stderr
+    assert machine.install("--env", "mjlab", "--dry-run").returncode == 0
 
 
 @pytest.mark.parametrize(
