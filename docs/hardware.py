@@ -2,6 +2,7 @@
 
 ```{one-gpu-memory}       GB of one GPU with the recipes for it
 ```{cluster-memory}       GB of the fullest of 8 and of 64 GPUs of 80 GB
+```{settings-for-64}      settings that 64 GPUs need
 ```{measured-runs}        runs on CPUs whose results the repository keeps
 """
 
@@ -9,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,16 +37,18 @@ HEADS = {
         "one": ("configuration", "24 GB", "48 GB", "80 GB", "host memory", "run folder"),
         "cluster": (
             *("configuration", "8 GPUs", "host memory", "run folder"),
-            *("64 GPUs", "host memory of all nodes", "settings for 64"),
+            *("64 GPUs", "host memory of all nodes"),
         ),
+        "settings": ("configurations", "settings for 64 GPUs"),
         "measured": ("configuration", "cores", "minutes", "CPU seconds", "host memory", "file"),
     },
     "zh": {
         "one": ("配置", "24 GB", "48 GB", "80 GB", "主机内存", "运行文件夹"),
         "cluster": (
             *("配置", "8 张 GPU", "主机内存", "运行文件夹"),
-            *("64 张 GPU", "所有节点的主机内存", "64 张所需的设置"),
+            *("64 张 GPU", "所有节点的主机内存"),
         ),
+        "settings": ("配置", "64 张 GPU 所需的设置"),
         "measured": ("配置", "核数", "分钟", "CPU 秒", "主机内存", "文件"),
     },
 }
@@ -72,13 +74,7 @@ def vla() -> list[str]:
 
 def recipe(name: str, size: int) -> tuple[str, ...]:
     """What makes a configuration fit one GPU of that many GB."""
-    if "gr00t" in name:
-        if size == min(SIZES):
-            return ("+hardware=one_24gb_gr00t",)
-        processes = (f"env.{part}.num_processes=16" for part in ("train", "eval"))
-        smaller = ("actor.micro_batch_size=8", "rollout.enable_offload=true") if size < 80 else ()
-        return ("cluster.accelerators_per_node=1", *processes, *smaller)
-    return (f"+hardware=one_{size}gb",)
+    return (f"+hardware=one_{size}gb{'_gr00t' if 'gr00t' in name else ''}",)
 
 
 def for_64(name: str) -> tuple[str, ...] | None:
@@ -107,24 +103,16 @@ def fits_one(name: str) -> bool:
     return not name.startswith("behavior")
 
 
-def merged(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Rows whose numbers are the same as one, with all their names."""
+def rows_for_64() -> list[tuple[str, ...]]:
+    """What 64 GPUs need where 8 need it not, and which configurations need it."""
     names: dict[tuple[str, ...], list[str]] = {}
-    for name, *numbers in rows:
-        names.setdefault(tuple(numbers), []).append(name)
-    return [(f"`{in_one(group)}`", *numbers) for numbers, group in names.items()]
-
-
-def in_one(names: Sequence[str]) -> str:
-    """Names as a shell would write them: `libero_{10,goal}_ppo_gr00t`."""
-    first, *others = names
-    if not others:
-        return first
-    width = next(n for n in count() if len({name[:n] for name in names}) > 1) - 1
-    after = next(n for n in count(1) if len({name[-n:] for name in names}) > 1) - 1
-    start, end = first[:width], first[len(first) - after :]
-    parts = ",".join(name[width : len(name) - after] for name in names)
-    return f"{start}{{{parts}}}{end}"
+    for name in vla():
+        if settings := for_64(name):
+            names.setdefault(settings, []).append(name)
+    return [
+        (" ".join(f"`{name}`" for name in group), " ".join(f"`{word}`" for word in settings))
+        for settings, group in names.items()
+    ]
 
 
 def gigabytes(sizes: Iterable[int]) -> str:
@@ -142,8 +130,8 @@ class OneGpu(Generated):
         for name in filter(fits_one, vla()):
             needs = [need(name, recipe(name, size), 1, size) for size in SIZES]
             host, disk = gigabytes(n.host for n in needs), gigabytes(n.disk for n in needs)
-            rows.append((name, *(n.on_gpu for n in needs), host, disk))
-        return table(self.words_of("one"), merged(rows))
+            rows.append((f"`{name}`", *(n.on_gpu for n in needs), host, disk))
+        return table(self.words_of("one"), rows)
 
     def words_of(self, name: str) -> Any:
         return HEADS[self.config.language[:2]][name]
@@ -156,15 +144,21 @@ class Cluster(OneGpu):
         rows = []
         for name in vla():
             eight, settings = need(name, (), 8, 80), for_64(name)
-            row = [name, eight.on_gpu, gigabytes([eight.host]), gigabytes([eight.disk])]
+            row = [f"`{name}`", eight.on_gpu, gigabytes([eight.host]), gigabytes([eight.disk])]
             if settings is None:
-                row += ["-", "-", "-"]
+                row += ["-", "-"]
             else:
                 larger = need(name, (*SIXTY_FOUR, *settings), 8, 80)
-                words = " ".join(f"`{setting}`" for setting in settings) or "-"
-                row += [larger.on_gpu, gigabytes([larger.host]), words]
+                row += [larger.on_gpu, gigabytes([larger.host])]
             rows.append(tuple(row))
-        return table(self.words_of("cluster"), merged(rows))
+        return table(self.words_of("cluster"), rows)
+
+
+class SettingsFor64(OneGpu):
+    """Settings with which configurations run on 64 GPUs."""
+
+    def written(self) -> str:
+        return table(self.words_of("settings"), rows_for_64())
 
 
 class Measured(OneGpu):
@@ -211,4 +205,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("one-gpu-memory", OneGpu)
     app.add_directive("cluster-memory", Cluster)
     app.add_directive("measured-runs", Measured)
+    app.add_directive("settings-for-64", SettingsFor64)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,6 +18,7 @@ from rlinf.config import (
     dialect,
     memory,
     preflight,
+    recipes,
     step_limits,
     without_effect,
 )
@@ -77,6 +78,7 @@ def load(
         aliases.let_command_line_win(composed, given)
 
     plain = compose(file, overrides, prepare)
+    recipes.take(plain)
     notes, problems = aliases.apply(plain, given)
     problems += take_refused(plain)
     _set_video_folders(plain)

@@ -65,6 +65,10 @@ def test_measured_runs_are_those_of_the_files(hardware: ModuleType) -> None:
     assert (hardware.RESULTS / row[-1].strip("`")).is_file()
 
 
-def test_names_with_the_same_numbers_are_one_row(hardware: ModuleType) -> None:
-    rows = [("libero_10_ppo", "1"), ("libero_goal_ppo", "1"), ("toy", "2")]
-    assert hardware.merged(rows) == [("`libero_{10,goal}_ppo`", "1"), ("`toy`", "2")]
+def test_every_setting_for_64_gpus_is_in_the_table_of_settings(hardware: ModuleType) -> None:
+    rows = hardware.rows_for_64()
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(names) == [name for name in hardware.vla() if hardware.for_64(name)]
+    (row,) = (row for row in rows if "`libero_goal_ppo_gr00t`" in row[0])
+    assert "`libero_10_ppo_gr00t`" in row[0]
+    assert row[1] == "`env.eval.total_num_envs=64` `actor.micro_batch_size=16`"
