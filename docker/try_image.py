@@ -248,7 +248,8 @@ def make_root(image: str, root: Path) -> None:
 
 def bring_python(image: Image, python: Path) -> None:
     """Copies a Python, without its packages, to where uv would put what it downloads."""
-    asked = [python / "bin" / "python3", "-c", "import platform as p; print(p.python_version())"]
+    code = "import platform; print(platform.python_version())"
+    asked = [str(python / "bin" / "python3"), "-c", code]
     version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     name = f"cpython-{version}-linux-{os.uname().machine}-gnu"
     place = image.root / "opt" / "python" / name
