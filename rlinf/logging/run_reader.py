@@ -7,6 +7,7 @@ A file that grows is read from where the last look ended; what has been read sta
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import deque
@@ -29,6 +30,7 @@ CONFIG_FILE, PLAN_FILE, LOG_FILE = "config.yaml", "plan.txt", "run.log"
 RECORD_FILE, REPORT_FILE = "run.json", "report.html"
 TRAINING, EVALUATION = "env/success_once", "eval/success_once"
 BYTES_AT_ONCE = 8 << 20  # of a file, for one look; a first look at a long run takes several
+LAST_STEP = 10**9  # beyond it a line is damaged
 LINES_KEPT = 200  # warnings and errors
 LANES_SHOWN, SPANS_SHOWN = 64, 400  # of a timeline; spans in one lane
 _FAULT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (WARNING|ERROR|CRITICAL) \S+?: (.*)")
@@ -121,16 +123,15 @@ class RunReader:
         return self._metrics.behind or self._log.behind
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        step = record["step"]
-        if not isinstance(step, int) or step < 0:
+        step, values = record["step"], values_of(record)
+        if not isinstance(step, int) or not 0 <= step <= LAST_STEP:
             return
-        values = {n: v for n, v in record.items() if n != "step" and _is_value(v)}
         for name, value in values.items():
             self._curves.add(step, name, value)
             if value is not None:
                 self._latest[name] = value
         success, episodes = values.get(TRAINING), values.get("env/num_episodes")
-        if success is not None and episodes:
+        if success is not None and 0 <= success <= 1 and episodes is not None and episodes > 0:
             self._curves.add(step, _SUCCESSES, success * episodes)
             self._curves.add(step, _EPISODES, episodes)
         if values.get(EVALUATION) is not None:
@@ -346,8 +347,21 @@ def _leaves(tree: Mapping[Any, object], prefix: str) -> Iterator[tuple[str, obje
             yield f"{prefix}{key}", value
 
 
-def _is_value(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def values_of(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """The metrics of a line; None for one that is not finite, which JSON has no number for."""
+    return {name: _finite(value) for name, value in record.items() if _is_value(name, value)}
+
+
+def _is_value(name: str, value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return name != "step" and (value is None or number)
+
+
+def _finite(value: float | None) -> float | None:
+    try:
+        return value if value is not None and math.isfinite(value) else None
+    except OverflowError:  # an integer that no float holds
+        return None
 
 
 def _began(folder: Path) -> float | None:

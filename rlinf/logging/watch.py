@@ -34,12 +34,14 @@ from rlinf.logging.report import page, scripts
 from rlinf.logging.run_reader import (
     CONFIG_FILE,
     EVALUATION,
+    LAST_STEP,
     TRAINING,
     Position,
     RunReader,
     flat,
     read_config,
     summary,
+    values_of,
     video_files,
 )
 from rlinf.logging.writers import METRICS_FILE, parse_record
@@ -139,7 +141,9 @@ def _line(folder: Path) -> dict[str, Any]:
     config = flat(read_config(folder / CONFIG_FILE))
     last: dict[str, Any] = {}
     for record in filter(None, map(parse_record, _end_of(folder / METRICS_FILE))):
-        last |= {name: value for name, value in record.items() if value is not None}
+        last |= {name: value for name, value in values_of(record).items() if value is not None}
+        if isinstance(step := record["step"], int) and 0 <= step <= LAST_STEP:
+            last["step"] = step
     keys = {"step": "step", "training": TRAINING, "success": EVALUATION}
     keys |= {end: f"{EVALUATION}_{end}" for end in ("low", "high")}
     return {**summary(folder, config), **{name: last.get(key) for name, key in keys.items()}}

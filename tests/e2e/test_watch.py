@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,20 @@ def test_a_run_is_found_shown_and_followed_while_it_goes_on(window: Browser, log
         assert "90.0%" in window.text("#cards")
         table = window.text("#success-table")
         assert "after step 15" in table and "+50.0 points" in table
+
+
+def test_a_run_whose_folder_is_removed_is_said_to_be_gone(window: Browser, logs: Path) -> None:
+    with page(window, logs) as address:
+        window.open(address)
+        window.until("return document.querySelectorAll('#runs-table a').length == 2")
+        window.run("[...document.querySelectorAll('a')].find(a => a.text == 'first').click()")
+        window.until(f"{CHARTS} >= 10")
+        shutil.rmtree(logs / "first")
+        gone = "return document.querySelector('#status').innerText.includes(arguments[0])"
+        window.until(gone, "the folder of this run is gone")
+        window.run("document.querySelector('#to-runs').click()")
+        window.until("return document.querySelectorAll('#runs-table a').length == 1")
+        assert all("404" in complaint for complaint in window.complaints())
 
 
 def test_a_metric_says_what_it_means_when_it_is_pointed_at(window: Browser, logs: Path) -> None:

@@ -101,7 +101,7 @@ async function fetchRun(id) {
   return Boolean(answer && answer.behind);
 }
 
-let timer = null, lost = false;
+let timer = null, lost = "";  // why the page stands still
 async function look() {
   clearTimeout(timer);
   let behind = false;
@@ -109,9 +109,10 @@ async function look() {
     const answer = await ask("api/runs");
     if (answer) listing = answer;
     behind = (await Promise.all([current, other].map(fetchRun))).some(Boolean);
-    lost = false;
+    lost = "";
   } catch (error) {
-    lost = true;
+    lost = { 404: "the folder of this run is gone", 500: "this run cannot be read" }[error.message]
+      || "no answer from rlinf watch";
   }
   render();
   timer = setTimeout(look, behind ? 50 : document.hidden ? EVERY_HIDDEN : EVERY);
@@ -262,7 +263,7 @@ function drawMarks(plot, marks) {
 // ---- the parts of the page -------------------------------------------------------------------
 
 function stateOf(run, now = Date.now() / 1000) {
-  if (lost) return ["lost", "no answer from rlinf watch"];
+  if (lost) return ["lost", lost];
   const age = run.written ? Math.max(0, now - run.written) : null;
   const ago = age === null ? "" : `, last line ${duration(age)} ago`;
   if (run.writing) return ["running", `running${ago}`];
@@ -284,7 +285,7 @@ function render() {
   if (!frozen) renderChoices();
   const status = byId("status");
   if (run) status.replaceChildren(stateNode(run, true));
-  else status.replaceChildren(lost ? node("span", { class: "state lost" }, "no answer from rlinf watch") : "");
+  else status.replaceChildren(lost ? node("span", { class: "state lost" }, lost) : "");
   if (!current) renderRuns();
   if (run) renderRun(run, beside);
 }

@@ -11,6 +11,7 @@ import pytest
 
 from rlinf.logging import run_reader
 from rlinf.logging.run_reader import Position, RunReader, Tail, flat, is_locked, timeline, videos
+from rlinf.logging.watch import Runs
 from rlinf.metrics.results import wilson
 from rlinf.metrics.timeline import LATEST, Span, write_latest
 from tests.unit.logging.run_folders import add_result, add_video, append, make_run, rows
@@ -123,6 +124,31 @@ def test_damaged_files_leave_the_rest(tmp_path: Path) -> None:
     assert view["step"] == 4 and "a/b" not in view["curves"]
     assert view["curves"]["c/d"] == [[4, None]]
     assert (view["config"], view["timeline"]) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": 11, "env/success_once": NaN, "env/num_episodes": 3, "loss": -Infinity}',
+        '{"step": 11, "loss": 1e999}',
+        f'{{"step": 11, "loss": {"9" * 400}}}',
+        '{"step": 11, "env/success_once": 7, "env/num_episodes": 3}',
+        '{"step": 11, "env/success_once": 0.8, "env/num_episodes": -5}',
+        '{"step": 99999999999999999999, "loss": 1}',
+        '{"step": "many", "loss": [1], "name": "text"}',
+    ],
+)
+def test_numbers_that_no_run_writes_leave_the_rest(tmp_path: Path, line: str) -> None:
+    """A browser reads no NaN, and one such line must not take the page from the whole run."""
+    folder = make_run(tmp_path / "run")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    append(folder, rows(12, 12))
+    reader = RunReader(folder)
+    reader.look()
+    view = reader.view()
+    json.dumps([view, Runs(tmp_path).listing()], allow_nan=False)
+    assert view["step"] == 12 and len(view["training"]) == 11
 
 
 def test_evaluations_of_a_long_run_are_thinned_to_single_ones(tmp_path: Path) -> None:
