@@ -203,9 +203,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         return 0
     row, weights = row_of(arguments.row), Path(arguments.weights).expanduser()
     overrides = reproduce.overrides_of(row, weights, arguments.overrides)
+    reproduce.describe(row, overrides, console)
     if row.run == "evaluate":
         overrides.insert(0, "runner.only_eval=true")
-    reproduce.describe(row, console)
     _check_row(row, weights, overrides)
     if arguments.check:
         print(f"{row.name} can run here.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +41,7 @@ def show_rows(rows: Sequence[ResultRow], console: Console) -> None:
     for head in ("row", "run", "success, %", "GPUs", "from", "run by us"):
         table.add_column(head, no_wrap=head == "row")
     for row in rows:
-        numbers = ", ".join(f"{100 * one.success:.1f}" for one in row.expected)
+        numbers = ", ".join(map(_labelled, row.expected))
         table.add_row(
             row.name,
             row.run,
@@ -53,13 +54,23 @@ def show_rows(rows: Sequence[ResultRow], console: Console) -> None:
     console.print("rlinf reproduce ROW --check says what a row is and what it needs here.")
 
 
-def describe(row: ResultRow, console: Console) -> None:
-    """Prints all that is known of a row."""
+def _labelled(expected: ExpectedRate) -> str:
+    """With the decimals of the published tables."""
+    number = f"{100 * expected.success:.2f}"
+    return number if expected.of == "all" else f"{expected.of} {number}"
+
+
+def describe(row: ResultRow, overrides: Sequence[str], console: Console) -> None:
+    """Prints all that is known of a row.
+
+    Args:
+        overrides: see `overrides_of`.
+    """
     hours = "not published" if row.gpu_hours is None else f"{row.gpu_hours:g}"
     revisions = [f"{w.repository}, revision {w.revision or 'not published'}" for w in row.weights]
     told = {
         "row": f"{row.name}: {row.title}",
-        "runs": f"rlinf {COMMANDS[row.run]} {' '.join([row.config, *row.overrides])}"
+        "runs": f"rlinf {COMMANDS[row.run]} {shlex.join([row.config, *overrides])}"
         + (f" --benchmark {row.benchmark}" if row.benchmark else ""),
         "weights": "; ".join(revisions) or "none",
         "protocol": row.protocol,
@@ -77,10 +88,10 @@ def describe(row: ResultRow, console: Console) -> None:
 
 
 def _number(expected: ExpectedRate) -> str:
-    told = f"{expected.of} {percent(expected.success, 1)}"
+    told = f"{expected.of} {percent(expected.success, 2)}"
     if expected.interval is not None:
         low, high = expected.interval
-        return f"{told} ({percent(low)} to {percent(high)}, n {expected.episodes})"
+        return f"{told} ({percent(low, 1)} to {percent(high, 1)}, n {expected.episodes})"
     return told + (f" (n {expected.episodes})" if expected.episodes else " (not judged)")
 
 
@@ -180,11 +191,11 @@ def _cells(one: Judgement) -> tuple[str, ...]:
     found = ("none", "", "")
     if one.measured is not None:
         found = (
-            percent(one.measured.success, 1),
+            percent(one.measured.success, 2),
             _interval(one.measured),
             str(one.measured.episodes),
         )
-    return (one.expected.label, percent(one.expected.success, 1), expected, *found, told, one.test)
+    return (one.expected.label, percent(one.expected.success, 2), expected, *found, told, one.test)
 
 
 def _interval(outcome: Outcome) -> str:

@@ -4,25 +4,60 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from rlinf.cli import main
+from rlinf.config.load import load
+from rlinf.config.machine import Machine
+from rlinf.config.placement import Node
 from rlinf.errors import NotReproduced, UserError
 from rlinf.results.registry import ExpectedRate, row_of, rows
 from rlinf.runners.evaluate import write_result
-from rlinf.runners.reproduce import conclude, measured, needs, overrides_of
+from rlinf.runners.reproduce import (
+    conclude,
+    describe,
+    measured,
+    needs,
+    overrides_of,
+    show_rows,
+)
 from tests.unit.metrics.evaluations import file_of, outcomes
 
 ROW = row_of("quickstart")
+GPUS = Machine(Node(accelerators=8, cpu_slots=64), 512_000_000_000, None, 80_000_000_000)
 
 
 def test_without_a_row_all_are_printed(capsys):
     assert main(["reproduce"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in rows())
+
+
+def test_numbers_have_the_decimals_of_their_source_and_say_what_they_are_of():
+    console = Console(file=io.StringIO(), width=300)
+    show_rows([row_of("maniskill_openvla_ppo"), ROW], console)
+    said = console.file.getvalue()
+    assert "Semantic 78.35, Execution 85.42, Average of OOD 81.93" in said
+    assert re.search(r"quickstart +train +89\.06 ", said)
+    describe(row_of("maniskill_openvla_ppo"), [], console)
+    assert "Semantic 78.35% (n 1792)" in console.file.getvalue()
+
+
+def test_what_a_row_runs_is_a_command_with_its_weights(tmp_path):
+    row, console = row_of("libero_openvlaoft_grpo"), Console(file=io.StringIO(), width=2000)
+    weights = tmp_path / "my models"
+    describe(row, overrides_of(row, weights, ["runner.logger.log_path=x"]), console)
+    line = next(ln for ln in console.file.getvalue().splitlines() if ln.startswith("runs"))
+    words = shlex.split(line)[1:]
+    assert words[:3] == ["rlinf", "eval", "libero_130_grpo_openvlaoft"]
+    assert words[-1] == "runner.logger.log_path=x"
+    loaded = load(words[2], ["runner.only_eval=true", *words[3:]], GPUS)
+    assert loaded.config.actor.model.model_path == str(weights / "RLinf-OpenVLAOFT-LIBERO-130")
 
 
 def test_what_a_row_lacks_is_listed_with_the_commands_that_bring_it(tmp_path, monkeypatch, capsys):
