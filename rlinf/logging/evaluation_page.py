@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rlinf.logging.display import percent
 from rlinf.logging.report import part
-from rlinf.metrics.evaluation import EvaluationFile, SuccessRate, Trial
+from rlinf.metrics.evaluation import EvaluationFile, SuccessRate, Trial, labels_of
 from rlinf.wording import plural
 
 _INTERVALS = "95 % Wilson intervals. Each trial counts once."
@@ -82,10 +82,9 @@ def _sentences(file: EvaluationFile) -> list[str]:
 
 def _tables(file: EvaluationFile) -> list[tuple[str, Sequence[SuccessRate]]]:
     groups = [rate.model_copy(update={"label": name}) for name, rate in file.groups.items()]
-    tables: list[tuple[str, Sequence[SuccessRate]]] = [
-        ("By category", groups),
-        ("By task", file.tasks),
-    ]
+    labels = labels_of(file.tasks)
+    tasks = [rate.model_copy(update={"label": labels[rate.task]}) for rate in file.tasks]
+    tables: list[tuple[str, Sequence[SuccessRate]]] = [("By category", groups), ("By task", tasks)]
     return [(head, rates) for head, rates in tables if rates]
 
 

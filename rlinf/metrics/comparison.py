@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rlinf.errors import UserError
-from rlinf.metrics.evaluation import EvaluationFile, different
+from rlinf.metrics.evaluation import EvaluationFile, different, labels_of
 from rlinf.metrics.paired import mcnemar, paired_bootstrap
 
 
@@ -59,9 +59,8 @@ def compared(
     starts = sorted(shares[0])
     values = np.array([[share[start] for start in starts] for share in shares])
     tasks = np.array([start.task for start in starts])
-    rows = []
-    for task in first.tasks:
-        rows.append(_compare(task.instruction, values, tasks, tasks == task.task))
+    labels = labels_of(first.tasks)
+    rows = [_compare(labels[t.task], values, tasks, tasks == t.task) for t in first.tasks]
     groups = {task.task: task.group for task in first.tasks}
     for name in first.groups:
         chosen = np.array([groups[task] == name for task in tasks])

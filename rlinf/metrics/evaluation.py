@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlinf.data.types import EpisodeResult, Start
 from rlinf.errors import UserError
@@ -23,6 +23,8 @@ from rlinf.wording import plural
 
 VERSION: Literal[1] = 1
 
+_SHOWN = {"simulator_type", "max_episode_steps", "seed"}
+"""Settings of the environment that a page shows."""
 EndedBy = Literal["success", "failure", "step limit", "broken"]
 
 
@@ -107,8 +109,14 @@ class TaskRate(SuccessRate):
 class Shard(_Part):
     """Which part of all trials a machine ran."""
 
-    index: int = 0
+    index: Annotated[int, Field(ge=0)] = 0
     count: int = 1
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.index >= self.count:
+            raise ValueError(f"index {self.index} is none of {self.count}")
+        return self
 
 
 class SetPart(_Part):
@@ -147,9 +155,33 @@ class EvaluationFile(_Part):
     episodes: list[Trial]
     """Each trial once, by task, start and repeat."""
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        env = self.settings.get("env", {})
+        if not isinstance(env, dict) or (env and not env.keys() >= _SHOWN):
+            raise ValueError(f"settings.env has to be a map with {', '.join(sorted(_SHOWN))}")
+        if not isinstance(self.settings.get("sampling", {}), dict):
+            raise ValueError("settings.sampling has to be a map")
+        tasks = {task.task for task in self.tasks}
+        if len(tasks) < len(self.tasks):
+            raise ValueError("a task stands twice")
+        if unknown := {trial.task for trial in self.episodes} - tasks:
+            raise ValueError(f"there are trials of task {min(unknown)}, which is not in tasks")
+        if len({trial.key for trial in self.episodes}) < len(self.episodes):
+            raise ValueError("a trial stands twice")
+        return self
+
     def text(self) -> str:
         """As JSON."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+def labels_of(tasks: Sequence[TaskRate]) -> dict[int, str]:
+    """What a reader calls each task, by index: as it is labelled, with its index where others are
+    labelled alike, as those of LIBERO-Plus are.
+    """
+    times = Counter(task.label for task in tasks)
+    return {t.task: f"task {t.task}: {t.label}" if times[t.label] > 1 else t.label for t in tasks}
 
 
 def evaluation_file(
@@ -225,8 +257,9 @@ def read_evaluation(path: Path) -> EvaluationFile:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
+        said = first["msg"].removeprefix("Value error, ")
         raise UserError(
-            f"{path} is no result file of version {VERSION}: {where}: {first['msg']}",
+            f"{path} is no result file of version {VERSION}: {where}: {said}",
             "evaluate with this version of RLinf, and name eval/step_N.json of that run",
         ) from error
 

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 from rlinf.logging.evaluation_page import markdown, page
+from rlinf.metrics.comparison import compared
 from rlinf.metrics.evaluation import SetPart, Shard, TrialKey
 from tests.unit.metrics.evaluations import file_of, outcomes
 
@@ -36,6 +37,15 @@ def test_the_page_says_which_suite_and_which_set_of_a_benchmark_it_is_of():
     assert "Set spatial swap of the column Pos." in text and "3 fell" in text
 
 
+def test_tasks_of_one_instruction_are_told_apart_by_their_index():
+    tasks = [task.model_copy(update={"label": "open it"}) for task in FILE.tasks]
+    file = FILE.model_copy(update={"tasks": tasks})
+    for text in (markdown("run", file), page("run", file)):
+        assert "task 0: open it" in text and "task 1: open it" in text
+    assert [row.label for row in compared(file, file)[:2]] == ["task 0: open it", "task 1: open it"]
+    assert "task 0: open" not in markdown("run", FILE)
+
+
 class _Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,7 +69,7 @@ def test_what_a_task_is_called_is_text():
     tasks = [task.model_copy(update={"label": "<b>|x"}) for task in FILE.tasks]
     file = FILE.model_copy(update={"tasks": tasks})
     assert "<b>|x" not in page("<i>", file) and "<i>" not in page("<i>", file)
-    assert "| <b>\\|x |" in markdown("run", file)
+    assert "| task 0: <b>\\|x |" in markdown("run", file)
 
 
 def test_a_shard_says_that_it_is_a_part():

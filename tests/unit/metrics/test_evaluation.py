@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import math
 from dataclasses import replace
 
@@ -142,3 +143,31 @@ def test_a_shard_without_trials_adds_none():
     whole = file_of(EPISODES, ["easy", "hard"], shard=Shard(index=0, count=2))
     empty = file_of([], ["easy", "hard"], shard=Shard(index=1, count=2))
     assert merged([whole, empty], ["a", "b"]) == file_of(EPISODES, ["easy", "hard"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"env": None}}, "settings.env has to be a map"),
+        ({"settings": {"env": {"seed": 1}}}, "settings.env has to be a map with max_episode_steps"),
+        ({"settings": {"sampling": [1]}}, "settings.sampling has to be a map"),
+        ({"tasks": []}, "there are trials of task 0, which is not in tasks"),
+        ({"shard": {"index": 2, "count": 2}}, "index 2 is none of 2"),
+        ({"shard": {"index": 0, "count": 0}}, "index 0 is none of 0"),
+        ({"shard": {"index": -1, "count": 2}}, "shard.index"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_none_of_ours(tmp_path, change, said):
+    plain = json.loads(file_of(EPISODES, ["easy", "hard"]).text()) | change
+    (tmp_path / "file.json").write_text(json.dumps(plain))
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_evaluation(tmp_path / "file.json")
+
+
+def test_a_trial_or_task_that_stands_twice_is_not_counted_twice(tmp_path):
+    for part in ("episodes", "tasks"):
+        plain = json.loads(file_of(EPISODES, ["easy", "hard"]).text())
+        plain[part].append(plain[part][0])
+        (tmp_path / "file.json").write_text(json.dumps(plain))
+        with pytest.raises(UserError, match="stands twice"):
+            read_evaluation(tmp_path / "file.json")
