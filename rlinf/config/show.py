@@ -155,11 +155,15 @@ def _evaluated_actions(config: Config) -> str:
     return f"draws actions at temperature {sampling.temperature_eval:g}"
 
 
-def _evaluated_starts(config: Config) -> str:
+def shares_starts(config: Config) -> bool:
+    """Whether training draws from the starts that are evaluated."""
     train, evaluation = config.env.train.init_params, config.env.eval.init_params
     same = (train.task_id(), train.num_starts()) == (evaluation.task_id(), evaluation.num_starts())
-    shares = same and train.num_starts() > 0 and not config.env.train.hold_out_evaluation
-    return f"starts that training {'draws from too' if shares else 'never has'}"
+    return same and train.num_starts() > 0 and not config.env.train.hold_out_evaluation
+
+
+def _evaluated_starts(config: Config) -> str:
+    return f"starts that training {'draws from too' if shares_starts(config) else 'never has'}"
 
 
 def _simulators(plan: Plan, part: EnvPlan) -> tuple[str, str]:

@@ -10,7 +10,9 @@ import yaml
 
 from rlinf import __version__
 from rlinf.config.schema import Config
+from rlinf.config.show import shares_starts
 from rlinf.logging.display import percent
+from rlinf.wording import plural
 
 MOST_TASKS = 200  # rows of the table
 
@@ -33,6 +35,7 @@ def model_card(
     licence: Licence,
     base: str | None,
     adapter: bool,
+    best_of: int = 0,
 ) -> str:
     """The card as Markdown, with the fields that hubs read in front.
 
@@ -42,6 +45,7 @@ def model_card(
         evaluation: `eval/step_<step>.json`; None if this checkpoint was not evaluated.
         base: OWNER/NAME of the model that was trained; None where it has none on a hub.
         adapter: the weights are an adapter of the base.
+        best_of: evaluations of the run by which this checkpoint was chosen; 0: it was not.
     """
     name = repository.rpartition("/")[2]
     parts = [
@@ -49,7 +53,7 @@ def model_card(
         f"# {name}",
         _about(config, step, base, adapter),
         "## Results",
-        *_results(config, evaluation),
+        *_results(config, evaluation, best_of),
         "## How to load it",
         *_loading(repository, base, adapter),
         "## Licence",
@@ -101,13 +105,13 @@ def _about(config: Config, step: int, base: str | None, adapter: bool) -> str:
     origin = f"{kind} [{base}](https://huggingface.co/{base})" if base else "A policy"
     return (
         f"{origin} ({model.model_type}, {model.num_parameters() / 1e6:.1f} M parameters), after "
-        f"{step} iterations of reinforcement learning ({config.algorithm.adv_type}, "
+        f"{plural(step, 'iteration')} of reinforcement learning ({config.algorithm.adv_type}, "
         f"{config.algorithm.loss_type}) in {config.env.train.simulator_type} with RLinf "
         f"{__version__}. `config.yaml` is the whole configuration, without places of the machine."
     )
 
 
-def _results(config: Config, evaluation: Mapping[str, Any] | None) -> list[str]:
+def _results(config: Config, evaluation: Mapping[str, Any] | None, best_of: int) -> list[str]:
     if evaluation is None:
         return ["This checkpoint was not evaluated."]
     overall, tasks = evaluation["overall"], evaluation["tasks"]
@@ -118,6 +122,12 @@ def _results(config: Config, evaluation: Mapping[str, Any] | None) -> list[str]:
     table = ["| task | success | 95% interval | episodes |", "|---|---|---|---|", *map(_row, rows)]
     left_out = len(tasks) - MOST_TASKS
     more = [f"{left_out} more tasks are not shown."] if left_out > 0 else []
+    if best_of > 1:
+        more.append(
+            f"This checkpoint was chosen as the best of {best_of} evaluations of its run, so these "
+            "rates are too high on average; an evaluation with another `env.eval.seed` has no such "
+            "choice."
+        )
     return ["\n".join(table), *more, _protocol(config)]
 
 
@@ -131,11 +141,14 @@ def _row(entry: tuple[str, Mapping[str, Any]]) -> str:
 def _protocol(config: Config) -> str:
     env, sampling = config.env.eval, config.algorithm.sampling_params
     drawn = f"sampled at temperature {sampling.temperature_eval}"
+    starts = plural(env.num_trials, "start") if env.num_trials else "all recorded starts"
+    times = config.algorithm.eval_rollout_epoch
+    where = ", ".join(dict.fromkeys((env.simulator_type, _task(config))))
+    shared = " Training drew from these starts too." if shares_starts(config) else ""
     return (
-        f"Protocol: {env.simulator_type}, {_task(config)}; every (task, trial) once, "
-        f"{env.num_trials or 'all'} trials of a task, repeated "
-        f"{config.algorithm.eval_rollout_epoch} times with seed {env.seed}; at most "
-        f"{env.max_episode_steps} steps; actions {drawn if sampling.do_sample else 'greedy'}. An "
+        f"Protocol: {where}; {starts} of each task, {'once' if times == 1 else f'{times} times'} "
+        f"each, seed {env.seed}; at most {env.max_episode_steps} steps; actions "
+        f"{drawn if sampling.do_sample else 'greedy'}.{shared} An "
         "episode counts as a success if the task is solved at any step. Intervals are Wilson score "
         "intervals over episodes; they say nothing of other training seeds."
     )

@@ -61,7 +61,8 @@ def push(
     step = checkpoint.step_of(folder)
     granted = licence_of(config, licence, base)
     evaluation = _evaluation(folder.parent.parent, step)
-    card = model_card(config, repository, step, evaluation, granted, base, adapter)
+    best_of = _chosen_from(folder)
+    card = model_card(config, repository, step, evaluation, granted, base, adapter, best_of)
     with tempfile.TemporaryDirectory(prefix="rlinf-push-", dir=folder.parent.parent) as made:
         out = Path(made) / "policy"
         write_policy(folder, out, adapter)
@@ -125,11 +126,28 @@ def _fields_of(card: Path) -> dict[str, Any]:
 
 
 def _evaluation(run: Path, step: int) -> dict[str, Any] | None:
+    path = run / "eval" / f"step_{step}.json"
     try:
-        content: dict[str, Any] = json.loads((run / "eval" / f"step_{step}.json").read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= {"overall", "groups", "tasks"}:
+        raise UserError(
+            f"{path} is no result file",
+            "evaluate the checkpoint again, or remove the file: the card says then that it was not",
+        )
     return content
+
+
+def _chosen_from(folder: Path) -> int:
+    """Evaluations after training that this checkpoint is the best of; 0 if it is not the best."""
+    pointer = folder.parent / checkpoint.BEST
+    if not pointer.is_file() or checkpoint.follow(pointer).name != folder.name:
+        return 0
+    found = (folder.parent.parent / "eval").glob("step_*.json")
+    return sum(path.stem != "step_0" for path in found)
 
 
 def _size(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rlinf.config.load import load as load_config
 from rlinf.config.portable import portable
 from rlinf.config.schema import Config
 from rlinf.errors import UserError
+from rlinf.runners.model_card import Licence, model_card
 from rlinf.runners.push import licence_of
 from tests.checkpoints import leave_checkpoint
 from tests.hub import Hub, hub
@@ -64,9 +66,44 @@ def test_policy_card_and_configuration_arrive(
     assert fields["license"] == "apache-2.0"
     assert result["metrics"][0]["value"] == 75.0
     assert "| reach \\| the goal | 75.0% | 57.9% to 86.8% | 32 |" in card
-    assert "every (task, trial) once" in card and "rlinf download owner/name" in card
+    assert "Protocol: toy_reach; 64 starts of each task, once each, seed 1000; at most 50" in card
+    assert "chosen as the best" not in card and "drew from these starts" not in card
+    assert "after 3 iterations of" in card and "rlinf download owner/name" in card
     assert f"uploaded: {there.address}/owner/name" in capsys.readouterr().out
     assert not [path for path in run.iterdir() if path.name.startswith("rlinf-push")]
+
+
+def test_a_card_says_that_a_checkpoint_was_chosen_by_its_rate_and_what_was_trained_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    for step in (0, 1, 2):
+        (copied / "eval" / f"step_{step}.json").write_text("{}")
+    (copied / "checkpoints" / "best").write_text("global_step_3\n")
+    assert main(["push", str(copied), "owner/name", "--dry-run", *LICENSE]) == 0
+    assert "chosen as the best of 3 evaluations of its run" in capsys.readouterr().out
+    (copied / "eval" / "step_1.json").unlink()
+    (copied / "eval" / "step_2.json").unlink()
+    assert main(["push", str(copied), "owner/name", "--dry-run", *LICENSE]) == 0
+    assert "chosen as the best" not in capsys.readouterr().out
+    recorded = load_config("libero_spatial_ppo_tiny", ["imitation=null"]).config
+    outcome = {"label": "all", "success": 0.5, "low": 0.4, "high": 0.6, "episodes": 100}
+    content = {"step": 1, "overall": outcome, "groups": {}, "tasks": []}
+    card = model_card(recorded, "a/b", 1, content, Licence("mit"), None, False)
+    assert "Training drew from these starts too." in card and "after 1 iteration of" in card
+    assert "50 starts of each task" in card or "all recorded starts of each task" in card
+
+
+@pytest.mark.parametrize("content", ['{"step": 3, "ov', "[1]", "{}"])
+def test_a_damaged_evaluation_is_an_error_with_its_fix(
+    run: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    (copied / "eval" / "step_3.json").write_text(content)
+    assert main(["push", str(copied), "owner/name", "--dry-run", *LICENSE]) == 2
+    assert "step_3.json is no result file" in capsys.readouterr().err
 
 
 def test_what_was_uploaded_is_a_policy_that_can_be_evaluated(
