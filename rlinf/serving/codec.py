@@ -47,7 +47,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     except BadMessage:
         raise
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise BadMessage(f"the frame is no valid msgpack: {error or 'too deep'}") from error
+        raise BadMessage(f"the frame is no valid msgpack: {str(error) or 'damaged'}") from error
     if not isinstance(message, dict):
         raise BadMessage(f"the frame holds a {type(message).__name__}, it has to be a map")
     return message

@@ -138,8 +138,10 @@ def _numbers(value: Any, name: str, size: int) -> np.ndarray:
         array = np.atleast_1d(np.asarray(value)).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise BadMessage(f"{name} has to be numbers") from error
-    if array.ndim != 1 or (size and len(array) != size) or not np.isfinite(array).all():
+    if array.ndim != 1 or (size and len(array) != size):
         raise BadMessage(f"{name} is {list(array.shape)}, it has to be {size} finite numbers")
+    if not np.isfinite(array).all():
+        raise BadMessage(f"{name} has numbers that are not finite")
     return array
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -105,10 +106,10 @@ class PolicyServer:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
         return None
 
-    def _may(self, headers: Mapping[str, str]) -> bool:
+    def _may(self, headers: Headers) -> bool:
         if self.address.token is None:
             return True
-        given = [value for name, value in headers.items() if name.lower() == "authorization"]
+        given = headers.get_all("Authorization")
         wanted = f"Api-Key {self.address.token}".encode()
         return len(given) == 1 and hmac.compare_digest(given[0].encode(), wanted)
 

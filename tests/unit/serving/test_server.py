@@ -27,7 +27,7 @@ from rlinf.config.load import load
 from rlinf.data.random import Noise
 from rlinf.errors import UserError
 from rlinf.serving import codec
-from rlinf.serving.codec import pack_openpi, pack_vla_eval
+from rlinf.serving.codec import BadMessage, pack_openpi, pack_vla_eval
 from rlinf.serving.command import _cameras
 from rlinf.serving.policy import Expected, ServedPolicy
 from rlinf.serving.server import is_loopback
@@ -343,6 +343,25 @@ def test_a_view_that_the_policy_does_not_read_has_no_camera():
     params = load("quickstart", ["imitation=null"]).config.env.eval.init_params
     with pytest.raises(UserError, match=r"--camera wrist=hand: the policy reads the views main"):
         Expected.of(params.spaces(), params.spaces(), {"wrist": "hand"})
+
+
+def test_headers_that_stand_twice_are_no_failure_of_the_server(serve: Serve):
+    """A proxy may add its own beside those of the client; two keys are none."""
+    address = f"ws://127.0.0.1:{serve(token='secret').port}"
+    key = ("Authorization", "Api-Key secret")
+    hops = [("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-For", "10.0.0.2")]
+    with connect(address, additional_headers=[key, *hops]) as client:
+        client.recv()
+    with pytest.raises(InvalidStatus, match="401"):
+        connect(address, additional_headers=[key, ("Authorization", "Api-Key other")])
+
+
+def test_a_state_that_is_not_finite_is_said_to_be_so(serve: Serve):
+    given = {"observation/state": np.full(42, np.nan), "prompt": "reach"}
+    with pytest.raises(BadMessage, match="observation/state has numbers that are not finite"):
+        serve().policy.expected.observation(given)
+    with pytest.raises(BadMessage, match="no valid msgpack: damaged"):
+        codec.unpack(b"\xc1")
 
 
 def test_a_taken_port_is_an_error_with_its_fix(serve: Serve):
