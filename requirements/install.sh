@@ -322,10 +322,13 @@ local_cpu_torch() {
 }
 
 # Where PyTorch comes from: the choice of UV_TORCH_BACKEND if set; with an NVIDIA GPU the CUDA build
-# that its driver can run; else a CPU build, since the index's own brings gigabytes of CUDA.
+# that its driver can run; else a CPU build, since the index's own brings gigabytes of CUDA. A wheel of
+# the CPU build in a folder is preferred to any index.
 torch_source() {
     local driver
-    if [ -n "${UV_TORCH_BACKEND:-}" ]; then
+    if [ "${UV_TORCH_BACKEND:-}" = cpu ] && local_cpu_torch; then
+        echo folder
+    elif [ -n "${UV_TORCH_BACKEND:-}" ]; then
         echo "$UV_TORCH_BACKEND"
     elif has_nvidia_gpu; then
         driver="$(nvidia-smi 2> "$log" | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')" || true
@@ -344,7 +347,10 @@ install_packages() {
     say "installing ${extras[*]} (PyTorch from: $source)"
     case "$source" in
         index) pip_install -c requirements/constraints.txt ;;
-        folder) pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt ;;
+        folder)
+            # uv would ask PyTorch's own index otherwise.
+            (unset UV_TORCH_BACKEND && pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt)
+            ;;
         cpu)
             pip_install -c requirements/constraints.txt -c requirements/torch-cpu.txt \
                 --torch-backend cpu || {

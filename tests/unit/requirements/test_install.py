@@ -240,8 +240,16 @@ def test_a_wheel_of_the_cpu_build_is_preferred_to_any_index(machine, tmp_path):
         pytest.skip("this machine has a GPU and takes a CUDA build")
     assert "PyTorch from: cpu\n" in machine.install("--dry-run").stdout
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
-    with_wheel = machine.install("--dry-run", PIP_FIND_LINKS=str(tmp_path))
-    assert "PyTorch from: folder\n" in with_wheel.stdout
+    for asked in ({}, {"UV_TORCH_BACKEND": "cpu"}):
+        with_wheel = machine.install("--dry-run", PIP_FIND_LINKS=str(tmp_path), **asked)
+        assert "PyTorch from: folder\n" in with_wheel.stdout
+    # uv reads the variable as well, and would go to PyTorch's own index.
+    uv = 'echo "backend ${UV_TORCH_BACKEND:-none}" >> "$UV_CALLS"\n' + UV.partition("\n")[2]
+    (tmp_path / "bin" / "uv").write_text("#!/usr/bin/env bash\n" + uv)
+    machine.install(PIP_FIND_LINKS=str(tmp_path), UV_TORCH_BACKEND="cpu")
+    assert "backend none" in machine.uv_calls()[-2]
+    cuda = machine.install("--dry-run", PIP_FIND_LINKS=str(tmp_path), UV_TORCH_BACKEND="cu130")
+    assert "PyTorch from: cu130\n" in cuda.stdout
 
 
 def test_an_environment_with_another_python_is_refused(machine):
