@@ -94,6 +94,8 @@ def test_every_instruction_of_the_stages_is_understood(tmp_path: Path):
         ("rlinf/envs/__pycache__", True),
         ("docs/_build", True),
         ("logs", True),
+        ("dist", True),
+        ("rlinf/envs/maniskill/assets", True),
         ("rlinf/logs", False),
         ("requirements/install.sh", False),
     ],
