@@ -264,16 +264,18 @@ def first_steps(image: Image) -> None:
     """What a user does first in a container, with the variables of the image alone."""
     names = sorted(path.name for path in (image.root / VENVS).iterdir() if path.is_symlink())
     for name in names:
-        image.run(f"source switch_env {name} && which rlinf && rlinf --version")
+        image.run(f"source switch_env {name} && type -P rlinf && rlinf --version")
     image.run(f"source switch_env {names[0]} && rlinf train toy_ppo_mlp runner.max_steps=1")
 
 
 def sizes(root: Path) -> None:
     """Disk space of the parts of an image."""
-    places = [".", *(f"opt/{path.name}" for path in sorted((root / "opt").iterdir()))]
+    places = [".", "workspace", *(f"opt/{path.name}" for path in sorted((root / "opt").iterdir()))]
     places += [f"{VENVS}/{path.name}" for path in (root / VENVS).iterdir() if not path.is_symlink()]
     print(f"sizes, {root.name}:", flush=True)
-    subprocess.run(["du", "-sh", *places, "home", "workspace"], cwd=root, check=True)
+    for place in places:  # one by one, as du counts what it has counted already no more
+        if (root / place).is_dir():
+            subprocess.run(["du", "-sh", place], cwd=root, check=True)
 
 
 def built(stages: Iterable[Stage], image: Image) -> None:

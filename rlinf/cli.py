@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
+from rlinf import __version__
 from rlinf.config.dialect import ConfigDialect
 from rlinf.errors import (
     EnvironmentFailure,
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Reinforcement learning of vision-language-action policies in simulators.",
         epilog=_EXIT_CODES,
     )
+    parser.add_argument("--version", action="version", version=f"rlinf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, run, description in (
         ("train", _train, "train a policy"),

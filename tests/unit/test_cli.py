@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import rlinf
 from rlinf import cli
 from rlinf.cli import main
 from rlinf.config.load import load
@@ -36,6 +37,12 @@ def test_an_error_of_the_user_ends_with_code_2_and_without_a_stack_trace(
     assert main(["check", "toy_ppo_mlp", "actor.sed=1"]) == 2
     printed = capsys.readouterr().err
     assert printed == "error: actor.sed: unknown key\n  fix: did you mean actor.seed?\n"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"rlinf {rlinf.__version__}\n"
 
 
 def test_check_without_a_name_says_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
