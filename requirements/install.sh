@@ -439,7 +439,8 @@ install_own_python() {
     fi
     say "installing $env into $python"
     own_pins > "$log"
-    "$uv" pip install --quiet --python "$python/bin/python" --require-hashes -r "$log" ||
+    # The hashes are those of the package index: uv would go to PyTorch's own where the variable is set.
+    env -u UV_TORCH_BACKEND "$uv" pip install --quiet --python "$python/bin/python" --require-hashes -r "$log" ||
         die "uv could not install $env ($(df -h --output=avail "$venv" | tail -1 | xargs) free)" \
             "see uv's message above, then start again; nothing was marked as installed"
     [ "$env" != isaaclab ] || make_arm "$python/bin/python"

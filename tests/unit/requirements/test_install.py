@@ -357,6 +357,18 @@ def test_the_python_of_behavior_has_the_variables_of_isaac_sim(machine: Machine,
     assert machine.install("--quiet", "--env", "behavior").stdout == ""
 
 
+@pytest.mark.parametrize("backend", ["cpu", "cu130"])
+def test_hashed_pins_of_a_simulator_are_not_taken_from_pytorchs_own_index(
+    machine: Machine, tmp_path: Path, backend: str
+):
+    uv = 'echo "backend ${UV_TORCH_BACKEND:-none}" >> "$UV_CALLS"\n' + UV.partition("\n")[2]
+    (tmp_path / "bin" / "uv").write_text("#!/usr/bin/env bash\n" + uv)
+    done = machine.install("--env", "behavior", UV_TORCH_BACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    *_, asked, pins = machine.uv_calls()
+    assert "--require-hashes" in pins and asked == "backend none"
+
+
 def test_a_simulator_that_could_not_be_installed_is_not_marked_as_done(machine: Machine):
     machine.install()
     failed = machine.install("--env", "mjlab", UV_EXIT="1")
