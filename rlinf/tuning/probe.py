@@ -14,12 +14,15 @@ from pathlib import Path
 
 from rlinf.config.load import Loaded, load
 from rlinf.envs.hosting.child import end_with_owner
+from rlinf.errors import EnvironmentFailure, NumericsError, UserError, WorkerFailed
 from rlinf.logging.writers import METRICS_FILE
 from rlinf.runners.run import open_run
 from rlinf.runners.schedules import settle_training
 from rlinf.runners.train import Training, iterate, log, started
 from rlinf.runners.warmup import given_weights
 
+ERROR = "error: "
+"""How the report of an error begins."""
 ALONE = (
     "runner.max_steps=2",
     "runner.val_check_interval=-1",
@@ -53,7 +56,12 @@ def main() -> None:
     """Measures and writes the metrics."""
     life, name, result, *overrides = sys.argv[1:]
     end_with_owner(int(life))
-    Path(result).write_text(json.dumps(measure(load(name, overrides))))
+    try:
+        metrics = measure(load(name, overrides))
+    except (UserError, EnvironmentFailure, NumericsError, WorkerFailed) as error:
+        print(f"{ERROR}{error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    Path(result).write_text(json.dumps(metrics))
 
 
 if __name__ == "__main__":

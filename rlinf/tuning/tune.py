@@ -20,11 +20,13 @@ from rich.table import Table
 from rlinf.config import memory, tree
 from rlinf.config.compose import CONFIG_DIR, locate
 from rlinf.config.load import Loaded, load
+from rlinf.config.preflight import lacking, missing_assets
+from rlinf.config.problems import error_of
 from rlinf.errors import UserError
 from rlinf.runners.shutdown import Stopped, StopRequest
 from rlinf.tuning import candidates
 from rlinf.tuning.candidates import Choice
-from rlinf.tuning.probe import ALONE
+from rlinf.tuning.probe import ALONE, ERROR
 from rlinf.tuning.throughput import Measured, Size, Speed, fit
 
 BEST = 3  # choices that are shown
@@ -76,6 +78,8 @@ def tune(name: str, given: Sequence[str], output: Path | None) -> int:
             else "name a file that ends in .yaml",
         )
     _check_writable(output)
+    if problems := [*lacking(loaded.config), *missing_assets(loaded.config)]:
+        raise error_of(problems, loaded.name)
     try:
         found = [
             prediction
@@ -164,9 +168,8 @@ def _measure(name: str, given: Sequence[str], settings: Choice, probe: Loaded) -
             stop.before_exit = process.kill
             code = _ended(process, stop)
         if code or not result.exists():
-            last = output.read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
-                f"the measurement ended with exit code {code}: {''.join(last)}",
+                f"the measurement ended with exit code {code}: {_reason(output)}",
                 f"see what it does: rlinf train {name} {' '.join([*given, *alone[:3]])}",
             )
         metrics = json.loads(result.read_text())
@@ -174,6 +177,12 @@ def _measure(name: str, given: Sequence[str], settings: Choice, probe: Loaded) -
     rest = metrics["time/sync"] + metrics["time/advantages"]
     size = candidates.size_of(probe)
     return Measured(size, int(metrics["env/steps"]), rollout, update, rest)
+
+
+def _reason(output: Path) -> str:
+    """The error that a measurement reported, else the last line that it printed."""
+    said = "\n" + output.read_text(errors="replace").strip()
+    return said.rpartition(f"\n{ERROR}" if f"\n{ERROR}" in said else "\n")[2]
 
 
 def _ended(process: subprocess.Popen[bytes], stop: StopRequest) -> int:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from rlinf.config.load import Loaded, load
+from rlinf.config.problems import Problem
 from rlinf.errors import UserError
 from rlinf.tuning import candidates, tune
 from rlinf.tuning.candidates import Choice
@@ -106,8 +107,20 @@ def test_an_iteration_is_measured_in_a_process_of_its_own(given: list[str]):
 
 def test_a_measurement_that_fails_says_why(given: list[str]):
     probe = load("toy_ppo_mlp", given)
-    with pytest.raises(UserError, match="the measurement ended with exit code"):
+    with pytest.raises(
+        UserError, match=r"ended with exit code 2: actor\.micro_batch_size = 7 .* must divide"
+    ):
         tune._measure("toy_ppo_mlp", given, {"actor.micro_batch_size": 7}, probe)
+
+
+def test_what_this_machine_lacks_is_said_before_anything_is_measured(
+    tmp_path: Path, given: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tune, "_measure", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(tune, "lacking", lambda config: [Problem("no model there", "fetch it")])
+    with pytest.raises(UserError, match="no model there") as error:
+        tune.tune("toy_ppo_mlp", given, tmp_path / "faster.yaml")
+    assert error.value.fix == "fetch it"
 
 
 def test_a_configuration_of_which_nothing_can_be_measured_is_an_error_of_the_users(
