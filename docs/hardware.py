@@ -37,10 +37,10 @@ HEADS = {
         "one": ("configuration", "24 GB", "48 GB", "80 GB", "host memory", "run folder"),
         "cluster": (
             *("configuration", "8 GPUs", "host memory", "run folder"),
-            *("64 GPUs", "host memory of all nodes"),
+            *("64 GPUs", "their host memory"),
         ),
         "settings": ("configurations", "settings for 64 GPUs"),
-        "measured": ("configuration", "cores", "minutes", "CPU seconds", "host memory", "file"),
+        "measured": ("configuration", "cores", "minutes", "CPU seconds", "host memory", "run"),
     },
     "zh": {
         "one": ("配置", "24 GB", "48 GB", "80 GB", "主机内存", "运行文件夹"),
@@ -49,7 +49,7 @@ HEADS = {
             *("64 张 GPU", "所有节点的主机内存"),
         ),
         "settings": ("配置", "64 张 GPU 所需的设置"),
-        "measured": ("配置", "核数", "分钟", "CPU 秒", "主机内存", "文件"),
+        "measured": ("配置", "核数", "分钟", "CPU 秒", "主机内存", "运行"),
     },
 }
 
@@ -186,10 +186,16 @@ def measured() -> list[tuple[str, ...]]:
                 span(run["seconds"] / 60 for run in runs),
                 span(run["cpu_seconds"] for run in runs if "cpu_seconds" in run),
                 gigabytes([need(name, (), 0, 0).host]),
-                f"`{path.name}`",
+                run_of(path.stem, name),
             )
         )
     return rows
+
+
+def run_of(stem: str, configuration: str) -> str:
+    """What a result file's name has beside configuration, cores and processor: variant and day."""
+    rest = stem.removeprefix(configuration.replace("_", "-"))
+    return f"{re.sub(r'-?[0-9]+-cores-.*', '', rest).strip('-')} {rest[-10:]}".strip()
 
 
 def span(numbers: Iterable[float]) -> str:

@@ -62,7 +62,9 @@ def test_measured_runs_are_those_of_the_files(hardware: ModuleType) -> None:
     (row,) = (row for row in hardware.measured() if row[0] == "`quickstart`")
     # 396.7, 414.6 and 479.0 s; that file has no CPU seconds
     assert row[1:4] == ("2", "7-8", "-")
-    assert (hardware.RESULTS / row[-1].strip("`")).is_file()
+    assert list(hardware.RESULTS.glob(f"quickstart-*-{row[-1]}.json"))
+    name = "maniskill-ppo-flow-tiny-flow-cps-2-cores-amd-epyc-2026-11-29"
+    assert hardware.run_of(name, "maniskill_ppo_flow_tiny") == "flow-cps 2026-11-29"
 
 
 def test_every_setting_for_64_gpus_is_in_the_table_of_settings(hardware: ModuleType) -> None:
