@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from rlinf.cli import _parser
+from rlinf.cli.parser import make_parser
 from rlinf.config.base import ModelConfig
 from rlinf.config.schema import Config, GroupPlacement, NodeEnvironment, NodeGroup
 from rlinf.config.simulator import SimulatorParams
@@ -299,7 +299,7 @@ class CommandHelp(Generated):
 
 def help_of(words: list[str]) -> str:
     """The help of a subcommand, such as `assets download`."""
-    parser: argparse.ArgumentParser = _parser()
+    parser: argparse.ArgumentParser = make_parser()
     for word in words:
         parser = subcommands(parser)[word]
     with mock.patch.dict(os.environ, COLUMNS="90"):

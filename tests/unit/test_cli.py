@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import rlinf
-from rlinf import cli
 from rlinf.cli import main
+from rlinf.cli.begin import run_folder
 from rlinf.config.load import load
 from tests.full_disk import largest_file
 
@@ -97,7 +97,7 @@ def test_a_file_system_without_locks_is_good_enough(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     config = load("toy_ppo_mlp", [f"runner.logger.log_path={tmp_path}"]).config
-    with cli._run_folder(config):
+    with run_folder(config):
         assert (tmp_path / "config.yaml").exists()
     assert "a second run in the same folder is not noticed" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlinf.cli import _parse
+from rlinf.cli.parser import parse
 from rlinf.config.compose import CONFIG_DIR
 from rlinf.config.load import load
 from rlinf.config.machine import Machine
@@ -54,7 +54,7 @@ def test_every_command_is_one_that_there_is(page: str):
 
 def assert_understood(words: list[str]) -> None:
     """The words after `rlinf`; keys and values of an override are known."""
-    arguments = _parse(words)
+    arguments = parse(words)
     config = getattr(arguments, "config", None)
     if config and not re.search(r"[A-Z]", config):
         own = ["runner.only_eval=true"] if words[0] == "eval" else []
