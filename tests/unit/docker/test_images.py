@@ -35,9 +35,12 @@ def test_a_stage_calls_the_installer_as_it_wants_to_be_called(target: str):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_image_belongs_to_a_user_and_its_check_is_the_doctor(target: str):
-    *_, user, check = [line for line in stage(target).splitlines() if line.strip()][-2:]
-    assert user == "USER rlinf" and check.endswith("rlinf doctor")
+def test_an_image_belongs_to_a_user_and_is_checked_as_that_user(target: str):
+    lines = [line for line in stage(target).splitlines() if line.strip() and line[0] != "#"]
+    user, check = lines[-2:]
+    assert user == "USER rlinf" and check.startswith("RUN /opt/venv/rlinf/bin/rlinf")
+    # Without OmniGibson, which no package index has, the doctor ends with exit code 2.
+    assert check.endswith("rlinf doctor") is (target != "behavior")
 
 
 def test_what_is_copied_into_an_image_exists():
