@@ -26,7 +26,10 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     spread = math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     half = z * spread / (1 + z**2 / trials)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Exactly 0 and 1, which rounding misses: the share itself is inside.
+    low = centre - half if successes else 0.0
+    high = centre + half if successes < trials else 1.0
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,14 @@ def test_the_wilson_interval_agrees_with_published_numbers(successes, trials, lo
     assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
+def test_the_share_itself_is_inside_its_interval() -> None:
+    for trials in range(1, 200):
+        for successes in range(trials + 1):
+            low, high = wilson(successes, trials)
+            assert 0 <= low <= successes / trials <= high <= 1
+        assert (wilson(0, trials)[0], wilson(trials, trials)[1]) == (0, 1)
+
+
 def test_episode_metrics_are_means_over_finished_episodes():
     metrics = episode_metrics([SOLVED, LOST, FAILED], "env").reduce()
     assert metrics == {
