@@ -13,6 +13,7 @@ LINES = 80
 HOMES = {
     "assets/base.py": "unit/assets/test_maniskill.py",
     "assets/hub.py": "unit/assets/test_download.py",
+    "cli": "unit/test_cli.py",
     "cluster/group.py": "unit/runners/test_workers.py",
     "cluster/joining.py": "unit/cluster/test_cluster.py",
     "cluster/local.py": "unit/cluster/test_cluster.py",
