@@ -7,11 +7,10 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeAlias, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from rlinf.config import tree
 from rlinf.config.base import HIDDEN
@@ -25,6 +24,9 @@ from rlinf.registry import imported, models, simulators
 
 logger = logging.getLogger(__name__)
 
+Details: TypeAlias = Mapping[str, Any]
+"""One entry of `ValidationError.errors()`."""
+
 
 def validate(plain: Tree) -> Config | list[Problem]:
     """Strict: no text becomes a number, no number a truth value."""
@@ -33,7 +35,7 @@ def validate(plain: Tree) -> Config | list[Problem]:
     except ValidationError as error:
         # Where a value may have several types each of them complains: keep the first complaint of
         # a key, and none about a section if something inside it is wrong.
-        first: dict[str, ErrorDetails] = {}
+        first: dict[str, Details] = {}
         for details in error.errors():
             first.setdefault(_key(details, plain), details)
         inner = [key for key in first if not any(other.startswith(f"{key}.") for other in first)]
@@ -101,7 +103,7 @@ def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from sections_in(argument)
 
 
-def _key(details: ErrorDetails, plain: Tree) -> str:
+def _key(details: Details, plain: Tree) -> str:
     """Dotted key of an error; pydantic's names of union members between the keys are left out."""
     parts: list[str] = []
     node: Any = plain
@@ -124,12 +126,12 @@ _LENGTHS = {  # of a list
 }
 
 
-def _lacks_key(details: ErrorDetails) -> bool:
+def _lacks_key(details: Details) -> bool:
     """Whether a key is missing; not so a value of a list that is too short."""
     return details["type"] == "missing" and isinstance(details["loc"][-1], str)
 
 
-def _problem(key: str, details: ErrorDetails, plain: Tree) -> Problem:
+def _problem(key: str, details: Details, plain: Tree) -> Problem:
     if details["type"] == "extra_forbidden":
         return _unknown(key, plain)
     context = details.get("ctx", {})
@@ -167,7 +169,7 @@ def _description(key: str, plain: Tree) -> str:
     return known.get(key, "")
 
 
-def _rule(details: ErrorDetails) -> str:
+def _rule(details: Details) -> str:
     if details["type"] in _LENGTHS:
         return _LENGTHS[details["type"]]
     message = details["msg"].removeprefix("Value error, ")
