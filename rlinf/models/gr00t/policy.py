@@ -202,8 +202,8 @@ class Gr00tPolicy(FlowPolicy):
     def save(
         self, folder: Path, state: Mapping[str, Tensor] | None = None, merge: bool = False
     ) -> None:
-        """A model folder. Adapters are folded into the weights in any case: whoever reads the
-        published layout knows of none.
+        """A model folder. Adapters are folded into the weights in any case: the published
+        layout has none.
         """
         whole = self.state_dict() if state is None else state
         folder.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ class Graphs:
         return len(self._known)
 
     def _recorded(self, function: Function, rows: int, inputs: Sequence[Tensor]) -> _Graph:
-        # Rows that nobody asked for repeat the first one, so that their numbers are finite.
+        # Padding rows repeat the first one, so that their numbers are finite.
         more = [given[:1].expand(rows - len(given), *given.shape[1:]) for given in inputs]
         places = tuple(torch.cat(pair) for pair in zip(inputs, more, strict=True))
         replay, output = self._record(lambda: function(*places))

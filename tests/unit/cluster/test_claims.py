@@ -1,4 +1,4 @@
-"""Ray counts the GPUs that a run computes on; it is told of three here that do not exist."""
+"""Ray counts the GPUs that a run computes on; here it is given three that do not exist."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_shared_memory_is_counted_in_the_format_that_is_sent(tmp_path: Path) -> 
 
 
 SIXTY_FOUR = ("cluster.num_nodes=8", "cluster.accelerators_per_node=8")
-TABLE = Path(__file__).parents[3] / "docs" / "hardware.yaml"  # what the site tells of 64 GPUs
+TABLE = Path(__file__).parents[3] / "docs" / "hardware.yaml"  # the site's page on 64 GPUs
 LARGER = yaml.safe_load(TABLE.read_text())
 LARGER_GR00T = {
     "libero": ("env.eval.total_num_envs=64", "actor.micro_batch_size=16"),

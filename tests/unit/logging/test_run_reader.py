@@ -1,4 +1,4 @@
-"""What a page is told of a run: only what is new, and the same in pieces as at once."""
+"""What a page gets of a run: only what is new, and the same in pieces as at once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ INSTANCES = Instances("house", tuple(Path(f"{n}.json") for n in range(3)), ())
 
 
 class Counters:
-    """The first joint of the left arm is where it was told; the goal is half reached at 1 and
+    """The first joint of the left arm is at its target; the goal is half reached at 1 and
     reached at 2. Whatever is done moves the torso of every row.
     """
 

@@ -1,4 +1,4 @@
-"""The expert on a table where things move as they are told to."""
+"""The expert on a table where things follow their commands exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a model or its settings is told before anything starts, with what to do."""
+"""Faults of a model or of its settings are reported before anything starts, with what to do."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_recorded_passes_give_what_eager_ones_give_for_any_number_of_rows_and_an
 ):
     policy = compiled(build(model), "cuda_graphs")
     eager = build(model)
-    # The last two have been recorded before; others have stale numbers in rows nobody asked for.
+    # The last two have been recorded before; others have stale numbers in their padding rows.
     for rows in ([0, 1, 2], [1], [2, 1], [0, 1, 2] * 3, [1, 1], [2, 0, 1], [1]):
         seen = rows_of(observation, rows)
         assert_same(act(policy, seen), act(eager, seen))
